@@ -1,0 +1,57 @@
+"""Every table of the store of record, as an ordered list of migrations.
+
+A migration is a list of statements run in one transaction; its index + 1 becomes `PRAGMA user_version`.
+Append, never edit: databases out there have run the earlier ones. Times are nanoseconds since the epoch;
+JSON columns hold one compact document. Reference counts are queries over these tables, never stored.
+"""
+
+_FIRST = [
+    # An image is its config (id = config digest, Docker's image ID) and the manifest that carries it.
+    """CREATE TABLE images (
+        id TEXT PRIMARY KEY, manifest TEXT NOT NULL, media_type TEXT NOT NULL, manifest_size INTEGER NOT NULL,
+        config TEXT NOT NULL, size INTEGER NOT NULL, created INTEGER NOT NULL, added INTEGER NOT NULL) STRICT""",
+    """CREATE TABLE image_layers (
+        image TEXT NOT NULL REFERENCES images(id) ON DELETE CASCADE, position INTEGER NOT NULL,
+        diff_id TEXT NOT NULL, blob TEXT NOT NULL, media_type TEXT NOT NULL, blob_size INTEGER NOT NULL,
+        PRIMARY KEY (image, position)) STRICT, WITHOUT ROWID""",
+    "CREATE INDEX image_layers_diff ON image_layers(diff_id)",
+    "CREATE INDEX image_layers_blob ON image_layers(blob)",
+    # name is the full reference, docker.io/library/alpine:latest
+    "CREATE TABLE image_names (name TEXT PRIMARY KEY, image TEXT NOT NULL REFERENCES images(id)) STRICT",
+    "CREATE INDEX image_names_image ON image_names(image)",
+    # An unpacked layer under layers/<diff-id>/; size = bytes of its files
+    "CREATE TABLE layers (diff_id TEXT PRIMARY KEY, size INTEGER NOT NULL, added INTEGER NOT NULL) STRICT",
+    """CREATE TABLE build_cache (
+        key TEXT PRIMARY KEY, diff_id TEXT, blob TEXT, media_type TEXT, blob_size INTEGER,
+        detail TEXT NOT NULL, added INTEGER NOT NULL, used INTEGER NOT NULL) STRICT""",
+    # record = what `create` fixed (see containers/record.py); the other columns are the state that changes.
+    """CREATE TABLE containers (
+        id TEXT PRIMARY KEY, name TEXT NOT NULL UNIQUE, image TEXT NOT NULL, record TEXT NOT NULL,
+        auto_remove INTEGER NOT NULL, status TEXT NOT NULL, created INTEGER NOT NULL,
+        pid INTEGER NOT NULL DEFAULT 0, pid_start INTEGER NOT NULL DEFAULT 0,
+        supervisor INTEGER NOT NULL DEFAULT 0, supervisor_start INTEGER NOT NULL DEFAULT 0,
+        boot_id TEXT NOT NULL DEFAULT '', exit_code INTEGER NOT NULL DEFAULT 0, error TEXT NOT NULL DEFAULT '',
+        oom_killed INTEGER NOT NULL DEFAULT 0, started INTEGER NOT NULL DEFAULT 0,
+        finished INTEGER NOT NULL DEFAULT 0) STRICT""",
+    "CREATE INDEX containers_status ON containers(status)",
+    "CREATE INDEX containers_image ON containers(image)",
+    """CREATE TABLE networks (
+        id TEXT PRIMARY KEY, name TEXT NOT NULL UNIQUE, driver TEXT NOT NULL, bridge TEXT NOT NULL,
+        subnet TEXT NOT NULL, gateway TEXT NOT NULL, detail TEXT NOT NULL, created INTEGER NOT NULL) STRICT""",
+    # Written before the veth, address and rules are made, so that whoever comes next can take them down.
+    """CREATE TABLE endpoints (
+        container TEXT NOT NULL, network TEXT NOT NULL, address TEXT NOT NULL, prefix INTEGER NOT NULL,
+        gateway TEXT NOT NULL, mac TEXT NOT NULL, veth TEXT NOT NULL, ports TEXT NOT NULL,
+        PRIMARY KEY (container, network), UNIQUE (network, address)) STRICT, WITHOUT ROWID""",
+    """CREATE TABLE published_ports (
+        protocol TEXT NOT NULL, host_ip TEXT NOT NULL, host_port INTEGER NOT NULL,
+        container TEXT NOT NULL, container_ip TEXT NOT NULL, container_port INTEGER NOT NULL,
+        PRIMARY KEY (protocol, host_ip, host_port)) STRICT, WITHOUT ROWID""",
+    """CREATE TABLE volumes (
+        name TEXT PRIMARY KEY, anonymous INTEGER NOT NULL, labels TEXT NOT NULL, created INTEGER NOT NULL) STRICT""",
+    """CREATE TABLE volume_uses (
+        container TEXT NOT NULL, volume TEXT NOT NULL REFERENCES volumes(name), destination TEXT NOT NULL,
+        PRIMARY KEY (container, destination)) STRICT, WITHOUT ROWID""",
+]
+
+MIGRATIONS: list[list[str]] = [_FIRST]
