@@ -1,5 +1,6 @@
 """What is measured. A row prepares each side once, then times one call of `work` at a time, sides in turn."""
 
+import io
 import os
 import random
 import subprocess
@@ -120,6 +121,14 @@ def _prepare_cached(side: Side, work: str) -> None:
     _build(side, _dockerfile(work, "cached", _CACHED))
 
 
+def _prepare_stages(side: Side, work: str) -> None:
+    _dockerfile(work, "stages", _STAGES)
+
+
+def _prepare_tree(side: Side, work: str) -> None:
+    _tree(work, 20000)
+
+
 def _tree(work: str, files: int) -> str:
     directory = _dockerfile(work, "tree", f"FROM {BUSYBOX}\nCOPY . /src\n")
     if not os.path.exists(f"{directory}/0"):
@@ -134,9 +143,7 @@ def _tree(work: str, files: int) -> str:
 
 def big_archive(work: str) -> str:
     """An image archive of about 450 MB in 13,565 files, one layer, compressible as programs are."""
-    tree, tar = f"{work}/big", f"{work}/big.tar"
-    if os.path.exists(f"{work}/big-image.tar"):
-        return f"{work}/big-image.tar"
+    tar = f"{work}/big.tar"
     source = random.Random(2)
     words = [source.randbytes(source.randrange(3, 12)) for _ in range(4000)]
     with tarfile.open(tar, "w") as out:
@@ -144,10 +151,7 @@ def big_archive(work: str) -> str:
             info = tarfile.TarInfo(f"usr/lib/d{i % 300}/f{i}")
             body = b"".join(source.choices(words, k=4400))
             info.size = len(body)
-            import io
-
             out.addfile(info, io.BytesIO(body))
-    del tree
     return tar
 
 
@@ -171,16 +175,17 @@ ROWS = (
         _call("run", "--rm", "--network", "none", BUSYBOX, "true"), _nothing, _nothing),
     Row("run --rm IMG true (bridge)", {"docker": 0.18}, ENGINES, 11, _nothing,
         _call("run", "--rm", BUSYBOX, "true"), _nothing, _nothing),
-    Row("exec C true", {"docker": 0.5}, ENGINES, 15, _start_sleeper, _call("exec", "sleeper", "true"), _nothing, _stop_sleeper),
+    Row("exec C true", {"docker": 0.5}, ENGINES, 15, _start_sleeper,
+        _call("exec", "sleeper", "true"), _nothing, _stop_sleeper),
     Row("20 x run -d at once", {"docker": 0.35}, ENGINES, 3, _nothing, _at_once(20), _clear_many, _nothing),
     Row("ps", {"podman": 1.3}, ENGINES, 15, _nothing, _call("ps"), _nothing, _nothing),
     Row("rm -f of those 20", {"docker": 0.4}, ENGINES, 3, _nothing, _remove_many, _ensure_many, _nothing),
     Row("images", {"podman": 1.3}, ENGINES, 15, _nothing, _call("images"), _nothing, _nothing),
     Row("build, all steps cached, 5 steps", {"docker": 1.2}, ENGINES, 9, _prepare_cached,
         lambda side, work: _build(side, f"{work}/cached"), _nothing, _nothing),
-    Row("build, two stages of 1 s each", {"docker": 0.9}, ENGINES, 3, lambda side, work: (_dockerfile(work, "stages", _STAGES), None)[1],
+    Row("build, two stages of 1 s each", {"docker": 0.9}, ENGINES, 3, _prepare_stages,
         lambda side, work: _build_kit(side, f"{work}/stages", "--no-cache"), _nothing, _nothing),
-    Row("build, COPY of 20,000 files, cold", {"docker": 0.5}, ENGINES, 3, lambda side, work: (_tree(work, 20000), None)[1],
+    Row("build, COPY of 20,000 files, cold", {"docker": 0.5}, ENGINES, 3, _prepare_tree,
         lambda side, work: _build_kit(side, f"{work}/tree", "--no-cache"), _nothing, _nothing),
     Row("the same, nothing changed", {"docker": 0.5}, ENGINES, 5, lambda side, work: _build_kit(side, f"{work}/tree"),
         lambda side, work: _build_kit(side, f"{work}/tree"), _nothing, _nothing),

@@ -106,7 +106,8 @@ class Podman:
 
     def __init__(self, work: str) -> None:
         self._prefix = ["podman", "--root", f"{work}/podman/root", "--runroot", f"{work}/podman/run",
-                        "--tmpdir", f"{work}/podman/tmp", "--runtime", "runc", "--cgroup-manager", "cgroupfs", "--events-backend", "none"]  # fmt: skip
+                        "--tmpdir", f"{work}/podman/tmp", "--runtime", "runc",
+                        "--cgroup-manager", "cgroupfs", "--events-backend", "none"]  # fmt: skip
 
     def command(self, *words: str) -> list[str]:
         if words[0] in ("run", "create"):

@@ -26,7 +26,7 @@ class Switch(argparse.Action):
 
     def __init__(
         self, option_strings: Sequence[str], dest: str, default: bool = False, help: str | None = None
-    ) -> None:  # noqa: A002 - argparse's word
+    ) -> None:
         super().__init__(option_strings, dest, nargs=0, default=default, help=help)
 
     def __call__(
@@ -35,7 +35,7 @@ class Switch(argparse.Action):
         namespace: argparse.Namespace,
         values: Any,
         option_string: str | None = None,
-    ) -> None:  # noqa: ARG002 - argparse's signature
+    ) -> None:
         setattr(namespace, self.dest, True)
 
 
@@ -56,7 +56,7 @@ class CommandParser(argparse.ArgumentParser):
         self.add_argument("--help", action="help", help="show this help and exit")
         self.register("action", "switch", Switch)
 
-    def switch(self, *names: str, help: str, default: bool = False) -> None:  # noqa: A002 - argparse's word
+    def switch(self, *names: str, help: str, default: bool = False) -> None:
         self.add_argument(*names, action=Switch, help=help, default=default)
 
     def error(self, message: str) -> NoReturn:
