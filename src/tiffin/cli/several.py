@@ -1,4 +1,4 @@
-"""Commands that take several names: each is done, failures are told apart, and the exit code says whether any failed."""
+"""Commands that take several names: each is done, and the exit code says whether any failed."""
 
 from collections.abc import Callable, Iterable
 

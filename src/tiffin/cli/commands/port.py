@@ -37,4 +37,4 @@ def run(args: argparse.Namespace, session: "Session") -> int:
 
 
 def _address(text: str) -> str:
-    return f"[{text}]" if ":" in text else text or "0.0.0.0"
+    return f"[{text}]" if ":" in text else text or "0.0.0.0"  # noqa: S104 - shown, not bound
