@@ -7,6 +7,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -82,7 +83,7 @@ def test_the_container_sees_its_own_world(shared: Tiffin) -> None:
     assert "eth0" not in done.stdout
 
 
-def test_read_only_root_refuses_writes_and_volumes_take_them(shared: Tiffin, tmp_path: object) -> None:
+def test_read_only_root_refuses_writes_and_volumes_take_them(shared: Tiffin, tmp_path: Path) -> None:
     done = run(
         shared,
         "--read-only",
@@ -95,7 +96,7 @@ def test_read_only_root_refuses_writes_and_volumes_take_them(shared: Tiffin, tmp
     )
     assert done.returncode == 1
     assert "Read-only file system" in done.stderr
-    assert open(f"{tmp_path}/x").read() == "x\n"
+    assert (tmp_path / "x").read_text() == "x\n"
 
 
 def test_limits_arrive_in_the_cgroup(shared: Tiffin) -> None:
@@ -115,22 +116,24 @@ def test_limits_arrive_in_the_cgroup(shared: Tiffin) -> None:
         "99",
     )
     pid = json.loads(shared.ok("inspect", name))[0]["State"]["Pid"]
-    paths = dict(line.strip().split(":", 2)[1:] for line in open(f"/proc/{pid}/cgroup"))
+    paths = dict(
+        line.strip().split(":", 2)[1:] for line in Path(f"/proc/{pid}/cgroup").read_text().splitlines()
+    )
     if "memory" in paths:
-        assert open(f"/sys/fs/cgroup/memory{paths['memory']}/memory.limit_in_bytes").read().strip() == str(
-            64 << 20
-        )
-        assert open(f"/sys/fs/cgroup/pids{paths['pids']}/pids.max").read().strip() == "50"
+        assert Path(
+            f"/sys/fs/cgroup/memory{paths['memory']}/memory.limit_in_bytes"
+        ).read_text().strip() == str(64 << 20)
+        assert Path(f"/sys/fs/cgroup/pids{paths['pids']}/pids.max").read_text().strip() == "50"
     else:
-        assert open(f"/sys/fs/cgroup{paths['']}/memory.max").read().strip() == str(64 << 20)
+        assert Path(f"/sys/fs/cgroup{paths['']}/memory.max").read_text().strip() == str(64 << 20)
     shared.ok("rm", "-f", name)
 
 
 def test_a_terminal_is_a_terminal(shared: Tiffin) -> None:
     master, slave = pty.openpty()
     process = subprocess.Popen(
-        shared.argv("run", "-it", "--rm", "--network", "none", "busybox", "sh", "-c", "tty; stty size; read x; echo got $x"),
-        stdin=slave, stdout=slave, stderr=slave, start_new_session=True, preexec_fn=lambda: None,
+        shared.argv("run", "-it", "--rm", "--network", "none", "busybox", "sh", "-c", "tty; read x; echo got $x"),
+        stdin=slave, stdout=slave, stderr=slave, start_new_session=True,
     )  # fmt: skip
     os.close(slave)
     text = b""
