@@ -8,8 +8,8 @@
 Rows come first: an endpoint's row, and one row a published port, are committed before its interface and
 firewall elements are made, so that whoever comes next can take them down. The interfaces live and end with the
 network namespace; `detach` removes the rest. Two locks in the engine's run directory order processes:
-`network.lock` (shared to change the firewall's elements; exclusive to make a bridge or replace the firewall's
-table) and `endpoints.lock` (shared to attach; exclusive to look for what was left behind).
+`network.lock` (shared to change the firewall's elements; exclusive to make a bridge or the firewall's table)
+and `endpoints.lock` (shared to attach; exclusive to look for what was left behind).
 """
 
 from __future__ import annotations
@@ -61,8 +61,8 @@ class Networks:
         """Give a container its network namespace in `network`: an address, a route, its ports published.
 
         `container_id` names the owner in every row; what an earlier attachment of the same owner left is
-        taken down first. Leaves nothing when it fails. Raises NotFound (no such network), Unsupported (no nft),
-        Conflict (a port is taken: "Bind for IP:PORT failed: port is already allocated"; no address is free).
+        taken down first. Leaves nothing when it fails. Raises NotFound (no such network), Unsupported (no
+        nft), Conflict (a port is taken: "Bind for IP:PORT failed: port is already allocated"; no address is free).
         """
         if network in _UNADDRESSED:
             said = f"published ports are ignored with --network {network}"
