@@ -42,7 +42,9 @@ class DockerfileError(InvalidArgument):
     code = "dockerfile"
     exit_code = 1
 
-    def __init__(self, message: str, *, file: str = "Dockerfile", line: int = 0, instruction: str = "") -> None:
+    def __init__(
+        self, message: str, *, file: str = "Dockerfile", line: int = 0, instruction: str = ""
+    ) -> None:
         self.file, self.line, self.instruction, self.reason = file, line, instruction, message
         where = f"{file}:{line}" if line else file
         super().__init__(f"{where}: {instruction + ': ' if instruction else ''}{message}")

@@ -1,0 +1,1 @@
+"""The command line. Parses and prints; decides nothing."""

@@ -47,7 +47,9 @@ class Store(NamedTuple):
             db.execute("COMMIT")
         except sqlite3.OperationalError as error:
             if "full" in str(error):
-                raise NoSpace(f"no space left on the disk of {self.layout.root}; free some and try again") from error
+                raise NoSpace(
+                    f"no space left on the disk of {self.layout.root}; free some and try again"
+                ) from error
             raise
 
     @contextmanager
@@ -142,7 +144,9 @@ def _connect(layout: Layout) -> sqlite3.Connection:
     except sqlite3.DatabaseError as error:
         if isinstance(error, sqlite3.OperationalError):
             if "unable to open" in str(error):
-                raise PermissionDenied(f"cannot open {layout.database}: {error}; run as root, or choose --root") from error
+                raise PermissionDenied(
+                    f"cannot open {layout.database}: {error}; run as root, or choose --root"
+                ) from error
             raise
         raise Corrupt(f"{layout.database} is not a tiffin database: {error}; move it aside") from error
     return db

@@ -1,0 +1,1 @@
+"""One module a command; see `tiffin.cli.table` for what each has."""

@@ -1,0 +1,189 @@
+"""The entry: global options, then the command's own module, then one exit code.
+
+Nothing of a command is imported before it is chosen: an import is what a short command pays for.
+"""
+
+import os
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+from tiffin.cli.table import COMMANDS, GROUPS, Command, find
+from tiffin.errors import TiffinError
+
+if TYPE_CHECKING:
+    from tiffin.engine import Engine
+
+_GLOBAL = """\
+Usage: tiffin [OPTIONS] COMMAND
+
+A container engine: builds images from Dockerfiles, runs containers from them. Docker's commands, no daemon.
+
+Options:
+  --root DIR    where images, containers and volumes are kept ($TIFFIN_ROOT; /var/lib/tiffin)
+  --run DIR     where the state of running containers is kept ($TIFFIN_RUN; /run/tiffin)
+  --debug       show the whole traceback of an error
+  --version     print the version
+  --help        print this help
+"""
+_EARLY = {"run", "create", "exec", "start"}
+
+
+class Globals(NamedTuple):
+    """The options before the command."""
+
+    root: str | None
+    run: str | None
+    debug: bool
+
+
+class Session:
+    """What a command is given: the global options, and the engine, opened when first asked for."""
+
+    def __init__(self, options: Globals) -> None:
+        self.options = options
+        self._engine: Engine | None = None
+
+    @property
+    def engine(self) -> "Engine":
+        if self._engine is None:
+            from tiffin.engine import Engine
+
+            self._engine = Engine(self.options.root, self.options.run)
+        return self._engine
+
+    def close(self) -> None:
+        if self._engine is not None:
+            self._engine.close()
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command line; returns the exit code. Docker's codes: 125 an error before the container's command, 126
+    and 127 a command that cannot be executed or found, else the command's own, and 1 for a failed other command."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    debug = "--debug" in words or "-D" in words
+    command: Command | None = None
+    from tiffin.cli.parser import UsageError, print_error
+
+    try:
+        options, rest = _globals(words)
+        if options is None:
+            return 0
+        command, used = find(rest)
+        if command is None:
+            return _no_command(rest)
+        return _dispatch(command, rest[used:], options)
+    except UsageError as error:
+        print_error(str(error))
+        return error.exit_code
+    except TiffinError as error:
+        if debug:
+            raise
+        print_error(str(error))
+        return _exit_code(command, error)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return 141
+    except KeyboardInterrupt:
+        return 130
+    except OSError as error:
+        if debug:
+            raise
+        print_error(
+            f"{error.filename + ': ' if error.filename else ''}{(error.strerror or str(error)).lower()}"
+        )
+        return 125 if command is not None and command.short in _EARLY else 1
+
+
+def _globals(words: list[str]) -> tuple[Globals | None, list[str]]:
+    from tiffin.cli.parser import UsageError
+
+    values: dict[str, str] = {}
+    debug = False
+    rest = list(words)
+    while rest and rest[0].startswith("-"):
+        word = rest.pop(0)
+        name, equals, value = word.partition("=")
+        if name in ("--root", "--run"):
+            if not equals:
+                if not rest:
+                    raise UsageError(f"flag needs an argument: {name}; see 'tiffin --help'", 125)
+                value = rest.pop(0)
+            values[name] = value
+        elif word in ("--debug", "-D"):
+            debug = True
+        elif word in ("--version", "-v"):
+            from tiffin._version import __version__
+
+            print(f"tiffin version {__version__}")
+            return None, []
+        elif word in ("--help", "-h"):
+            _help()
+            return None, []
+        else:
+            raise UsageError(f"unknown flag: {word}; see 'tiffin --help'", 125)
+    return Globals(values.get("--root"), values.get("--run"), debug), rest
+
+
+def _dispatch(command: Command, words: list[str], options: Globals) -> int:
+    import importlib
+
+    from tiffin.cli.parser import CommandParser
+
+    module = importlib.import_module(f"tiffin.cli.commands.{command.module}")
+    parser = CommandParser(command, module.DESCRIPTION, module.EXAMPLES)
+    module.arguments(parser)
+    session = Session(options)
+    try:
+        args = parser.parse(words)
+        code: int = module.run(args, session)
+        sys.stdout.flush()
+        return code
+    except SystemExit as stop:  # argparse's --help
+        return int(stop.code or 0)
+    finally:
+        session.close()
+
+
+def _exit_code(command: Command | None, error: TiffinError) -> int:
+    if command is not None and command.short in _EARLY:
+        return error.exit_code if error.exit_code in (126, 127) else 125 if command.short != "start" else 1
+    return 1
+
+
+def _no_command(words: list[str]) -> int:
+    from tiffin.cli.parser import UsageError
+
+    if not words:
+        _help()
+        return 0
+    if words[0] in GROUPS and (len(words) == 1 or words[1] == "--help"):
+        _help(words[0])
+        return 0
+    if words[0] == "help":
+        command, _ = find(words[1:])
+        return _dispatch(command, ["--help"], Globals(None, None, False)) if command else (_help() or 0)
+    typed = " ".join(words[:2]) if words[0] in GROUPS else words[0]
+    import difflib
+
+    known = [name for command in COMMANDS for name in (command.short, command.words) if name]
+    near = difflib.get_close_matches(typed, known, 1)
+    hint = f" (did you mean '{near[0]}'?)" if near else ""
+    raise UsageError(f"'{typed}' is not a tiffin command{hint}; see 'tiffin --help'", 1)
+
+
+def _help(group: str = "") -> None:
+    shown = [c for c in COMMANDS if (c.words.startswith(group + " ") if group else c.short)]
+    names = [(c.words.split()[-1] if group else c.short, c.summary) for c in shown]
+    if group:
+        print(
+            f"Usage: tiffin {group} COMMAND\n\n{GROUPS[group]}: the same commands as at the top, under their noun.\n"
+        )
+    else:
+        print(_GLOBAL)
+    print("Commands:")
+    for name, summary in names:
+        print(f"  {name:<12}{summary}")
+    print(
+        f"\nRun 'tiffin {group + ' ' if group else ''}COMMAND --help' for a command's options and examples."
+    )

@@ -1,0 +1,68 @@
+"""What people read: tables, sizes, ages, and text from elsewhere made harmless for a terminal."""
+
+import sys
+import time
+from collections.abc import Iterable, Sequence
+
+_UNITS = ("B", "kB", "MB", "GB", "TB", "PB")
+_AGES = ((31536000 * 2, 31536000, "years"), (5184000, 2592000, "months"), (1209600, 604800, "weeks"),
+         (172800, 86400, "days"), (7200, 3600, "hours"))  # fmt: skip
+
+
+def escape(text: str) -> str:
+    """`text` with every control character but a newline or tab shown as \\xNN: names, labels and errors may carry
+    sequences that drive a terminal or a CI log."""
+    if text.isprintable():
+        return text
+    return "".join(
+        c if c.isprintable() or c in "\n\t" else f"\\x{ord(c):02x}" if ord(c) < 256 else f"\\u{ord(c):04x}"
+        for c in text
+    )
+
+
+def size(count: int) -> str:
+    """Bytes as Docker prints them: decimal units, three significant digits (1.24MB)."""
+    value = float(count)
+    for unit in _UNITS:
+        if value < 1000 or unit == _UNITS[-1]:
+            break
+        value /= 1000
+    return f"{value:.3g}{unit}" if value < 1000 else f"{value:.0f}{unit}"
+
+
+def age(seconds: float) -> str:
+    """How long, in Docker's words: "About a minute", "3 hours", "2 weeks"."""
+    for bound, unit, name in _AGES:
+        if seconds >= bound:
+            return f"{int(seconds // unit)} {name}"
+    if seconds >= 5400 or seconds >= 3600:
+        return "About an hour"
+    if seconds >= 120:
+        return f"{int(seconds // 60)} minutes"
+    if seconds >= 60:
+        return "About a minute"
+    if seconds < 1:
+        return "Less than a second"
+    return f"{int(seconds)} second" + ("" if int(seconds) == 1 else "s")
+
+
+def since(nanoseconds: int) -> str:
+    """`age` of a moment in nanoseconds since the epoch, with "ago"."""
+    return f"{age(max(0.0, time.time() - nanoseconds / 1e9))} ago"
+
+
+def table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """Print columns padded to their widest cell, three spaces between, as Docker does."""
+    lines = [tuple(headings), *(tuple(escape(cell) for cell in row) for row in rows)]
+    widths = [max(len(line[i]) for line in lines) for i in range(len(headings))]
+    text = "\n".join(
+        "   ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
+        for line in lines
+    )
+    sys.stdout.write(text + "\n")
+
+
+def lines(values: Iterable[str]) -> None:
+    """One value a line."""
+    text = "".join(f"{escape(value)}\n" for value in values)
+    sys.stdout.write(text)

@@ -1,0 +1,105 @@
+"""Argument parsing in Docker's manner over argparse: its error texts and exit codes, options before operands,
+`--flag=false` for switches, and help with examples."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from typing import Any, NoReturn
+
+from tiffin.cli.table import Command
+
+# Docker: a usage error of `run` and `create` is an error "before the container", 125; of `exec` too.
+_EARLY = {"run", "create", "exec"}
+_BOOLEANS = {"true": True, "1": True, "t": True, "false": False, "0": False, "f": False}
+
+
+class UsageError(Exception):
+    """The words of a command are wrong; carries the command line's text and exit code."""
+
+    def __init__(self, message: str, exit_code: int) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code
+
+
+class Switch(argparse.Action):
+    """A switch as Docker's flags have them: `--rm`, `--rm=true`, `--rm=false`."""
+
+    def __init__(
+        self, option_strings: Sequence[str], dest: str, default: bool = False, help: str | None = None
+    ) -> None:
+        super().__init__(option_strings, dest, nargs=0, default=default, help=help)
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: Any,
+        option_string: str | None = None,
+    ) -> None:
+        setattr(namespace, self.dest, True)
+
+
+class CommandParser(argparse.ArgumentParser):
+    """The parser of one command."""
+
+    def __init__(self, command: Command, description: str = "", examples: str = "") -> None:
+        super().__init__(
+            prog=f"tiffin {command.shown}",
+            usage=f"tiffin {command.shown} {command.usage}",
+            description=description,
+            epilog=f"Examples:\n{_indent(examples)}" if examples else None,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+            add_help=False,
+            allow_abbrev=False,
+        )
+        self.command = command
+        self.add_argument("--help", action="help", help="show this help and exit")
+        self.register("action", "switch", Switch)
+
+    def switch(self, *names: str, help: str, default: bool = False) -> None:
+        self.add_argument(*names, action=Switch, help=help, default=default)
+
+    def error(self, message: str) -> NoReturn:
+        code = 125 if self.command.short in _EARLY else 1
+        raise UsageError(f"{_docker_words(message)}; see 'tiffin {self.command.shown} --help'", code)
+
+    def parse(self, words: Sequence[str]) -> argparse.Namespace:
+        """Parse; `--switch=false` is resolved first, since argparse's switches take no value."""
+        kept: list[str] = []
+        off: list[str] = []
+        operands = False
+        for word in words:
+            name, equals, value = word.partition("=")
+            action = None if operands else self._option_string_actions.get(name)
+            if equals and isinstance(action, Switch):
+                if value.lower() not in _BOOLEANS:
+                    self.error(f'invalid argument "{value}" for "{name}": want true or false')
+                kept = kept if _BOOLEANS[value.lower()] is False else [*kept, name]
+                off += [] if _BOOLEANS[value.lower()] else [action.dest]
+                continue
+            operands = operands or word == "--"
+            kept.append(word)
+        args = self.parse_args(kept)
+        for dest in off:
+            setattr(args, dest, False)
+        return args
+
+
+def _docker_words(message: str) -> str:
+    if message.startswith("unrecognized arguments: "):
+        first = message.removeprefix("unrecognized arguments: ").split()[0]
+        return f"unknown flag: {first}" if first.startswith("-") else f'unexpected argument "{first}"'
+    if message.startswith("the following arguments are required: "):
+        return f"requires {message.removeprefix('the following arguments are required: ')}"
+    return message
+
+
+def _indent(text: str) -> str:
+    return "\n".join(f"  {line}" if line else "" for line in text.strip().splitlines())
+
+
+def print_error(text: str, stream: Any = None) -> None:
+    """One line on standard error, with control characters made harmless (names come from images)."""
+    from tiffin.cli.output import escape
+
+    print(f"tiffin: {escape(text)}", file=stream or sys.stderr)

@@ -1,0 +1,135 @@
+"""Every command, in one table: dispatch, `--help`, completion and the reference page are all made from it.
+
+A command's module (`tiffin.cli.commands.<module>`) has
+    DESCRIPTION   one paragraph
+    EXAMPLES      lines of `# what` and `tiffin ...`
+    arguments(parser)          its options and operands
+    run(args, session) -> int  does it, returns the exit code
+and is imported only when it is the command asked for.
+"""
+
+from typing import NamedTuple
+
+
+class Command(NamedTuple):
+    """`words` is how the group form is typed ("container run"); `short` the form at the top ("run"), or ""."""
+
+    words: str
+    short: str
+    module: str
+    usage: str
+    summary: str
+
+    @property
+    def shown(self) -> str:
+        return self.short or self.words
+
+
+COMMANDS = (
+    Command(
+        "container attach",
+        "attach",
+        "attach",
+        "CONTAINER",
+        "Attach to a running container's input and output",
+    ),
+    Command("image build", "build", "build", "[OPTIONS] PATH", "Build an image from a Dockerfile"),
+    Command(
+        "container commit",
+        "commit",
+        "commit",
+        "CONTAINER [REPOSITORY[:TAG]]",
+        "Make an image from a container's changes",
+    ),
+    Command(
+        "container create", "create", "create", "[OPTIONS] IMAGE [COMMAND] [ARG...]", "Create a container"
+    ),
+    Command("container diff", "diff", "diff", "CONTAINER", "Show what changed in a container's files"),
+    Command(
+        "container exec",
+        "exec",
+        "exec",
+        "[OPTIONS] CONTAINER COMMAND [ARG...]",
+        "Run a command in a running container",
+    ),
+    Command("image history", "history", "history", "IMAGE", "Show the steps that an image was made by"),
+    Command("image ls", "images", "images", "[OPTIONS] [REPOSITORY[:TAG]]", "List images"),
+    Command(
+        "image import",
+        "import",
+        "import_",
+        "FILE|- [REPOSITORY[:TAG]]",
+        "Make an image from a tarball of a root filesystem",
+    ),
+    Command(
+        "inspect",
+        "inspect",
+        "inspect",
+        "NAME|ID [NAME|ID...]",
+        "Show everything about containers or images as JSON",
+    ),
+    Command(
+        "container inspect",
+        "",
+        "inspect_container",
+        "CONTAINER [CONTAINER...]",
+        "Show everything about containers as JSON",
+    ),
+    Command("image inspect", "", "inspect_image", "IMAGE [IMAGE...]", "Show everything about images as JSON"),
+    Command(
+        "container kill", "kill", "kill", "CONTAINER [CONTAINER...]", "Send a signal to running containers"
+    ),
+    Command("image load", "load", "load", "[OPTIONS]", "Load images from an archive"),
+    Command("container logs", "logs", "logs", "[OPTIONS] CONTAINER", "Show what a container wrote"),
+    Command(
+        "container port", "port", "port", "CONTAINER [PORT[/PROTO]]", "List a container's published ports"
+    ),
+    Command("container ls", "ps", "ps", "[OPTIONS]", "List containers"),
+    Command("container rm", "rm", "rm", "[OPTIONS] CONTAINER [CONTAINER...]", "Remove containers"),
+    Command("image rm", "rmi", "rmi", "[OPTIONS] IMAGE [IMAGE...]", "Remove images"),
+    Command(
+        "container run", "run", "run", "[OPTIONS] IMAGE [COMMAND] [ARG...]", "Create and run a new container"
+    ),
+    Command("image save", "save", "save", "[OPTIONS] IMAGE [IMAGE...]", "Save images to an archive"),
+    Command(
+        "container start", "start", "start", "[OPTIONS] CONTAINER [CONTAINER...]", "Start stopped containers"
+    ),
+    Command(
+        "container stop", "stop", "stop", "[OPTIONS] CONTAINER [CONTAINER...]", "Stop running containers"
+    ),
+    Command("image tag", "tag", "tag", "SOURCE_IMAGE[:TAG] TARGET_IMAGE[:TAG]", "Give an image another name"),
+    Command(
+        "container wait",
+        "wait",
+        "wait",
+        "CONTAINER [CONTAINER...]",
+        "Wait until containers stop, print their exit codes",
+    ),
+)
+
+GROUPS = {"container": "Containers", "image": "Images"}
+
+# Docker's second names for the same commands.
+ALIASES = {
+    "container list": "container ls",
+    "container ps": "container ls",
+    "container remove": "container rm",
+    "image list": "image ls",
+    "image remove": "image rm",
+    "builder build": "image build",
+}
+
+
+def find(words: list[str]) -> tuple[Command | None, int]:
+    """The command that `words` begins with, and how many of the words name it; (None, 0) when none does."""
+    if not words:
+        return None, 0
+    pair = " ".join(words[:2])
+    pair = ALIASES.get(pair, pair)
+    for command in COMMANDS:
+        if command.words == pair:
+            return command, len(command.words.split())
+    for command in COMMANDS:
+        if words[0] in (command.short, command.words):
+            return command, 1
+    return None, 0

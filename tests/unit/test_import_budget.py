@@ -1,0 +1,81 @@
+"""What each hot command may load: an import is what a short command pays for.
+
+The lists may shrink. To grow one is to make a command slower for everyone, and needs a measured reason.
+"""
+
+import subprocess
+import sys
+
+import pytest
+
+BANNED = {
+    "asyncio", "concurrent.futures", "ctypes.util", "dataclasses", "difflib", "email", "hashlib", "http", "http.client",
+    "inspect", "importlib.metadata", "isal", "logging", "multiprocessing", "pathlib", "pickle", "random", "rich",
+    "secrets", "ssl", "subprocess", "tarfile", "tempfile", "threading", "urllib", "urllib.request", "uuid", "xml", "zstandard",
+}  # fmt: skip
+OUR_ROOMS_OFF_THE_HOT_PATH = {"tiffin.build", "tiffin.dockerfile", "tiffin.layer"}
+
+_PROBE = """
+import sys, json
+from tiffin.cli.main import main
+code = main(json.loads(sys.argv[1]))
+print("\\n@@" + json.dumps(sorted(sys.modules)), file=sys.stderr)
+"""
+
+
+def loaded_by(words: list[str]) -> set[str]:
+    """The modules in memory when the command line `words` has ended, less what the interpreter starts with."""
+    import json
+
+    done = subprocess.run(
+        [sys.executable, "-c", _PROBE, json.dumps(words)], capture_output=True, text=True, timeout=60
+    )
+    return set(json.loads(done.stderr.rpartition("@@")[2]))
+
+
+def bare() -> set[str]:
+    import json
+
+    done = subprocess.run(
+        [sys.executable, "-c", "import sys, json; print(json.dumps(sorted(sys.modules)))"],
+        capture_output=True,
+        text=True,
+    )
+    return set(json.loads(done.stdout))
+
+
+@pytest.mark.parametrize("words", [["--version"], ["run", "--help"], ["exec", "--help"], ["ps", "--help"]])
+def test_help_and_version_load_no_engine(words: list[str]) -> None:
+    loaded = loaded_by(words) - bare()
+    assert not {
+        name
+        for name in loaded
+        if name.startswith("tiffin.")
+        and not name.startswith(("tiffin.cli", "tiffin.errors", "tiffin._version"))
+    }
+    assert not loaded & BANNED
+
+
+@pytest.mark.root
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["ps"],
+        ["images"],
+        ["run", "absent"],
+        ["exec", "absent", "true"],
+        ["start", "absent"],
+        ["stop", "absent"],
+    ],
+)
+def test_hot_commands_load_the_standard_library_alone(
+    words: list[str], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    where = tmp_path_factory.mktemp("budget")
+    loaded = loaded_by(["--root", f"{where}/root", "--run", f"{where}/run", *words]) - bare()
+    assert not loaded & BANNED
+    assert not {
+        name
+        for name in loaded
+        if any(name == room or name.startswith(room + ".") for room in OUR_ROOMS_OFF_THE_HOT_PATH)
+    }
