@@ -4,7 +4,7 @@
 record together with the state that does change. `Containers` reads and writes rows; it starts nothing.
 """
 
-from tiffin.containers.ports import PortSpec, parse_publish
+from tiffin.containers.ports import PortSpec, parse_expose
 from tiffin.containers.record import ContainerRecord, LogConfig, Resources, new_id
 from tiffin.containers.states import State
 from tiffin.containers.store import Container, Containers
@@ -18,5 +18,5 @@ __all__ = [
     "Resources",
     "State",
     "new_id",
-    "parse_publish",
+    "parse_expose",
 ]

@@ -11,7 +11,6 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 if TYPE_CHECKING:
-    from tiffin.engine.workspace import Workspace
     from tiffin.layer.diff import Change
 
     from tiffin.engine.options import (
@@ -25,6 +24,7 @@ if TYPE_CHECKING:
         Streams,
         Summary,
     )
+    from tiffin.engine.workspace import Workspace
 
 
 class ContainerService:
@@ -100,7 +100,9 @@ class ContainerService:
 
         return query.resolve(self._workspace, reference)
 
-    def list(self, *, show_all: bool = False, last: int = 0, filters: Sequence[str] = ()) -> list[Summary]:
+    def list(
+        self, *, show_all: bool = False, last: int = 0, filters: Sequence[str] = ()
+    ) -> Sequence[Summary]:
         """The running ones (every one with `show_all` or `last`), newest first. Filters as `ps --filter` has
         them: id, name, label, status, exited, ancestor, network, volume."""
         from tiffin.engine import query
@@ -122,15 +124,15 @@ class ContainerService:
     def exec(self, reference: str, options: ExecOptions, streams: Streams) -> int | None:
         """Run a further command in the container; its exit code, None when the caller detached. Raises
         Conflict when the container does not run, CommandNotFound, CommandNotExecutable."""
-        from tiffin.engine import exec as exec_
+        from tiffin.engine import execute
 
-        return exec_.exec_attached(self._workspace, reference, options, streams)
+        return execute.exec_attached(self._workspace, reference, options, streams)
 
     def exec_detached(self, reference: str, options: ExecOptions) -> None:
         """As `exec` without waiting; its output is dropped."""
-        from tiffin.engine import exec as exec_
+        from tiffin.engine import execute
 
-        exec_.exec_detached(self._workspace, reference, options)
+        execute.exec_detached(self._workspace, reference, options)
 
     def attach(self, reference: str, streams: Streams) -> int | None:
         """Join a running container's streams; its exit code, None when the caller detached."""
@@ -138,13 +140,13 @@ class ContainerService:
 
         return lifecycle.attach(self._workspace, reference, streams)
 
-    def port(self, reference: str) -> list[PortBinding]:
+    def port(self, reference: str) -> Sequence[PortBinding]:
         """Published ports of a running container."""
         from tiffin.engine import query
 
         return query.ports(self._workspace, reference)
 
-    def diff(self, reference: str) -> list[Change]:
+    def diff(self, reference: str) -> Sequence[Change]:
         """What the container changed in its root: kind "A", "C" or "D", and the path, sorted."""
         from tiffin.engine import commit
 

@@ -56,8 +56,8 @@ def frame(kind: int, payload: bytes = b"") -> bytes:
     return _HEADER.pack(kind, len(payload)) + payload
 
 
-def exit_frame(code: int) -> bytes:
-    return frame(Kind.EXIT, _EXIT.pack(code))
+def exit_payload(code: int) -> bytes:
+    return _EXIT.pack(code)
 
 
 def exit_code(payload: bytes) -> int:
@@ -67,8 +67,8 @@ def exit_code(payload: bytes) -> int:
     return code
 
 
-def resize_frame(rows: int, columns: int) -> bytes:
-    return frame(Kind.RESIZE, _SIZE.pack(rows & 0xFFFF, columns & 0xFFFF))
+def size_payload(rows: int, columns: int) -> bytes:
+    return _SIZE.pack(rows & 0xFFFF, columns & 0xFFFF)
 
 
 def terminal_size(payload: bytes) -> tuple[int, int]:

@@ -104,12 +104,14 @@ def _encode(stream: str, data: bytes, when: str) -> str:
         lines = body.replace("\\n", f'\\n{close}{{"log":"')
         return f'{{"log":"{lines}{chr(92) + "n" if ended else ""}{close}'
     pieces = []
-    *lines, rest = data.split(b"\n")
-    for line in [*lines, rest] if rest else lines:
+    *whole, rest = data.split(b"\n")
+    if rest:
+        whole.append(rest)
+    for number, line in enumerate(whole, 1):
         last = max(len(line) - 1, 0) // PIECE * PIECE
         for start in range(0, last + 1, PIECE):
             piece = line[start : start + PIECE].decode("utf-8", "replace")
-            if start == last and line is not rest:
+            if start == last and not (rest and number == len(whole)):
                 piece += "\n"
             pieces.append(f'{{"log":{encode_basestring(piece)}{close[1:]}')
     return "".join(pieces)
