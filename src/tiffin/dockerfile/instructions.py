@@ -1,8 +1,8 @@
 """The instructions of a Dockerfile, typed: one frozen dataclass each, nothing executed and nothing expanded.
 
-Words are kept as written, quotes and `$variables` included, until `tiffin.dockerfile.expand.expand` returns the
-same instruction with its words evaluated against the environment of that place in the stage. Which fields that
-touches is said per class ("expands: ..."); the others are final as parsed.
+Words are kept as written, quotes and `$variables` included, until `tiffin.dockerfile.expand.expand` returns
+the same instruction with its words evaluated against the environment of that place in the stage. Which fields
+that touches is said per class ("expands: ..."); the others are final as parsed.
 
     Instruction
     ├── From            begins a stage
@@ -17,6 +17,7 @@ touches is said per class ("expands: ..."); the others are final as parsed.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -41,15 +42,15 @@ class Heredoc:
         """The content as it is meant: with `<<-` the leading tabs of each line removed."""
         if not self.strip_tabs:
             return self.content
-        return "".join(line.lstrip("\t") for line in self.content.splitlines(keepends=True))
+        return re.sub(r"(?m)^\t+", "", self.content)
 
 
 @dataclass(frozen=True, slots=True)
 class Command:
     """What RUN, CMD and ENTRYPOINT execute.
 
-    Exec form: `args` is the argument vector, `shell` is False. Shell form: `args` is one text for the shell that
-    SHELL chose (default `/bin/sh -c`), `shell` is True. `CMD []` gives no args.
+    Exec form: `args` is the argument vector, `shell` is False. Shell form: `args` is one text for the shell
+    that SHELL chose (default `/bin/sh -c`), `shell` is True. `CMD []` gives no args.
     """
 
     args: tuple[str, ...]
@@ -63,7 +64,7 @@ class Command:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Instruction:
     """`line` to `end_line` are where it stands, counted from 1, both included. `source` is its text with the
-    continuation lines joined and comments removed, as image history and progress show it; heredocs are not in it.
+    continuation lines joined and comments removed, as image history and progress show it, without heredocs.
     """
 
     keyword: ClassVar[str]
@@ -75,7 +76,7 @@ class Instruction:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class From(Instruction):
-    """FROM image [AS name]. `name` is lower case, "" when the stage has none. Expands: image (global ARGs only)."""
+    """FROM image [AS name]. `name` is lower case or "". Expands: image, by the global ARGs alone."""
 
     keyword: ClassVar[str] = "FROM"
 
@@ -85,7 +86,7 @@ class From(Instruction):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Run(Instruction):
-    """RUN in shell or exec form, or with here-documents (then always shell form). Expands: nothing, the shell does."""
+    """RUN in shell or exec form, or with here-documents (then always shell form). Expands: nothing."""
 
     keyword: ClassVar[str] = "RUN"
 
@@ -95,14 +96,15 @@ class Run(Instruction):
 
     @property
     def executable(self) -> Heredoc | None:
-        """For `RUN <<EOF` whose content begins with `#!`: the script to put in a file and execute by itself."""
-        if self.lone_heredoc and self.heredocs[0].content.startswith("#!"):
+        """For `RUN <<EOF` whose content begins with `#!`: the script to execute by itself, from a file."""
+        if self.lone_heredoc and self.heredocs[0].data.startswith("#!"):
             return self.heredocs[0]
         return None
 
     def argv(self, shell: tuple[str, ...]) -> tuple[str, ...]:
-        """What to execute under `shell`. `RUN <<EOF` hands the content itself to the shell; with more than that on
-        the line the shell gets the line and the here-documents behind it. Not meaningful when `executable` is set.
+        """What to execute under `shell`. `RUN <<EOF` hands the content itself to the shell; with more than
+        that on the line the shell gets the line and the here-documents behind it. Not meaningful when
+        `executable` is set.
         """
         if not self.heredocs:
             return self.command.argv(shell)
@@ -116,8 +118,8 @@ class Run(Instruction):
 class Transfer(Instruction):
     """What COPY and ADD share: one or more of `sources` and `heredocs`, to `dest`.
 
-    A trailing slash of `dest` is kept: it makes it a directory. `chown` is `user[:group]`, `chmod` octal digits; ""
-    where not given. Expands: sources, dest, chown, chmod, and the heredocs that allow it.
+    A trailing slash of `dest` is kept: it makes it a directory. `chown` is `user[:group]`, `chmod` octal
+    digits; "" where not given. Expands: sources, dest, chown, chmod, and the heredocs that allow it.
     """
 
     sources: tuple[str, ...]
@@ -129,7 +131,7 @@ class Transfer(Instruction):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Copy(Transfer):
-    """COPY. `from_` is a stage's name or number, or an image; "" is the build context. Not expanded: from_."""
+    """COPY. `from_` is a stage's name or number, or an image; "" is the build context; never expanded."""
 
     keyword: ClassVar[str] = "COPY"
 
@@ -184,7 +186,7 @@ class Label(Instruction):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Expose(Instruction):
-    """EXPOSE. Expands: ports, where one word may become several; after it each is `number/protocol`, ranges opened."""
+    """EXPOSE. Expands: ports, where a word may become several; then each is `number/protocol`, ranges opened."""
 
     keyword: ClassVar[str] = "EXPOSE"
 
