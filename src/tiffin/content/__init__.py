@@ -1,7 +1,7 @@
 """Blobs by digest: written once, verified while they are written, never changed.
 
-A store of blobs answers to the `ContentStore` Protocol (store.py) and to the suite in
-tests/suites/content.py. `LocalContent` keeps them under `oci/blobs/sha256`, so that other tools find a valid OCI image layout.
+A store of blobs answers to the `ContentStore` Protocol (store.py) and to tests/suites/content.py. `LocalContent`
+keeps them under `oci/blobs/sha256`, so that other tools find a valid OCI image layout.
 """
 
 from tiffin.content.local import LocalContent

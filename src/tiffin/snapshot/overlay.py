@@ -184,6 +184,8 @@ class StagedTree:
         error: BaseException | None,
         trace: "TracebackType | None",
     ) -> None:
+        if self.fd < 0:
+            return
         try:
             if self._path:
                 from tiffin.kernel.paths import remove_tree
@@ -195,6 +197,7 @@ class StagedTree:
                     os.close(parent)
         finally:
             os.close(self.fd)
+            self.fd = -1
 
 
 def _tree_size(root: int) -> int:

@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 
 
 class StagedLayer(Protocol):
-    """A layer being unpacked. A context manager; leaving it without commit removes what was unpacked."""
+    """A layer being unpacked. A context manager; leaving it without commit removes what was
+    unpacked; leaving it again does nothing."""
 
     fd: int
 
