@@ -4,7 +4,8 @@
                                             │        │
                                         keys, cache  executor (copy, run): one process a step
 
-`Builder.build(BuildRequest(...))` is the whole interface; `tiffin.build.progress` is what it tells on the way.
+`Builder.build(BuildRequest(...))` is the whole interface; `tiffin.build.progress` is what it tells on the
+way.
 """
 
 from tiffin.build.builder import Builder, BuildRequest, BuildResult

@@ -1,17 +1,18 @@
-"""ADD of a local tar archive, plain or compressed: unpacked instead of copied. What is an archive is decided by what
-is in the file, never by its name; a compressed file that holds no tar is a file like any other."""
+"""ADD of a local tar archive, plain or compressed: unpacked instead of copied. What is an archive is decided
+by what is in the file, never by its name; a compressed file that holds no tar is a file like any other."""
 
 from __future__ import annotations
 
 import os
 from typing import BinaryIO
 
+from tiffin.layer.apply import extract
+
 from tiffin.build.place import Placer
 from tiffin.build.sources import Picked
 from tiffin.build.tree import open_file
 from tiffin.errors import Corrupt, LimitExceeded, Unsupported
 from tiffin.kernel.paths import open_in_root
-from tiffin.layer.apply import extract
 from tiffin.layer.compress import open_decompressed
 from tiffin.layer.tarheader import checksum_matches
 
@@ -21,8 +22,8 @@ _BLOCK = 512
 def unpack_archive(
     top: int, picked: Picked, root: int, dest: str, placer: Placer, owner: tuple[int, int] | None
 ) -> bool:
-    """Unpack `picked` into the directory `dest` of the tree `root`; False, and nothing done, if it is no archive.
-    `owner` None leaves everything to the owners that the archive gives."""
+    """Unpack `picked` into the directory `dest` of the tree `root`; False, and nothing done, if it is no
+    archive. `owner` None leaves everything to the owners that the archive gives."""
     base = open_in_root(top, picked.base, os.O_RDONLY | os.O_DIRECTORY)
     try:
         fd = open_file(base, picked.nodes[0].path)

@@ -1,4 +1,5 @@
-"""`Builder`: a context and a Dockerfile in, an image out. The road from one end to the other is `Builder.build`."""
+"""`Builder`: a context and a Dockerfile in, an image out. The road from one end to the other is
+`Builder.build`."""
 
 from __future__ import annotations
 
@@ -74,15 +75,17 @@ class Builder:
         self._run = run
 
     def build(self, request: BuildRequest) -> BuildResult:
-        """Build, record the image, give it its names. Nothing has a name until all is done; of a build that fails,
-        what stays are the cached results of the steps that did not.
+        """Build, record the image, give it its names. Nothing has a name until all is done; of a build that
+        fails, what stays are the cached results of the steps that did not.
 
         Raises DockerfileError (StepError for a step that failed, with the end of its log), NotFound (context,
         Dockerfile, base image), InvalidArgument, NoSpace and the other errors of the stores.
         """
         names = [str(parse_reference(tag)) for tag in request.tags]
         if request.network not in NETWORKS:
-            raise InvalidArgument(f"invalid network {request.network!r} for a build; choose one of {', '.join(NETWORKS)}")
+            raise InvalidArgument(
+                f"invalid network {request.network!r} for a build; choose one of {', '.join(NETWORKS)}"
+            )
         context = Context(request.context_dir, self._store.layout.cache)
         try:
             dockerfile = _read(context, request.dockerfile)
@@ -132,5 +135,3 @@ def _read(context: Context, dockerfile: str | bytes) -> Dockerfile:
     text, name = context.read_dockerfile(dockerfile)
     context.use_ignore_rules(dockerfile)
     return parse_dockerfile(text, name)
-
-

@@ -1,7 +1,7 @@
 """The build cache: which layer a step gave, by the step's key. Rows of the store of record, nothing else.
 
-A row is of use only while its layer and blob are there; they are, as long as a row names them. A step without a
-layer (it changed the config alone, or nothing at all) has a row too, for the time it was made: a build
+A row is of use only while its layer and blob are there; they are, as long as a row names them. A step without
+a layer (it changed the config alone, or nothing at all) has a row too, for the time it was made: a build
 that finds every step gives the very same image again.
 """
 
@@ -26,8 +26,8 @@ class Layer(NamedTuple):
 class Cached(NamedTuple):
     """What a step gave. `created` is nanoseconds since the epoch; `layer` None when it left the files alone.
 
-    `key` is the step's own key. It differs from the one looked up when that was only a name for it: a COPY from a
-    stage is known by where its files come from, and by what they are.
+    `key` is the step's own key. It differs from the one looked up when that was only a name for it: a COPY
+    from a stage is known by where its files come from, and by what they are.
     """
 
     key: str
@@ -55,7 +55,8 @@ class BuildCache:
         return Cached(detail.get("key") or key, layer, detail["created"])
 
     def keep(self, found: Cached, created_by: str, *names: str) -> None:
-        """Record a result under its key, and under further `names`. Atomic; a later result replaces one before it."""
+        """Record a result under its key, and under further `names`. Atomic; a later result replaces one
+        before it."""
         now = time.time_ns()
         layer = found.layer or (None, None, None, None)
         rows = []
@@ -72,5 +73,7 @@ class BuildCache:
         if self._used:
             now = time.time_ns()
             with self._store.transaction() as db:
-                db.executemany("UPDATE build_cache SET used = ? WHERE key = ?", [(now, key) for key in self._used])
+                db.executemany(
+                    "UPDATE build_cache SET used = ? WHERE key = ?", [(now, key) for key in self._used]
+                )
             self._used.clear()

@@ -1,5 +1,5 @@
-"""What each instruction does to the image's config: pure functions over the `config` member of the image config
-(image-spec, config.md), with Docker's rules where that is silent.
+"""What each instruction does to the image's config: pure functions over the `config` member of the image
+config (image-spec, config.md), with Docker's rules where that is silent.
 """
 
 from __future__ import annotations
@@ -60,8 +60,8 @@ def absolute(config: Config, path: str) -> str:
 def apply(config: Config, instruction: Instruction, *, own_command: bool) -> Config:
     """The config after an (expanded) instruction that changes nothing else; `config` is left as it is.
 
-    own_command: whether this stage has had a CMD of its own: else ENTRYPOINT drops the one of the base, which was
-    meant for another program.
+    own_command: whether this stage has had a CMD of its own: else ENTRYPOINT drops the one of the base, which
+    was meant for another program.
     """
     changed = dict(config)
     match instruction:
@@ -115,14 +115,11 @@ def _sorted_set(old: dict[str, Any] | None, names: tuple[str, ...]) -> dict[str,
 
 
 def _healthcheck(check: Healthcheck) -> dict[str, Any]:
-    found: dict[str, Any] = {"Test": list(check.test)}
-    for key, value in (
-        ("Interval", check.interval),
-        ("Timeout", check.timeout),
-        ("StartPeriod", check.start_period),
-        ("StartInterval", check.start_interval),
-        ("Retries", check.retries),
-    ):
-        if value:
-            found[key] = value
-    return found
+    numbers = {
+        "Interval": check.interval,
+        "Timeout": check.timeout,
+        "StartPeriod": check.start_period,
+        "StartInterval": check.start_interval,
+        "Retries": check.retries,
+    }
+    return {"Test": list(check.test), **{key: value for key, value in numbers.items() if value}}

@@ -12,15 +12,18 @@ import time
 from contextlib import suppress
 from errno import ELOOP, EXDEV
 
+from tiffin.dockerfile.ignore import IgnoreRules
+
 from tiffin.build.sources import Picked, Rules, SourceTree
 from tiffin.build.tree import Cursor, Node, file_digest, open_file, tree_digest
-from tiffin.dockerfile.ignore import IgnoreRules
 from tiffin.errors import InvalidArgument, LimitExceeded, NotFound
 from tiffin.kernel.paths import RESOLVE_BENEATH, RESOLVE_NO_MAGICLINKS, open_in_root, openat2
 
 MAX_DOCKERFILE = 4 << 20
 _BENEATH = RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS
-_SETTLED_NS = 1_000_000_000  # a file changed longer ago than this cannot change again without a new change time
+_SETTLED_NS = (
+    1_000_000_000  # a file changed longer ago than this cannot change again without a new change time
+)
 _CACHED_FILES = 1_000_000
 
 
@@ -43,9 +46,9 @@ class Context:
         os.close(self.fd)
 
     def read_dockerfile(self, path: str = "") -> tuple[bytes, str]:
-        """The text of the Dockerfile and its path for messages: `path` as `-f` has it (relative to the working
-        directory, as Docker's), by default `Dockerfile` in the context. A file in the context may be a link, but
-        not one that leads out. NotFound, InvalidArgument, LimitExceeded.
+        """The text of the Dockerfile and its path for messages: `path` as `-f` has it (relative to the
+        working directory, as Docker's), by default `Dockerfile` in the context. A file in the context may be
+        a link, but not one that leads out. NotFound, InvalidArgument, LimitExceeded.
         """
         shown = path or "Dockerfile"
         inner = self._inner(path) if path else "Dockerfile"
@@ -75,7 +78,8 @@ class Context:
         return self._tree
 
     def digest(self, picked: Picked) -> str:
-        """What of `picked` counts for the cache (owners do not: a COPY from the context makes root's files)."""
+        """What of `picked` counts for the cache (owners do not: a COPY from the context makes root's
+        files)."""
         fd = open_in_root(self.fd, picked.base, os.O_RDONLY | os.O_DIRECTORY)
         prefix = f"{picked.base}/" if picked.base else ""
         cached = self._digests
@@ -97,8 +101,13 @@ class Context:
         """`path` relative to the context, "" when it does not lie in it."""
         absolute = os.path.abspath(path)
         directory, name = os.path.split(absolute)
-        # As it is written first: a directory of the context that is a link to elsewhere must not make it "outside".
-        for top, found in ((self._given, absolute), (self.path, absolute), (self.path, f"{os.path.realpath(directory)}/{name}")):
+        # As it is written first: a directory of the context that is a link to elsewhere must not make it
+        # "outside".
+        for top, found in (
+            (self._given, absolute),
+            (self.path, absolute),
+            (self.path, f"{os.path.realpath(directory)}/{name}"),
+        ):
             prefix = top.rstrip("/") + "/"
             if found.startswith(prefix):
                 return found[len(prefix) :]
@@ -112,7 +121,9 @@ class Context:
         except OSError as error:
             if error.errno not in (EXDEV, ELOOP):
                 raise
-            raise InvalidArgument(f"{shown!r} is a symbolic link that leaves the build context; copy the file in") from error
+            raise InvalidArgument(
+                f"{shown!r} is a symbolic link that leaves the build context; copy the file in"
+            ) from error
         return _read_file(fd, shown, regular=True)
 
 
@@ -140,8 +151,8 @@ def _read_file(fd: int, shown: str, *, regular: bool) -> bytes:
 class DigestCache:
     """Digests of a directory's files, kept between builds by what stat(2) says of them.
 
-    A file counts as unchanged while inode, change time, modification time and size are the same. One that changed
-    within a second of being read is not remembered: it could change once more and look the same.
+    A file counts as unchanged while inode, change time, modification time and size are the same. One that
+    changed within a second of being read is not remembered: it could change once more and look the same.
     """
 
     def __init__(self, directory: str, context: str) -> None:
@@ -188,7 +199,9 @@ class DigestCache:
 
         aside = f"{self._path}.{os.getpid()}"
         with suppress(OSError):
-            descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+            descriptor = os.open(
+                aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600
+            )
             with open(descriptor, "w", encoding="ascii") as file:
                 file.write(json.dumps(self._merged(), separators=(",", ":")))
             os.rename(aside, self._path)
@@ -209,7 +222,9 @@ class DigestCache:
                 found = json.load(file)
         except (OSError, ValueError):
             return {}
-        good = isinstance(found, dict) and all(isinstance(row, list) and len(row) == 5 for row in found.values())
+        good = isinstance(found, dict) and all(
+            isinstance(row, list) and len(row) == 5 for row in found.values()
+        )
         return found if good else {}
 
 

@@ -1,6 +1,8 @@
-"""How each kind of step is done. A step works in a process of its own, on a fresh upper over the layers below:
+"""How each kind of step is done. A step works in a process of its own, on a fresh upper over the layers
+below:
 
-    Workspace ─► upper over layers ─► write into it ─► its difference as a tar ─► blob + layer ─► (diff_id, ...)
+    Workspace ─► upper over layers ─► write into it ─► its difference as a tar ─► blob + layer ─► (diff_id,
+    ...)
                                       (copy, run)      hashed and compressed      the upper itself, renamed
 
 An upper that stayed empty makes no layer.
@@ -12,6 +14,8 @@ import os
 from collections.abc import Callable
 from contextlib import ExitStack
 from typing import Any, NamedTuple
+
+from tiffin.layer.diff import diff_tar
 
 from tiffin.build.archive import unpack_archive
 from tiffin.build.cache import Layer
@@ -26,7 +30,6 @@ from tiffin.build.workspace import Workspace
 from tiffin.content import LocalContent
 from tiffin.images import Images
 from tiffin.kernel.paths import open_in_root
-from tiffin.layer.diff import diff_tar
 from tiffin.snapshot import Snapshots
 from tiffin.state import Layout, open_store
 
@@ -110,10 +113,8 @@ class StepExecutor:
     def stage_digest(self, layers: Layers, sources: tuple[str, ...]) -> list[Any]:
         mount = self._images.snapshots.root_mount([layer.diff_id for layer in layers], readonly=True)
         with mounted(mount) as root:
-            found = []
-            for picked in _pick(root, sources):
-                found.append([picked.name, picked.is_directory, _digest(root, picked)])
-            return found
+            found = _pick(root, sources)
+            return [[picked.name, picked.is_directory, _digest(root, picked)] for picked in found]
 
     def task(self, step: Step, below: Layers, source: Layers) -> Task:
         work = step.work

@@ -10,11 +10,17 @@ from tiffin.oci.image import History, empty_config, format_time
 from tiffin.oci.platform import Platform
 
 
-def image_document(plan: Plan, chain: list[int], outcomes: list[Outcome], platform: Platform) -> dict[str, Any]:
-    """The image config (image-spec, config.md). A pure function of the plan and the outcomes: a build that found
-    every step in the cache makes the same bytes, so the same image ID."""
+def image_document(
+    plan: Plan, chain: list[int], outcomes: list[Outcome], platform: Platform
+) -> dict[str, Any]:
+    """The image config (image-spec, config.md). A pure function of the plan and the outcomes: a build that
+    found every step in the cache makes the same bytes, so the same image ID."""
     begun = plan.base or empty_config(platform)
-    document = {key: begun[key] for key in ("architecture", "os", "variant", "os.version", "os.features") if key in begun}
+    document: dict[str, Any] = {
+        key: begun[key]
+        for key in ("architecture", "os", "variant", "os.version", "os.features")
+        if key in begun
+    }
     history = list(begun.get("history") or [])
     created = begun.get("created") or ""
     for number, outcome in zip(chain, outcomes, strict=True):

@@ -20,7 +20,8 @@ def has_wildcard(pattern: str) -> bool:
 
 @lru_cache(maxsize=256)
 def component_matcher(pattern: str) -> re.Pattern[str]:
-    """A compiled matcher (use `fullmatch`) of one component. InvalidArgument for an unfinished class or escape."""
+    """A compiled matcher (use `fullmatch`) of one component. InvalidArgument for an unfinished class or
+    escape."""
     segments = [""]  # what stands between the stars; each matches a fixed number of characters
     at = 0
     while at < len(pattern):
@@ -43,14 +44,17 @@ def component_matcher(pattern: str) -> re.Pattern[str]:
     if len(segments) == 1:
         return re.compile(segments[0], re.DOTALL)
     first, *middle, last = segments
-    # The leftmost place of each segment is always right, so none is ever tried again: linear, whatever the pattern.
+    # The leftmost place of each segment is always right, so none is ever tried again: linear, whatever the
+    # pattern.
     inner = "".join(f"(?>.*?{segment})" for segment in middle if segment)
     return re.compile(f"{first}{inner}.*{last}", re.DOTALL)
 
 
 def _class(pattern: str, at: int) -> tuple[str, int]:
     """The regular expression of the class that begins before `at`, and where it ends."""
-    bad = InvalidArgument(f"bad wildcard pattern {pattern!r}: the [ is not closed; write \\[ for a literal one")
+    bad = InvalidArgument(
+        f"bad wildcard pattern {pattern!r}: the [ is not closed; write \\[ for a literal one"
+    )
     negated = pattern[at : at + 1] == "^"
     at += negated
     parts: list[str] = []

@@ -1,4 +1,5 @@
-"""An image's merged tree by descriptor: an overlay mount that is attached nowhere and gone with its descriptor."""
+"""An image's merged tree by descriptor: an overlay mount that is attached nowhere and gone with its
+descriptor."""
 
 from __future__ import annotations
 
@@ -26,7 +27,9 @@ def mounted(mount: Mount) -> Iterator[int]:
         tree = _make(mount)
     except OSError as error:
         if error.errno in (ENOSYS, EINVAL):
-            raise Unsupported(f"this kernel cannot mount an overlay by descriptor ({error}); Linux 6.5 is needed") from error
+            raise Unsupported(
+                f"this kernel cannot mount an overlay by descriptor ({error}); Linux 6.5 is needed"
+            ) from error
         raise EngineError(f"cannot mount the image's layers: {error}") from error
     try:
         root = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=tree)

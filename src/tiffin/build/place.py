@@ -1,8 +1,8 @@
 """Putting files into an image's tree, by descriptor: what COPY and ADD do once their sources are found.
 
-The tree is the merged one, layers and all, so that links, directories and owners that an earlier layer made are seen
-as they are. Links on the way to a destination are followed inside the tree, as they would be in a container;
-they cannot lead out of it. A directory that was there keeps its owner, mode and times.
+The tree is the merged one, layers and all, so that links, directories and owners that an earlier layer made
+are seen as they are. Links on the way to a destination are followed inside the tree, as they would be in a
+container; they cannot lead out of it. A directory that was there keeps its owner, mode and times.
 """
 
 from __future__ import annotations
@@ -26,7 +26,8 @@ _MAX_LINKS = 40
 
 
 class Ownership(NamedTuple):
-    """Who the files will belong to. `fixed` None: each keeps its own owner. `mode` -1: each keeps its own mode."""
+    """Who the files will belong to. `fixed` None: each keeps its own owner. `mode` -1: each keeps its own
+    mode."""
 
     fixed: tuple[int, int] | None
     mode: int
@@ -39,8 +40,8 @@ class Ownership(NamedTuple):
 
 
 class Placer:
-    """Writes below the directory `root`, which it borrows. `steady` turns False when a source changed while it
-    was copied, or between being looked at and being copied."""
+    """Writes below the directory `root`, which it borrows. `steady` turns False when a source changed while
+    it was copied, or between being looked at and being copied."""
 
     def __init__(self, root: int, ownership: Ownership) -> None:
         self._root = root
@@ -66,7 +67,9 @@ class Placer:
             return mkdirs_in_root(self._root, path, 0o755, uid, gid)
         except OSError as error:
             if error.errno in (ENOTDIR, ELOOP):
-                raise Conflict(f"cannot make {path!r}: something on the way to it is not a directory") from error
+                raise Conflict(
+                    f"cannot make {path!r}: something on the way to it is not a directory"
+                ) from error
             raise
 
     def put_file(self, top: int, picked: Picked, dest: str, *, into: bool) -> None:
@@ -76,7 +79,7 @@ class Placer:
         target = self.make_directory(parent)
         source = open_in_root(top, picked.base, _DIRECTORY)
         try:
-            with _kept_times(target):
+            with _KeptTimes(target):
                 self._put(source, picked.nodes[0].path, picked.nodes[0], target, name)
         finally:
             os.close(source)
@@ -88,7 +91,7 @@ class Placer:
         parent, name = posixpath.split(path)
         target = self.make_directory(parent)
         try:
-            with _kept_times(target):
+            with _KeptTimes(target):
                 _clear(target, name)
                 fd = os.open(name, _CREATE, 0o600, dir_fd=target)
                 with open(fd, "wb") as file:
@@ -100,7 +103,8 @@ class Placer:
             os.close(target)
 
     def put_directory(self, top: int, picked: Picked, dest: str) -> None:
-        """Copy what is in a directory into `dest`. A `dest` that was not there takes the directory's own metadata."""
+        """Copy what is in a directory into `dest`. A `dest` that was not there takes the directory's own
+        metadata."""
         fresh = not self.is_directory(dest)
         target = self.make_directory(dest)
         source = open_in_root(top, picked.base, _DIRECTORY)
@@ -136,16 +140,19 @@ class Placer:
             os.close(target)
 
     def _through_links(self, path: str) -> str:
-        """Where a file written to `path` lands: a link in its place is followed inside the tree, as `open` would."""
+        """Where a file written to `path` lands: a link in its place is followed inside the tree, as `open`
+        would."""
         for _ in range(_MAX_LINKS):
-            parent, name = posixpath.split(path)
+            parent = posixpath.dirname(path)
             try:
                 fd = open_in_root(self._root, path, os.O_PATH | os.O_NOFOLLOW)
             except FileNotFoundError:
                 return path
             except OSError as error:
                 if error.errno in (ENOTDIR, ELOOP):
-                    raise Conflict(f"cannot write {path!r}: something on the way to it is not a directory") from error
+                    raise Conflict(
+                        f"cannot write {path!r}: something on the way to it is not a directory"
+                    ) from error
                 raise
             try:
                 if not stat.S_ISLNK(os.fstat(fd).st_mode):
@@ -156,7 +163,8 @@ class Placer:
         raise Conflict(f"cannot write {path!r}: too many symbolic links")
 
     def _step(self, fd: int, name: str, path: str) -> int:
-        """A directory of the tree to write into; a link to one, left by an earlier layer, is followed inside it."""
+        """A directory of the tree to write into; a link to one, left by an earlier layer, is followed inside
+        it."""
         try:
             return os.open(name, _DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=fd)
         except OSError as error:
@@ -228,7 +236,7 @@ class Placer:
             os.close(reader)
 
 
-class _kept_times:  # noqa: N801 - reads as the context manager that it is
+class _KeptTimes:
     """The directory's times are afterwards what they were: a file put in it is no news of the directory."""
 
     def __init__(self, fd: int) -> None:
@@ -255,7 +263,9 @@ def _clear(parent: int, name: str) -> None:
     except FileNotFoundError:
         pass
     except IsADirectoryError as error:
-        raise Conflict(f"cannot copy a file over the directory {name!r}; end the destination with a /") from error
+        raise Conflict(
+            f"cannot copy a file over the directory {name!r}; end the destination with a /"
+        ) from error
 
 
 def _copy_data(reader: int, writer: int, status: os.stat_result) -> None:

@@ -1,18 +1,21 @@
 """Stages to a graph of steps: everything about a build that can be known before anything is executed.
 
-The config after each instruction does not depend on what a RUN does, so all of it is settled here: environments,
-users, working directories, commands, base images, sources in the context. What is left are steps that make layers.
+The config after each instruction does not depend on what a RUN does, so all of it is settled here:
+environments, users, working directories, commands, base images, sources in the context. What is left are
+steps that make layers.
 
     Dockerfile ─► Planner ─► Plan(steps, target, config, ...) ─► solver
 
-Only stages that the target needs are planned. A step's parent and source always have lower numbers than the step.
+Only stages that the target needs are planned. A step's parent and source always have lower numbers than the
+step.
 """
 
 from __future__ import annotations
 
 import json
 import posixpath
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 from tiffin.build import config as settings
@@ -40,14 +43,18 @@ from tiffin.dockerfile.stages import SCRATCH, Dockerfile, Stage
 from tiffin.errors import DockerfileError, InvalidArgument, NotFound
 from tiffin.oci.platform import Platform
 
-# Taken by every RUN when given, without an ARG; not part of any key or history, for they only say how to reach out.
+# Taken by every RUN when given, without an ARG; not part of any key or history, for they only say how to
+# reach out.
 PROXY_ARGS = frozenset(
-    name for base in ("HTTP_PROXY", "HTTPS_PROXY", "FTP_PROXY", "NO_PROXY", "ALL_PROXY") for name in (base, base.lower())
+    name
+    for base in ("HTTP_PROXY", "HTTPS_PROXY", "FTP_PROXY", "NO_PROXY", "ALL_PROXY")
+    for name in (base, base.lower())
 )
 
 
 class BaseWork(NamedTuple):
-    """Begin with an image's layers, bottom first (scratch: none). `document` is its whole image config, {} for scratch."""
+    """Begin with an image's layers, bottom first (scratch: none). `document` is its whole image config, {}
+    for scratch."""
 
     layers: tuple[Layer, ...]
     document: dict[str, Any]
@@ -67,8 +74,8 @@ class DirectoryWork(NamedTuple):
 
 
 class RunWork(NamedTuple):
-    """Execute. `env` is what counts for the cache, `quiet_env` what does not. `script` is (path, text) of a file to
-    put there while it runs, or None."""
+    """Execute. `env` is what counts for the cache, `quiet_env` what does not. `script` is (path, text) of a
+    file to put there while it runs, or None."""
 
     argv: tuple[str, ...]
     env: tuple[str, ...]
@@ -80,8 +87,9 @@ class RunWork(NamedTuple):
 
 
 class CopyWork(NamedTuple):
-    """Put files in place. From the context: `picked`, already found. From another step's files (`Step.source`):
-    `sources`, to be found there. `files` are here-documents, (name, text). A `dest` ending in / is a directory."""
+    """Put files in place. From the context: `picked`, already found. From another step's files
+    (`Step.source`): `sources`, to be found there. `files` are here-documents, (name, text). A `dest` ending
+    in / is a directory."""
 
     sources: tuple[str, ...]
     picked: tuple[Picked, ...]
@@ -96,8 +104,8 @@ Work = BaseWork | SettingsWork | DirectoryWork | RunWork | CopyWork
 
 
 class Step(NamedTuple):
-    """A node of the graph. `parent` is the step whose files it builds on, `source` the one that it copies from; -1
-    for none. `title` is what progress shows, "" for a step not worth showing."""
+    """A node of the graph. `parent` is the step whose files it builds on, `source` the one that it copies
+    from; -1 for none. `title` is what progress shows, "" for a step not worth showing."""
 
     number: int
     parent: int
@@ -110,7 +118,8 @@ class Step(NamedTuple):
 
 
 class Plan(NamedTuple):
-    """All steps, which of them ends the target stage, and the target's config and base (its config document)."""
+    """All steps, which of them ends the target stage, and the target's config and base (its config
+    document)."""
 
     file: str
     steps: list[Step]
@@ -170,7 +179,7 @@ class _Planner:
         if self._given.labels:
             line = (target.instructions or (target.base,))[-1].line
             label = Label(line=line, end_line=line, source="LABEL", pairs=tuple(self._given.labels.items()))
-            end = self._settings(target, end, label)
+            end = self._settings(end, label)
         self._title_steps()
         return Plan(
             self._file.file, self._steps, end.step, end.config, end.author, end.base, self._unused_arguments()
@@ -179,8 +188,8 @@ class _Planner:
     def _stage(self, stage: Stage) -> _State:
         """The stage planned to its end; once."""
         if stage.index not in self._ends:
-            # Stages only look back, so this ends; deep chains of stages are bounded by the parser's own limit, and
-            # are planned front to back so that they cost no depth here.
+            # Stages only look back, so this ends; deep chains of stages are bounded by the parser's own
+            # limit, and are planned front to back so that they cost no depth here.
             for needed in self._file.reachable(stage, self._globals):
                 if needed.index not in self._ends:
                     self._ends[needed.index] = self._plan_stage(needed)
@@ -194,9 +203,11 @@ class _Planner:
             image = self._file.base_image(stage, self._globals)
             for text in triggers:
                 trigger = parse_trigger(text, image=image, line=stage.base.line)
-                state = self._located(trigger, lambda: self._instruction(stage, state, trigger))  # noqa: B023 - called at once
+                with self._at(trigger):
+                    state = self._instruction(stage, state, trigger)
         for instruction in stage.instructions:
-            state = self._located(instruction, lambda: self._instruction(stage, state, instruction))  # noqa: B023 - as above
+            with self._at(instruction):
+                state = self._instruction(stage, state, instruction)
         return state
 
     def _begin(self, stage: Stage) -> _State:
@@ -204,7 +215,8 @@ class _Planner:
         below = self._file.base_stage(stage, self._globals)
         if below is not None:
             return self._stage(below)._replace(own_command=False)
-        number = self._located(stage.base, lambda: self._image(name, f"FROM {name}", stage.base))
+        with self._at(stage.base):
+            number = self._image(name, f"FROM {name}", stage.base)
         self._shown.setdefault(stage.index, []).append(number)
         work = self._steps[number].work
         assert isinstance(work, BaseWork)
@@ -225,10 +237,11 @@ class _Planner:
             self._images[name] = self._add(-1, work, text, instruction)
         return self._images[name]
 
-    def _located(self, instruction: Instruction, action: Callable[[], Any]) -> Any:
-        """`action()`, its errors naming the file, line and instruction."""
+    @contextmanager
+    def _at(self, instruction: Instruction) -> Iterator[None]:
+        """Errors raised within name the file, line and instruction."""
         try:
-            return action()
+            yield
         except DockerfileError:
             raise
         except (NotFound, InvalidArgument) as error:
@@ -237,7 +250,13 @@ class _Planner:
             ) from error
 
     def _add(
-        self, parent: int, work: Work, created_by: str, instruction: Instruction, source: int = -1, title: str = ""
+        self,
+        parent: int,
+        work: Work,
+        created_by: str,
+        instruction: Instruction,
+        source: int = -1,
+        title: str = "",
     ) -> int:
         number = len(self._steps)
         step = Step(number, parent, source, work, title, created_by, instruction.keyword, instruction.line)
@@ -259,21 +278,25 @@ class _Planner:
             return self._copy(stage, state, final)
         if isinstance(final, Workdir):
             return self._workdir(stage, state, final)
-        return self._settings(stage, state, final)
+        return self._settings(state, final)
 
     def _arg(self, state: _State, instruction: Arg) -> _State:
         scope = {**state.args, **settings.environment(state.config)}
         found = resolve_args(
             instruction, scope, self._given.build_args, self._globals, self._file.escape, file=self._file.file
         )
-        return state._replace(args={**state.args, **{name: value for name, value in found if value is not None}})
+        return state._replace(
+            args={**state.args, **{name: value for name, value in found if value is not None}}
+        )
 
-    def _settings(self, stage: Stage, state: _State, instruction: Instruction) -> _State:
+    def _settings(self, state: _State, instruction: Instruction) -> _State:
         if isinstance(instruction, Maintainer):
             state = state._replace(author=instruction.author)
         else:
             after = settings.apply(state.config, instruction, own_command=state.own_command)
-            state = state._replace(config=after, own_command=state.own_command or isinstance(instruction, Cmd))
+            state = state._replace(
+                config=after, own_command=state.own_command or isinstance(instruction, Cmd)
+            )
         work = SettingsWork(state.config, state.author)
         text = _history_text(instruction, state.config)
         return state._replace(step=self._add(state.step, work, text, instruction))
@@ -281,22 +304,27 @@ class _Planner:
     def _workdir(self, stage: Stage, state: _State, instruction: Workdir) -> _State:
         after = settings.apply(state.config, instruction, own_command=state.own_command)
         path = settings.working_directory(after)
-        number = self._add(state.step, DirectoryWork(path), f"WORKDIR {path}", instruction, title=f"WORKDIR {path}")
+        number = self._add(
+            state.step, DirectoryWork(path), f"WORKDIR {path}", instruction, title=f"WORKDIR {path}"
+        )
         return self._show(stage, state._replace(config=after), number)
 
     def _run(self, stage: Stage, state: _State, run: Run) -> _State:
         shell = settings.shell_of(state.config)
         script = None
+        argv = run.argv(shell)
         if run.executable is not None:
             path = f"/dev/pipes/{posixpath.basename(run.executable.name) or 'script'}"
             script, argv = (path, run.executable.data), (path,)
-        else:
-            argv = run.argv(shell)
         if not argv:
             raise InvalidArgument("the command is empty; write what to run")
         env = settings.environment(state.config)
         args = {name: value for name, value in state.args.items() if name not in env}
-        quiet = {n: v for n, v in self._given.build_args.items() if n in PROXY_ARGS and n not in env and n not in args}
+        quiet = {
+            n: v
+            for n, v in self._given.build_args.items()
+            if n in PROXY_ARGS and n not in env and n not in args
+        }
         work = RunWork(
             argv,
             tuple(f"{name}={value}" for name, value in {**args, **env}.items()),
@@ -385,4 +413,3 @@ def _history_text(instruction: Instruction, config: Config) -> str:
 
 def _argv_text(argv: list[str] | None) -> str:
     return json.dumps(argv or [], ensure_ascii=False)
-

@@ -1,9 +1,12 @@
-"""Executing a plan: what is in the cache is taken from there, what is not runs as soon as what it needs is done.
+"""Executing a plan: what is in the cache is taken from there, what is not runs as soon as what it needs is
+done.
 
-    probe    in the plan's order, by key: which steps are known already? A COPY from a stage is known by that stage's
-             key, so a stage whose files were all copied before is not even looked at.
-    needed   from the target backwards, the steps that are not known.
-    execute  each needed step when its parent and source are done; several at a time, each in a process of its own.
+probe    in the plan's order, by key: which steps are known already? A COPY from a stage is known by that
+         stage's
+         key, so a stage whose files were all copied before is not even looked at.
+needed   from the target backwards, the steps that are not known.
+execute  each needed step when its parent and source are done; several at a time, each in a process of its
+own.
 """
 
 from __future__ import annotations
@@ -25,7 +28,8 @@ _TAIL = 4096  # bytes of a failed step's output kept for the error
 
 
 class Outcome(NamedTuple):
-    """A step done. `layers` is the whole stack below and with it, bottom first; `layer` is its own, if it made one."""
+    """A step done. `layers` is the whole stack below and with it, bottom first; `layer` is its own, if it
+    made one."""
 
     key: str
     layers: tuple[Layer, ...]
@@ -34,10 +38,12 @@ class Outcome(NamedTuple):
 
 
 class StepError(DockerfileError):
-    """A step that was executed and failed. `log` is the end of what it wrote, as text; `status` its exit code, -1
-    when it did not come to that."""
+    """A step that was executed and failed. `log` is the end of what it wrote, as text; `status` its exit
+    code, -1 when it did not come to that."""
 
-    def __init__(self, message: str, *, file: str, line: int, instruction: str, log: str, status: int) -> None:
+    def __init__(
+        self, message: str, *, file: str, line: int, instruction: str, log: str, status: int
+    ) -> None:
         super().__init__(message, file=file, line=line, instruction=instruction)
         self.log = log
         self.status = status
@@ -55,9 +61,11 @@ class Executor(Protocol):
     def stage_digest(self, layers: tuple[Layer, ...], sources: tuple[str, ...]) -> list[Any]:
         """The same for sources among another step's files, which are looked at now. NotFound."""
 
-    def task(self, step: Step, below: tuple[Layer, ...], source: tuple[Layer, ...]) -> Callable[[Channel], dict[str, Any]]:
-        """What the worker for this step runs. Its result is {"layer": [diff_id, blob, media_type, size] or None,
-        "keep": whether the cache may have it}."""
+    def task(
+        self, step: Step, below: tuple[Layer, ...], source: tuple[Layer, ...]
+    ) -> Callable[[Channel], dict[str, Any]]:
+        """What the worker for this step runs. Its result is {"layer": [diff_id, blob, media_type, size] or
+        None, "keep": whether the cache may have it}."""
 
 
 class _Running(NamedTuple):
@@ -72,7 +80,14 @@ class Solver:
     """Solves one plan, once. `jobs` is how many steps may run at a time."""
 
     def __init__(
-        self, plan: Plan, cache: BuildCache, executor: Executor, progress: Progress, *, no_cache: bool, jobs: int
+        self,
+        plan: Plan,
+        cache: BuildCache,
+        executor: Executor,
+        progress: Progress,
+        *,
+        no_cache: bool,
+        jobs: int,
     ) -> None:
         self._plan = plan
         self._cache = cache
@@ -85,7 +100,8 @@ class Solver:
         self._running: dict[int, _Running] = {}
 
     def solve(self) -> list[Outcome]:
-        """Outcomes of the steps from the target's first to the target itself. Raises StepError, DockerfileError."""
+        """Outcomes of the steps from the target's first to the target itself. Raises StepError,
+        DockerfileError."""
         self._probe()
         waiting = sorted(self._needed())
         try:
@@ -112,7 +128,11 @@ class Solver:
             step = self._plan.steps[number]
             if isinstance(step.work, BaseWork):
                 self._begin(step, step.work)
-            elif not self._no_cache and step.parent in self._done and (step.source < 0 or step.source in self._done):
+            elif (
+                not self._no_cache
+                and step.parent in self._done
+                and (step.source < 0 or step.source in self._done)
+            ):
                 self._recall(step, self._key(step))
 
     def _needed(self) -> set[int]:
@@ -158,8 +178,12 @@ class Solver:
         work = step.work
         if isinstance(work, CopyWork):
             if step.source >= 0:
-                return step_key("copy-from", parent, [self._done[step.source].key, work.sources, *_copy_options(work)])
-            found = [[each.name, each.is_directory, self._executor.context_digest(each)] for each in work.picked]
+                return step_key(
+                    "copy-from", parent, [self._done[step.source].key, work.sources, *_copy_options(work)]
+                )
+            found = [
+                [each.name, each.is_directory, self._executor.context_digest(each)] for each in work.picked
+            ]
             return step_key("copy", parent, [found, *_copy_options(work)])
         if isinstance(work, RunWork):
             content: Any = [work.argv, work.env, work.user, work.cwd, work.network, work.script]
@@ -275,7 +299,8 @@ class Solver:
             ) from error
 
     def _stop_all(self) -> None:
-        """End the workers still running, if something failed, and wait until they have undone what they began."""
+        """End the workers still running, if something failed, and wait until they have undone what they
+        began."""
         for running in self._running.values():
             running.worker.stop()
         for running in self._running.values():

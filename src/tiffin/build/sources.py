@@ -1,7 +1,7 @@
 """What a COPY or ADD names, found in a tree: the build context, or another stage's files.
 
-Every name is resolved by the kernel inside the tree (openat2, RESOLVE_IN_ROOT): an absolute or climbing symbolic link
-ends inside it, `..` stops at its top, magic links are refused.
+Every name is resolved by the kernel inside the tree (openat2, RESOLVE_IN_ROOT): an absolute or climbing
+symbolic link ends inside it, `..` stops at its top, magic links are refused.
 """
 
 from __future__ import annotations
@@ -26,7 +26,8 @@ class Picked(NamedTuple):
 
     name    its last name as the Dockerfile (or the wildcard) gave it; "" for the whole tree
     base    real path, inside the tree, of the directory that the nodes' paths are relative to
-    nodes   a directory: itself (path "") and all below it; anything else: one node, its path being its real name
+    nodes   a directory: itself (path "") and all below it; anything else: one node, its path being its real
+    name
     """
 
     name: str
@@ -61,7 +62,8 @@ class SourceTree:
     def pick(self, source: str) -> list[Picked]:
         """What `source` (a path, or a pattern with wildcards) names, in order of names.
 
-        NotFound when that is nothing; InvalidArgument when it would leave the tree or the pattern is malformed.
+        NotFound when that is nothing; InvalidArgument when it would leave the tree or the pattern is
+        malformed.
         """
         path = inside(source, self._title)
         if not has_wildcard(path):
@@ -90,14 +92,18 @@ class SourceTree:
         except OSError as error:
             if error.errno != ELOOP:
                 raise
-            raise NotFound(f"{source!r} in {self._title} goes through a symbolic link that leads nowhere") from error
+            raise NotFound(
+                f"{source!r} in {self._title} goes through a symbolic link that leads nowhere"
+            ) from error
         try:
             real = self._real_path(fd, source)
             status = os.fstat(fd)
         finally:
             os.close(fd)
         if real and self._rules is not None and self._rules.hidden(real):
-            raise NotFound(f"{source!r} is left out of {self._title} by {self._rules.title}; remove that pattern")
+            raise NotFound(
+                f"{source!r} is left out of {self._title} by {self._rules.title}; remove that pattern"
+            )
         name = path.rpartition("/")[2]
         if stat.S_ISDIR(status.st_mode):
             return Picked(name, real, self._scan(real))
@@ -130,7 +136,8 @@ class SourceTree:
         return Filter(lambda path: not ignored(f"{base}/{path}"), lambda path: enter(f"{base}/{path}"))
 
     def _matches(self, pattern: str) -> list[str]:
-        """The paths that a pattern with wildcards stands for; a literal part at the end is not checked yet."""
+        """The paths that a pattern with wildcards stands for; a literal part at the end is not checked
+        yet."""
         found = [""]
         for part in pattern.split("/"):
             if not has_wildcard(part):
@@ -138,7 +145,10 @@ class SourceTree:
                 continue
             matches = component_matcher(part).fullmatch
             found = [
-                f"{path}/{name}" if path else name for path in found for name in self._names(path) if matches(name)
+                f"{path}/{name}" if path else name
+                for path in found
+                for name in self._names(path)
+                if matches(name)
             ]
         return found
 
@@ -163,5 +173,7 @@ def inside(source: str, title: str) -> str:
         raise InvalidArgument(f"invalid path {source!r}: it holds a NUL")
     path = posixpath.normpath(source.lstrip("/") or ".")
     if path == ".." or path.startswith("../"):
-        raise InvalidArgument(f"forbidden path outside {title}: {source!r}; only what is inside it can be copied")
+        raise InvalidArgument(
+            f"forbidden path outside {title}: {source!r}; only what is inside it can be copied"
+        )
     return "" if path == "." else path

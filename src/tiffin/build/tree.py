@@ -1,7 +1,7 @@
 """A directory tree as a list of plain nodes, and how to walk it again by descriptor.
 
-Nothing here follows a symbolic link: a directory is opened below its parent's descriptor with O_NOFOLLOW, so a
-tree, whoever wrote it, cannot lead out of itself.
+Nothing here follows a symbolic link: a directory is opened below its parent's descriptor with O_NOFOLLOW, so
+a tree, whoever wrote it, cannot lead out of itself.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 class Node(NamedTuple):
     """One thing in a tree. `path` is relative to where the scan began ("" is that place itself).
 
-    `link` is a symbolic link's target. `identity` is (device, inode, change time): with size and mtime it tells
-    whether a file is still what was scanned.
+    `link` is a symbolic link's target. `identity` is (device, inode, change time): with size and mtime it
+    tells whether a file is still what was scanned.
     """
 
     path: str
@@ -81,8 +81,9 @@ def node_of(path: str, status: os.stat_result, link: str = "") -> Node:
 
 
 def scan(fd: int, chosen: Filter | None = None) -> list[Node]:
-    """All that lies below the directory `fd`, itself first (path ""), each directory before what is in it, names
-    sorted. Sockets are left out: they mean nothing elsewhere. LimitExceeded for absurdly deep or large trees.
+    """All that lies below the directory `fd`, itself first (path ""), each directory before what is in it,
+    names sorted. Sockets are left out: they mean nothing elsewhere. LimitExceeded for absurdly deep or large
+    trees.
     """
     nodes = [node_of("", os.fstat(fd))]
     _scan_into(nodes, fd, "", chosen, 0)
@@ -134,8 +135,9 @@ def _descend(nodes: list[Node], fd: int, name: str, path: str, chosen: Filter | 
 class Cursor:
     """Descriptors of the directories along the path of a depth-first walk, opened as they are needed.
 
-    `leave(path, fd)` is called as each directory below the top is left for good, deepest first. `step(fd, name, path)`
-    opens a directory below another; the default never follows a link. Close it (it is a context manager).
+    `leave(path, fd)` is called as each directory below the top is left for good, deepest first. `step(fd,
+    name, path)` opens a directory below another; the default never follows a link. Close it (it is a context
+    manager).
     """
 
     def __init__(
@@ -189,7 +191,8 @@ def _open_below(fd: int, name: str, _path: str) -> int:
 
 
 def open_file(parent: int, name: str) -> int:
-    """A regular file to read, never through a link, never waiting (a fifo put in its place does not hang us)."""
+    """A regular file to read, never through a link, never waiting (a fifo put in its place does not hang
+    us)."""
     return os.open(name, _FILE, dir_fd=parent)
 
 
@@ -219,16 +222,18 @@ def kept_xattrs(fd: int) -> list[tuple[str, bytes]]:
         names = os.listxattr(fd)
     except OSError:  # the filesystem has none
         return []
-    kept = []
-    for name in sorted(names):
-        if name == "security.capability" or (name.startswith("user.") and not name.startswith("user.overlay.")):
-            kept.append((name, os.getxattr(fd, name)))
-    return kept
+    return [(name, os.getxattr(fd, name)) for name in sorted(names) if _is_kept(name)]
+
+
+def _is_kept(name: str) -> bool:
+    if name.startswith("user."):
+        return not name.startswith("user.overlay.")
+    return name == "security.capability"
 
 
 def tree_digest(nodes: list[Node], digest_of: Callable[[Node], str], *, owners: bool) -> str:
-    """One SHA-256 of what a COPY of these nodes would put in place: names, kinds, modes, contents, link targets,
-    and with `owners` the owners. Times do not count: a checkout anew is still the same source.
+    """One SHA-256 of what a COPY of these nodes would put in place: names, kinds, modes, contents, link
+    targets, and with `owners` the owners. Times do not count: a checkout anew is still the same source.
     """
     found = hashlib.sha256()
     for node in nodes:

@@ -7,9 +7,9 @@
       │ ◄───────────── FAILED class, text ─── │   once
       │ ◄─────────────────────────── EOF ──── │   it has ended, whatever way
 
-A message is a kind (u8) and a length (u32, little endian), then that many bytes. A worker that is told to stop
-(SIGTERM, also sent by the kernel when the builder dies) raises `Stopped` and undoes what it has begun. Ctrl-C at
-a terminal reaches workers too; they leave it to the builder.
+A message is a kind (u8) and a length (u32, little endian), then that many bytes. A worker that is told to
+stop (SIGTERM, also sent by the kernel when the builder dies) raises `Stopped` and undoes what it has begun.
+Ctrl-C at a terminal reaches workers too; they leave it to the builder.
 """
 
 from __future__ import annotations
@@ -34,7 +34,8 @@ _MESSAGE_MAX = 64 << 20
 
 
 class Stopped(BaseException):
-    """The worker has been told to stop. Not an Exception: nothing on the way may take it for a failure of its own."""
+    """The worker has been told to stop. Not an Exception: nothing on the way may take it for a failure of its
+    own."""
 
 
 class Log(NamedTuple):
@@ -86,7 +87,8 @@ class Worker:
         self.ended = False
 
     def receive(self) -> list[Message]:
-        """The messages that have arrived; sets `ended` at the end of the stream. Waits when there are none."""
+        """The messages that have arrived; sets `ended` at the end of the stream. Waits when there are
+        none."""
         data = os.read(self.fd, 1 << 18)
         if not data:
             self.ended = True
@@ -171,7 +173,10 @@ def _error_document(error: BaseException) -> dict[str, Any]:
         import errno
 
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            return {"class": "NoSpace", "text": "no space left on the disk of the store; free some and try again"}
+            return {
+                "class": "NoSpace",
+                "text": "no space left on the disk of the store; free some and try again",
+            }
     import traceback
 
     text = "".join(traceback.format_exception(error))
