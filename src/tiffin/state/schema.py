@@ -54,4 +54,8 @@ _FIRST = [
         PRIMARY KEY (container, destination)) STRICT, WITHOUT ROWID""",
 ]
 
-MIGRATIONS: list[list[str]] = [_FIRST]
+# `rmi --force` of an image that a stopped container still uses takes it out of sight; its layers must stay for
+# the container, so its row stays too until the last such container is gone.
+_REMOVED_IMAGES = ["ALTER TABLE images ADD COLUMN removed INTEGER NOT NULL DEFAULT 0"]
+
+MIGRATIONS: list[list[str]] = [_FIRST, _REMOVED_IMAGES]

@@ -1,0 +1,284 @@
+"""The instructions of a Dockerfile, typed: one frozen dataclass each, nothing executed and nothing expanded.
+
+Words are kept as written, quotes and `$variables` included, until `tiffin.dockerfile.expand.expand` returns
+the same instruction with its words evaluated against the environment of that place in the stage. Which fields
+that touches is said per class ("expands: ..."); the others are final as parsed.
+
+    Instruction
+    ├── From            begins a stage
+    ├── Run             executes
+    ├── Copy, Add       bring files (`Transfer`)
+    ├── Arg, Env        variables
+    ├── Workdir, User, Shell                                    the place where later instructions run
+    ├── Cmd, Entrypoint, Expose, Volume, Label, Stopsignal,
+    │   Healthcheck, Maintainer                                 the image's config
+    └── Onbuild         an instruction for whoever builds on this image
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import ClassVar
+
+
+@dataclass(frozen=True, slots=True)
+class Heredoc:
+    """A here-document of RUN, COPY or ADD.
+
+    `content` is the lines between the opening line and the terminator, as written, each with its newline.
+    `expand` is False when any part of the delimiter was quoted: then nothing in `content` is evaluated.
+    For COPY and ADD `name` is the name of the file that it makes.
+    """
+
+    name: str
+    content: str
+    expand: bool = True
+    strip_tabs: bool = False
+    descriptor: int = 0
+
+    @property
+    def data(self) -> str:
+        """The content as it is meant: with `<<-` the leading tabs of each line removed."""
+        if not self.strip_tabs:
+            return self.content
+        return re.sub(r"(?m)^\t+", "", self.content)
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """What RUN, CMD and ENTRYPOINT execute.
+
+    Exec form: `args` is the argument vector, `shell` is False. Shell form: `args` is one text for the shell
+    that SHELL chose (default `/bin/sh -c`), `shell` is True. `CMD []` gives no args.
+    """
+
+    args: tuple[str, ...]
+    shell: bool
+
+    def argv(self, shell: tuple[str, ...]) -> tuple[str, ...]:
+        """The full argument vector under `shell`; an empty command stays empty."""
+        return (*shell, *self.args) if self.shell and self.args else self.args
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Instruction:
+    """`line` to `end_line` are where it stands, counted from 1, both included. `source` is its text with the
+    continuation lines joined and comments removed, as image history and progress show it, without heredocs.
+    """
+
+    keyword: ClassVar[str]
+
+    line: int
+    end_line: int
+    source: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class From(Instruction):
+    """FROM image [AS name]. `name` is lower case or "". Expands: image, by the global ARGs alone."""
+
+    keyword: ClassVar[str] = "FROM"
+
+    image: str
+    name: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run(Instruction):
+    """RUN in shell or exec form, or with here-documents (then always shell form). Expands: nothing."""
+
+    keyword: ClassVar[str] = "RUN"
+
+    command: Command
+    heredocs: tuple[Heredoc, ...] = ()
+    lone_heredoc: bool = False
+
+    @property
+    def executable(self) -> Heredoc | None:
+        """For `RUN <<EOF` whose content begins with `#!`: the script to execute by itself, from a file."""
+        if self.lone_heredoc and self.heredocs[0].data.startswith("#!"):
+            return self.heredocs[0]
+        return None
+
+    def argv(self, shell: tuple[str, ...]) -> tuple[str, ...]:
+        """What to execute under `shell`. `RUN <<EOF` hands the content itself to the shell; with more than
+        that on the line the shell gets the line and the here-documents behind it. Not meaningful when
+        `executable` is set.
+        """
+        if not self.heredocs:
+            return self.command.argv(shell)
+        if self.lone_heredoc:
+            return (*shell, self.heredocs[0].data)
+        parts = [self.command.args[0], *(doc.content + doc.name for doc in self.heredocs)]
+        return (*shell, "\n".join(parts))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Transfer(Instruction):
+    """What COPY and ADD share: one or more of `sources` and `heredocs`, to `dest`.
+
+    A trailing slash of `dest` is kept: it makes it a directory. `chown` is `user[:group]`, `chmod` octal
+    digits; "" where not given. Expands: sources, dest, chown, chmod, and the heredocs that allow it.
+    """
+
+    sources: tuple[str, ...]
+    dest: str
+    chown: str = ""
+    chmod: str = ""
+    heredocs: tuple[Heredoc, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Copy(Transfer):
+    """COPY. `from_` is a stage's name or number, or an image; "" is the build context; never expanded."""
+
+    keyword: ClassVar[str] = "COPY"
+
+    from_: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Add(Transfer):
+    """ADD: as COPY, from the context alone, and local archives are unpacked."""
+
+    keyword: ClassVar[str] = "ADD"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Workdir(Instruction):
+    """WORKDIR; relative to the one before it. Expands: path."""
+
+    keyword: ClassVar[str] = "WORKDIR"
+
+    path: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Env(Instruction):
+    """ENV. Expands: names and values, every one against the environment *before* the line."""
+
+    keyword: ClassVar[str] = "ENV"
+
+    pairs: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Arg(Instruction):
+    """ARG: pairs of name and default, None where there is no default.
+
+    Expands: names and defaults, each seeing the defaults of the same line that stand before it.
+    """
+
+    keyword: ClassVar[str] = "ARG"
+
+    pairs: tuple[tuple[str, str | None], ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Label(Instruction):
+    """LABEL. Expands: names and values."""
+
+    keyword: ClassVar[str] = "LABEL"
+
+    pairs: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Expose(Instruction):
+    """EXPOSE. Expands: ports, where a word may become several; then each is `number/protocol`, ranges opened."""
+
+    keyword: ClassVar[str] = "EXPOSE"
+
+    ports: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class User(Instruction):
+    """USER `user[:group]`. Expands: user."""
+
+    keyword: ClassVar[str] = "USER"
+
+    user: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Volume(Instruction):
+    """VOLUME. Expands: paths."""
+
+    keyword: ClassVar[str] = "VOLUME"
+
+    paths: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shell(Instruction):
+    """SHELL: the argument vector before every later shell form."""
+
+    keyword: ClassVar[str] = "SHELL"
+
+    argv: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cmd(Instruction):
+    """CMD."""
+
+    keyword: ClassVar[str] = "CMD"
+
+    command: Command
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entrypoint(Instruction):
+    """ENTRYPOINT."""
+
+    keyword: ClassVar[str] = "ENTRYPOINT"
+
+    command: Command
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stopsignal(Instruction):
+    """STOPSIGNAL: a signal's name or number. Expands: signal, which is checked then."""
+
+    keyword: ClassVar[str] = "STOPSIGNAL"
+
+    signal: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Healthcheck(Instruction):
+    """HEALTHCHECK. `test` is as in the image config: ("NONE",), ("CMD", *argv) or ("CMD-SHELL", text).
+
+    Durations are nanoseconds and 0 means "not said", as in the image config; so does 0 `retries`.
+    """
+
+    keyword: ClassVar[str] = "HEALTHCHECK"
+
+    test: tuple[str, ...]
+    interval: int = 0
+    timeout: int = 0
+    start_period: int = 0
+    start_interval: int = 0
+    retries: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Maintainer(Instruction):
+    """MAINTAINER: the image's `author`. Deprecated by Docker for a label; still meant."""
+
+    keyword: ClassVar[str] = "MAINTAINER"
+
+    author: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Onbuild(Instruction):
+    """ONBUILD: `trigger` is one instruction, checked, here-documents included, to be parsed again by
+    `tiffin.dockerfile.parser.parse_trigger` in the build that uses this image as its base. Expands: nothing.
+    """
+
+    keyword: ClassVar[str] = "ONBUILD"
+
+    trigger: str

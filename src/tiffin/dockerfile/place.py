@@ -1,0 +1,46 @@
+"""Where in which file something stands, and the errors that say so."""
+
+from __future__ import annotations
+
+import difflib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from tiffin.errors import DockerfileError, Unsupported
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+_SHOWN = 60
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """An instruction's place. `line` counts from 1, 0 is the whole file; `instruction` is its keyword or ""."""
+
+    file: str
+    line: int = 0
+    instruction: str = ""
+
+    def error(self, message: str) -> DockerfileError:
+        """The text as written is wrong."""
+        return DockerfileError(message, file=self.file, line=self.line, instruction=self.instruction)
+
+    def lacking(self, feature: str) -> Unsupported:
+        """The text is right Dockerfile and this version of tiffin does not have what it asks for."""
+        where = f"{self.file}:{self.line}" if self.line else self.file
+        return Unsupported(f"{where}: {feature} is not available in this version of tiffin")
+
+
+def shown(text: str) -> str:
+    """`text` for a one-line message: cut when long, and nothing in it that would drive a terminal."""
+    cut = text if len(text) <= _SHOWN else text[:_SHOWN] + "..."
+    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in cut)
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """` (did you mean X?)` for the known word that `word` looks like, else ""."""
+    if len(word) > _SHOWN:
+        return ""
+    close = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
+    return f" (did you mean {close[0]}?)" if close else ""

@@ -1,0 +1,175 @@
+"""A Dockerfile as stages: what begins where, what builds on what, and which stages a target needs."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from tiffin.dockerfile.expand import expand, resolve_args
+from tiffin.dockerfile.instructions import Arg, Copy, From, Instruction
+from tiffin.dockerfile.parser import parse
+from tiffin.dockerfile.place import Place, nearest, shown
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+SCRATCH = "scratch"
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """One FROM and what follows it. `name` is lower case, or "" for a stage that has only its `index`."""
+
+    name: str
+    index: int
+    base: From
+    instructions: tuple[Instruction, ...]
+
+    @property
+    def title(self) -> str:
+        """How messages and progress call it: its name, else its number."""
+        return self.name or str(self.index)
+
+
+@dataclass(frozen=True, slots=True)
+class Dockerfile:
+    """A parsed and checked Dockerfile: at least one stage, names unique, COPY --from only backwards."""
+
+    file: str
+    stages: tuple[Stage, ...]
+    global_args: tuple[Arg, ...]
+    escape: str
+    directives: dict[str, str]
+
+    def stage(self, reference: str, before: int | None = None) -> Stage | None:
+        """The stage that a name (in any case) or number means, None when it means none.
+
+        With `before`, only stages whose index is lower: those that a stage of that index may use.
+        """
+        known = self.stages[:before]
+        if re.fullmatch("[0-9]{1,6}", reference):
+            return known[int(reference)] if int(reference) < len(known) else None
+        lowered = reference.lower()
+        return next((stage for stage in known if stage.name and stage.name == lowered), None)
+
+    def target(self, reference: str = "") -> Stage:
+        """The stage to build: the last one, or what --target says. Raises DockerfileError for an unknown
+        target.
+        """
+        if not reference:
+            return self.stages[-1]
+        found = self.stage(reference)
+        if found is None:
+            names = [stage.name for stage in self.stages if stage.name]
+            hint = nearest(reference.lower(), names)
+            raise Place(self.file).error(f"target stage {shown(reference)} could not be found{hint}")
+        return found
+
+    def evaluate_global_args(self, given: Mapping[str, str], predefined: Mapping[str, str]) -> dict[str, str]:
+        """The values of the ARGs before the first FROM, for FROM lines and for ARGs in stages that take them
+        over.
+
+        `given` is --build-arg, `predefined` what is known without any ARG (platform arguments).
+        """
+        values = dict(predefined)
+        for arg in self.global_args:
+            pairs = resolve_args(arg, values, given, {}, self.escape, file=self.file)
+            values.update((name, value) for name, value in pairs if value is not None)
+        return values
+
+    def base_image(self, stage: Stage, global_values: Mapping[str, str]) -> str:
+        """The image or stage that `stage` begins with, its variables replaced. Raises DockerfileError."""
+        return expand(stage.base, global_values, self.escape, file=self.file).image
+
+    def base_stage(self, stage: Stage, global_values: Mapping[str, str]) -> Stage | None:
+        """The earlier stage that `stage` begins with; None for an image and for scratch.
+
+        A number is an image's name here: FROM knows stages by name alone.
+        """
+        image = self.base_image(stage, global_values).lower()
+        return next((each for each in self.stages[: stage.index] if each.name and each.name == image), None)
+
+    def reachable(self, target: Stage, global_values: Mapping[str, str]) -> tuple[Stage, ...]:
+        """`target` and every stage that it needs, by FROM or COPY --from, in the file's order; no others.
+
+        Triggers that base images bring (ONBUILD) may need further stages: that is for the builder, who reads
+        them.
+        """
+        needed: set[int] = set()
+        waiting = [target]
+        while waiting:
+            stage = waiting.pop()
+            if stage.index in needed:
+                continue
+            needed.add(stage.index)
+            base = self.base_stage(stage, global_values)
+            sources = [self.copy_source(copy, stage) for copy in stage.instructions if isinstance(copy, Copy)]
+            waiting.extend(each for each in (base, *sources) if each is not None)
+        return tuple(stage for stage in self.stages if stage.index in needed)
+
+    def copy_source(self, copy: Copy, stage: Stage) -> Stage | None:
+        """The stage that `copy` in `stage` copies from; None for the context and for an image.
+
+        Raises DockerfileError for a stage that comes later, for the stage itself, and for a number without a
+        stage.
+        """
+        if not copy.from_:
+            return None
+        found = self.stage(copy.from_, before=stage.index)
+        if found is not None:
+            return found
+        place = Place(self.file, copy.line, copy.keyword)
+        later = self.stage(copy.from_)
+        if later is not None:
+            what = "itself" if later is stage else f"{later.title}, which begins on line {later.base.line}"
+            raise place.error(
+                f"stage {stage.title} cannot copy from {what}: a stage copies from those before it"
+            )
+        if re.fullmatch("-?[0-9]+", copy.from_):
+            raise place.error(f"no stage has the number {shown(copy.from_)}")
+        return None
+
+
+def parse_dockerfile(data: bytes, name: str = "Dockerfile") -> Dockerfile:
+    """Parse and check a whole Dockerfile. `name` is for messages. Raises DockerfileError and Unsupported."""
+    document = parse(data, name)
+    global_args: list[Arg] = []
+    heads: list[From] = []
+    bodies: list[list[Instruction]] = []
+    for instruction in document.instructions:
+        if isinstance(instruction, From):
+            heads.append(instruction)
+            bodies.append([])
+        elif heads:
+            bodies[-1].append(instruction)
+        elif isinstance(instruction, Arg):
+            global_args.append(instruction)
+        else:
+            place = Place(name, instruction.line, instruction.keyword)
+            raise place.error("no build stage yet: only ARG may come before the first FROM")
+    if not heads:
+        raise Place(name).error("no FROM: a Dockerfile needs at least one")
+    stages = tuple(
+        Stage(head.name, index, head, tuple(body))
+        for index, (head, body) in enumerate(zip(heads, bodies, strict=True))
+    )
+    dockerfile = Dockerfile(name, stages, tuple(global_args), document.escape, document.directives)
+    _check_names(dockerfile)
+    for stage in stages:
+        for instruction in stage.instructions:
+            if isinstance(instruction, Copy):
+                dockerfile.copy_source(instruction, stage)
+    return dockerfile
+
+
+def _check_names(dockerfile: Dockerfile) -> None:
+    lines: dict[str, int] = {}
+    for stage in dockerfile.stages:
+        if stage.name in lines:
+            place = Place(dockerfile.file, stage.base.line, "FROM")
+            raise place.error(
+                f"duplicate stage name {shown(stage.name)}: line {lines[stage.name]} has it already"
+            )
+        if stage.name:
+            lines[stage.name] = stage.base.line

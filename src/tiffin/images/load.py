@@ -1,0 +1,304 @@
+"""Images out of archives: OCI image layouts and Docker's, and plain root filesystems."""
+
+import hashlib
+import os
+import re
+import threading
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
+
+from tiffin.errors import Corrupt, InvalidArgument, LimitExceeded, TiffinError
+from tiffin.images.archive import Archive, Section, SectionReader
+from tiffin.images.unpack import Expected, Unpacked, unpack_layer
+from tiffin.images.write import create_image, make_manifest
+from tiffin.oci.descriptor import (
+    DOCUMENT_MAX,
+    IMAGE_NAME,
+    INDEX,
+    LAYERS_MAX,
+    MANIFEST,
+    REF_NAME,
+    Descriptor,
+    Index,
+    Manifest,
+    parse_document,
+)
+from tiffin.oci.image import History, diff_ids, empty_config, extend_config, format_time, parse_config
+from tiffin.oci.platform import host_platform
+from tiffin.oci.reference import parse_reference, shown
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from tiffin.images.records import Image, LayerBlob
+    from tiffin.images.service import Images
+
+# Called with a layer's DiffID, the bytes of it read so far, and all of them; from several threads.
+Progress = Callable[[str, int, int], None]
+
+_IMAGES_MAX = 1000
+_DEPTH_MAX = 4  # of indexes within indexes
+
+
+class _Candidate(NamedTuple):
+    """An image that the archive offers. `manifest` None: a docker-archive, which has none of its own."""
+
+    config: bytes
+    layers: "Sequence[_Source]"
+    names: "Sequence[str]"
+    manifest: bytes | None = None
+    media_type: str = MANIFEST
+
+
+class _Source(NamedTuple):
+    """A layer as the archive holds it."""
+
+    section: Section
+    expected: Expected
+
+
+def load_archive(images: "Images", stream: BinaryIO, progress: Progress | None) -> list[str]:
+    """See `Images.load`."""
+    loaded: list[str] = []
+    with images.store.adding(), Archive(stream, images.store.layout) as archive:
+        for candidate in _candidates(archive):
+            image = _add(images, candidate, progress)
+            loaded.extend(candidate.names or [image.id])
+    if not loaded:
+        raise Corrupt("the archive holds no image")
+    return loaded
+
+
+def _candidates(archive: Archive) -> "Iterator[_Candidate]":
+    if "index.json" in archive:
+        return _oci_images(archive)
+    if "manifest.json" in archive:
+        return _docker_images(archive)
+    raise Corrupt("not an image archive: it has neither index.json nor manifest.json")
+
+
+# -- OCI image layout
+# --------------------------------------------------------------------------------------------
+
+
+def _oci_images(archive: Archive) -> "Iterator[_Candidate]":
+    """Each image of the index, once, with all its names. An image for another platform is passed over where
+    the same name has one for this machine; attestations are no images."""
+    tags = _docker_names(archive)
+    found: dict[str, tuple[Descriptor, list[str]]] = {}
+    for descriptor in _chosen(_index(archive)):
+        manifest = _for_this_machine(archive, descriptor)
+        _, names = found.setdefault(manifest.digest, (manifest, []))
+        name = _name_of(descriptor)
+        names.extend([name] if name and name not in names else [])
+    for descriptor, names in found.values():
+        data = _blob(archive, descriptor)
+        manifest_document = parse_document(data, descriptor.media_type)
+        assert isinstance(manifest_document, Manifest)  # _for_this_machine resolved indexes
+        config = _blob(archive, manifest_document.config)
+        names.extend(name for name in tags.get(manifest_document.config.digest, ()) if name not in names)
+        yield _Candidate(
+            config, _oci_layers(archive, manifest_document, config), names, data, descriptor.media_type
+        )
+
+
+def _index(archive: Archive) -> tuple[Descriptor, ...]:
+    document = parse_document(archive.read("index.json"), INDEX, "index.json in the archive")
+    assert isinstance(document, Index)  # parse_document holds it to the media type
+    return document.manifests
+
+
+def _chosen(entries: "Iterable[Descriptor]") -> "Iterator[Descriptor]":
+    host = host_platform()
+    groups: dict[str, list[Descriptor]] = {}
+    for number, entry in enumerate(entries):
+        if "vnd.docker.reference.type" not in entry.annotations:
+            groups.setdefault(_name_of(entry) or f"#{number}", []).append(entry)
+    for group in groups.values():
+        fitting = [entry for entry in group if entry.platform is None or host.runs(entry.platform)]
+        yield from fitting or group
+
+
+def _name_of(descriptor: Descriptor) -> str:
+    """The full name that an index entry bears, "" for none. A lone tag (`latest`) names no repository."""
+    for key in (IMAGE_NAME, REF_NAME):
+        text = descriptor.annotations.get(key, "")
+        if re.search(r"[/:]", text):
+            return str(parse_reference(text))
+    return ""
+
+
+def _for_this_machine(archive: Archive, descriptor: Descriptor) -> Descriptor:
+    """The manifest that an index entry leads to: itself, or the first for this platform further down."""
+    host = host_platform()
+    for _ in range(_DEPTH_MAX):
+        document = parse_document(_blob(archive, descriptor), descriptor.media_type)
+        if isinstance(document, Manifest):
+            return descriptor
+        below = [
+            entry for entry in document.manifests if "vnd.docker.reference.type" not in entry.annotations
+        ]
+        fitting = [entry for entry in below if entry.platform is not None and host.runs(entry.platform)]
+        fitting = fitting or [entry for entry in below if entry.platform is None]
+        if not fitting:
+            offered = ", ".join(shown(str(entry.platform)) for entry in below[:8])
+            raise InvalidArgument(f"the archive has no image for {host}, only for: {offered or 'nothing'}")
+        descriptor = fitting[0]
+    raise LimitExceeded(f"the archive nests indexes more than {_DEPTH_MAX} deep")
+
+
+def _blob(archive: Archive, descriptor: Descriptor) -> bytes:
+    """A document of the archive, its size and digest verified."""
+    data = archive.read(f"blobs/sha256/{descriptor.digest[7:]}", DOCUMENT_MAX)
+    if len(data) != descriptor.size:
+        raise Corrupt(f"blob {descriptor.digest} has {len(data)} bytes where {descriptor.size} were stated")
+    actual = "sha256:" + hashlib.sha256(data).hexdigest()
+    if actual != descriptor.digest:
+        raise Corrupt(f"blob {descriptor.digest} does not match its digest: its bytes hash to {actual}")
+    return data
+
+
+def _oci_layers(archive: Archive, manifest: Manifest, config: bytes) -> list[_Source]:
+    ids = diff_ids(parse_config(config))
+    if len(ids) != len(manifest.layers):
+        raise Corrupt(
+            f"image {manifest.config.digest} lists {len(ids)} diff_ids for {len(manifest.layers)} layers"
+        )
+    sources = []
+    for diff_id, layer in zip(ids, manifest.layers, strict=True):
+        section = archive.section(f"blobs/sha256/{layer.digest[7:]}")
+        if section.size != layer.size:
+            raise Corrupt(f"blob {layer.digest} has {section.size} bytes where {layer.size} were stated")
+        sources.append(_Source(section, Expected(diff_id, layer.digest, layer.media_type, layer.size)))
+    return sources
+
+
+# -- docker-archive
+# ----------------------------------------------------------------------------------------------
+
+
+def _docker_manifests(archive: Archive) -> list[dict[str, Any]]:
+    entries = archive.read_json("manifest.json")
+    if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
+        raise Corrupt("manifest.json in the archive is not a list of objects")
+    if len(entries) > _IMAGES_MAX:
+        raise LimitExceeded(f"the archive holds {len(entries)} images; {_IMAGES_MAX} at most")
+    for entry in entries:
+        for key in ("RepoTags", "Layers"):
+            value = entry.get(key) or []
+            if not isinstance(value, list) or not all(isinstance(text, str) for text in value):
+                raise Corrupt(f"manifest.json in the archive: {key} is not a list of strings")
+        if len(entry.get("Layers") or []) > LAYERS_MAX:
+            raise LimitExceeded(f"manifest.json in the archive lists more than {LAYERS_MAX} layers")
+    return entries
+
+
+def _docker_images(archive: Archive) -> "Iterator[_Candidate]":
+    for entry in _docker_manifests(archive):
+        config = archive.read(entry.get("Config"))
+        ids, members = diff_ids(parse_config(config)), entry.get("Layers") or []
+        if len(ids) != len(members):
+            raise Corrupt(
+                f"{shown(str(entry.get('Config')))} lists {len(ids)} diff_ids for {len(members)} layers"
+            )
+        layers = [
+            _Source(archive.section(member), Expected(diff_id))
+            for diff_id, member in zip(ids, members, strict=True)
+        ]
+        yield _Candidate(config, layers, _repo_tags(entry))
+
+
+def _repo_tags(entry: dict[str, Any]) -> list[str]:
+    return [str(parse_reference(text)) for text in entry.get("RepoTags") or []]
+
+
+def _docker_names(archive: Archive) -> dict[str, list[str]]:
+    """In an archive that is both kinds, the names that the docker-archive gives to a config."""
+    if "manifest.json" not in archive:
+        return {}
+    return {
+        f"sha256:{os.path.basename(str(entry.get('Config')))}": _repo_tags(entry)
+        for entry in _docker_manifests(archive)
+    }
+
+
+# -- either
+# ------------------------------------------------------------------------------------------------------
+
+
+def _add(images: "Images", candidate: _Candidate, progress: Progress | None) -> "Image":
+    layers = _unpack_all(images, candidate.layers, progress)
+    config = images.content.put_bytes(candidate.config)
+    manifest = candidate.manifest or make_manifest(config, len(candidate.config), layers)
+    return images.add_image(manifest, candidate.media_type, candidate.names)
+
+
+def _unpack_all(
+    images: "Images", sources: "Sequence[_Source]", progress: Progress | None
+) -> "list[LayerBlob]":
+    """Store and unpack what is not here yet, several layers at once; committed in this thread, as each is
+    verified. On an error the others are ended and their trees removed."""
+    from concurrent.futures import ThreadPoolExecutor, as_completed
+
+    known = {source.expected: _known(images, source.expected) for source in sources}
+    wanted = {source.expected: source for source in sources if known[source.expected] is None}
+    stop = threading.Event()
+
+    def work(source: _Source) -> Unpacked:
+        expected = source.expected
+
+        def tell(done: int) -> None:
+            if stop.is_set():
+                raise _Stopped
+            if progress is not None:
+                progress(expected.diff_id, done, source.section.size)
+
+        return unpack_layer(images.content, images.snapshots, SectionReader(source.section, tell), expected)
+
+    with ThreadPoolExecutor(min(4, max(2, os.cpu_count() or 1)), "unpack layer") as pool:
+        jobs = {pool.submit(work, source): expected for expected, source in wanted.items()}
+        try:
+            for job in as_completed(jobs):
+                known[jobs[job]] = _commit(job.result())
+        except BaseException:
+            stop.set()
+            for job in jobs:
+                if not job.cancel() and job.exception() is None:
+                    job.result().staged.__exit__(None, None, None)
+            raise
+    return [layer for source in sources if (layer := known[source.expected]) is not None]
+
+
+class _Stopped(TiffinError):
+    """Another layer of the same image failed; that error is the one to report."""
+
+
+def _commit(unpacked: Unpacked) -> "LayerBlob":
+    with unpacked.staged as staged:
+        staged.commit(unpacked.layer.diff_id, unpacked.size)
+    return unpacked.layer
+
+
+def _known(images: "Images", expected: Expected) -> "LayerBlob | None":
+    """The layer as some image here already has it, verified when that came; with the blob expected, if one
+    is."""
+    from tiffin.images.records import LayerBlob
+
+    query = "SELECT diff_id, blob, media_type, blob_size FROM image_layers WHERE diff_id = ?"
+    for row in images.store.db.execute(query, (expected.diff_id,)):
+        layer = LayerBlob(*row)
+        if expected.blob in ("", layer.blob) and images.content.exists(layer.blob):
+            return layer if images.snapshots.has_layer(layer.diff_id) else None
+    return None
+
+
+def import_root(images: "Images", stream: BinaryIO, name: str, message: str) -> "Image":
+    """See `Images.import_`."""
+    names = [str(parse_reference(name))] if name else []
+    with images.store.adding():
+        layer = _commit(unpack_layer(images.content, images.snapshots, stream, Expected()))
+        created = format_time(time.time_ns())
+        history = History(created, comment=message or "Imported from -")
+        config = extend_config(empty_config(host_platform(), created), history, layer.diff_id)
+        return create_image(images, config, [layer], names)

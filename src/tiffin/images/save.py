@@ -1,0 +1,105 @@
+"""Images into archives that the other tools read.
+
+One tar holds an OCI image layout (oci-layout, index.json, blobs) and, over the same blobs, the
+manifest.json of a docker-archive. It is written in one pass, to a pipe too: sizes are known beforehand.
+The documents come last, as a reader that streams wants its blobs first and one that does not is indifferent.
+"""
+
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+from tiffin.errors import InvalidArgument, NotFound
+from tiffin.images.names import encode_index, named_descriptors
+from tiffin.images.records import find_image, is_id, layers_of
+from tiffin.layer.tarstream import Entry, Kind, TarWriter
+from tiffin.oci.descriptor import encode_json
+from tiffin.oci.reference import parse_reference
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from tiffin.images.records import Image
+    from tiffin.images.service import Images
+
+FORMS = ("", "oci-archive", "docker-archive")
+
+
+def save_archive(images: "Images", texts: "Sequence[str]", out: BinaryIO, form: str) -> None:
+    """See `Images.save`. Nothing is written before every image has been found."""
+    if form not in FORMS:
+        raise InvalidArgument(f"unknown archive format {form!r}: want oci-archive or docker-archive")
+    if not texts:
+        raise InvalidArgument("name at least one image to save")
+    with images.store.adding():  # holds what is being read
+        _write(images, _select(images, texts), out, form)
+
+
+def _select(images: "Images", texts: "Sequence[str]") -> "list[tuple[Image, list[str]]]":
+    """The images meant, each once, with the names to save it under: the one given; for a repository without a
+    tag, all that it has, as Docker does; none for an ID."""
+    chosen: dict[str, tuple[Image, list[str]]] = {}
+    for text in texts:
+        found = _repository(images, text) or [(find_image(images.store.db, text), text)]
+        for image, name in found:
+            _, names = chosen.setdefault(image.id, (image, []))
+            full = "" if is_id(image.id, name) else str(parse_reference(name))
+            if full and full not in names:
+                names.append(full)
+    return list(chosen.values())
+
+
+def _repository(images: "Images", text: str) -> "list[tuple[Image, str]]":
+    try:
+        reference = parse_reference(text)
+    except InvalidArgument:
+        return []
+    if reference.digest or text.rpartition("/")[2].count(":"):
+        return []
+    query = "SELECT name FROM image_names WHERE name GLOB ? ORDER BY name"
+    names = [name for (name,) in images.store.db.execute(query, (f"{reference.name}:*",))]
+    return [(find_image(images.store.db, name), name) for name in names]
+
+
+def _write(images: "Images", chosen: "list[tuple[Image, list[str]]]", out: BinaryIO, form: str) -> None:
+    tar = TarWriter(out)
+    for directory in ("blobs/", "blobs/sha256/"):
+        tar.add(Entry(directory, Kind.DIRECTORY, 0o755))
+    written: set[str] = set()
+    for image, _ in chosen:
+        blobs = [layer.blob for layer in layers_of(images.store.db, image.id)]
+        for digest in (*blobs, image.id, *([image.manifest] if form != "docker-archive" else [])):
+            if digest not in written:
+                written.add(digest)
+                _copy_blob(images, tar, digest)
+    if form != "docker-archive":
+        rows = [
+            (i.manifest, i.media_type, images.content.size(i.manifest), tuple(names)) for i, names in chosen
+        ]
+        _document(tar, "index.json", encode_index(named_descriptors(rows)))
+        _document(tar, "oci-layout", b'{"imageLayoutVersion":"1.0.0"}')
+    if form != "oci-archive":
+        _document(tar, "manifest.json", encode_json([_docker_entry(images, *one) for one in chosen]))
+    tar.finish()
+
+
+def _docker_entry(images: "Images", image: "Image", names: "Sequence[str]") -> dict[str, Any]:
+    return {
+        "Config": _member(image.id),
+        "RepoTags": [parse_reference(name).familiar() for name in names] or None,
+        "Layers": [_member(layer.blob) for layer in layers_of(images.store.db, image.id)],
+    }
+
+
+def _member(digest: str) -> str:
+    return f"blobs/sha256/{digest[7:]}"
+
+
+def _copy_blob(images: "Images", tar: TarWriter, digest: str) -> None:
+    try:
+        with images.content.open(digest) as file:
+            tar.add(Entry(_member(digest), size=images.content.size(digest)), file.fileno())
+    except NotFound as error:
+        raise NotFound(f"blob {digest} is missing from the store: load its image again") from error
+
+
+def _document(tar: TarWriter, name: str, data: bytes) -> None:
+    tar.add(Entry(name, size=len(data)), data)

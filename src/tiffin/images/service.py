@@ -1,0 +1,138 @@
+"""The facade of the room: one short method for each thing that can be done with images."""
+
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+from tiffin.images.records import (
+    Image,
+    LayerBlob,
+    Summary,
+    find_id,
+    find_image,
+    image_by_id,
+    layers_of,
+    summaries,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from tiffin.content.store import ContentStore
+    from tiffin.images.load import Progress
+    from tiffin.images.write import Writable
+    from tiffin.snapshot.store import SnapshotStore
+    from tiffin.state import Store
+
+
+class Images:
+    """Images of one engine. Like the store that it is given, for one thread and not across a fork.
+
+    `text` is what a user wrote: `alpine`, `ghcr.io/x/y:1`, an ID or the beginning of one. All that look
+    one up raise NotFound ("No such image: x") and Conflict (an ID's beginning that fits several).
+    """
+
+    def __init__(self, store: "Store", content: "ContentStore", snapshots: "SnapshotStore") -> None:
+        self.store = store
+        self.content = content
+        self.snapshots = snapshots
+
+    # -- looking ---------------------------------------------------------------------------------------------
+
+    def resolve(self, text: str) -> Image:
+        """The image that `text` means."""
+        return find_image(self.store.db, text)
+
+    def by_id(self, image_id: str) -> Image:
+        """The image of exactly this ID, also when `rmi --force` took it from under a container's record."""
+        return image_by_id(self.store.db, image_id)
+
+    def list(self) -> list[Summary]:
+        """Every image, the newest first. Reads no config."""
+        return summaries(self.store.db)
+
+    def layers(self, image: Image) -> tuple[LayerBlob, ...]:
+        """Its layers with the blobs that hold them, bottom first."""
+        return layers_of(self.store.db, image.id)
+
+    def inspect(self, text: str) -> dict[str, Any]:
+        """The document of `docker image inspect`."""
+        from tiffin.images.show import inspect_document
+
+        return inspect_document(self.store.db, self.resolve(text))
+
+    def history(self, text: str) -> "Sequence[dict[str, Any]]":
+        """The rows of `docker history`, the newest step first."""
+        from tiffin.images.show import history_rows
+
+        return history_rows(self.store.db, self.resolve(text))
+
+    # -- names -----------------------------------------------------------------------------------------------
+
+    def tag(self, source: str, target: str) -> None:
+        """Let `target` name the image `source`; an image that it named before loses it. Atomic."""
+        from tiffin.images.names import tag_image
+
+        tag_image(self.store, find_id(self.store.db, source), target)
+
+    def remove(self, text: str, force: bool = False) -> "Sequence[tuple[str, str]]":
+        """Docker's `rmi`: ("Untagged", name) and ("Deleted", digest) in order. Raises Conflict in Docker's
+        words when a container uses the image or when an ID has several names. Atomic; then collects."""
+        from tiffin.images.remove import remove_image
+
+        records = remove_image(self.store, text, force)
+        self.collect()
+        return records
+
+    # -- making ----------------------------------------------------------------------------------------------
+
+    def add_image(self, manifest: bytes, media_type: str = "", names: "Sequence[str]" = ()) -> Image:
+        """Record the image of a manifest whose config, blobs and layers are all here, under full names.
+        Verifies that they are, and that config and manifest agree. Atomic; a known image only gains names.
+        The caller holds `Store.adding()`. Raises Corrupt, LimitExceeded, Unsupported."""
+        from tiffin.images.write import add_image
+
+        return add_image(self, manifest, media_type, names)
+
+    def create(
+        self, config: dict[str, Any], layers: "Sequence[LayerBlob]", names: "Sequence[str]" = ()
+    ) -> Image:
+        """Record a new image of our own making: this config document over these layers, whose DiffIDs it
+        lists. As `add_image` otherwise."""
+        from tiffin.images.write import create_image
+
+        return create_image(self, config, layers, names)
+
+    def write_layer(self, produce: "Callable[[Writable], object]") -> LayerBlob:
+        """Store the layer whose plain tar `produce` writes to the stream that it is given: hashed and
+        compressed in one pass. Only the blob; the unpacked tree is the caller's to stage or adopt. The
+        caller holds `Store.adding()`."""
+        from tiffin.images.write import write_layer
+
+        return write_layer(self.content, produce)
+
+    def load(self, stream: BinaryIO, progress: "Progress | None" = None) -> "Sequence[str]":
+        """Read an archive of `save`, `docker save`, `podman save` or `skopeo copy`: OCI or docker-archive,
+        plain or compressed, from a file or a pipe. The names that it brought (IDs where there was none).
+        Images appear one by one, each whole; a bad archive leaves those before it and nothing else."""
+        from tiffin.images.load import load_archive
+
+        return load_archive(self, stream, progress)
+
+    def save(self, texts: "Sequence[str]", out: BinaryIO, form: str = "") -> None:
+        """Write images to one archive. `form` "" is read by every tool as OCI or docker-archive, whichever it
+        prefers; "oci-archive" and "docker-archive" leave the other's documents out. Deterministic."""
+        from tiffin.images.save import save_archive
+
+        save_archive(self, texts, out, form)
+
+    def import_(self, stream: BinaryIO, name: str = "", message: str = "") -> Image:
+        """A new image of one layer out of a root filesystem's tar, plain or compressed."""
+        from tiffin.images.load import import_root
+
+        return import_root(self, stream, name, message)
+
+    def collect(self) -> int:
+        """Remove blobs, layers and half-made things that nothing names or holds; the count. Does nothing
+        while another process is adding. Idempotent."""
+        from tiffin.images.collect import collect
+
+        return collect(self)

@@ -1,0 +1,89 @@
+"""Images as Docker's clients expect to see them: `image inspect` and `history`."""
+
+from typing import TYPE_CHECKING, Any
+
+from tiffin.oci.image import format_time, parse_time, platform
+from tiffin.oci.reference import parse_reference
+
+if TYPE_CHECKING:
+    import sqlite3
+
+    from tiffin.images.records import Image
+
+# The members that Docker always shows, in its order; what else the config has follows.
+_SETTINGS: dict[str, Any] = {
+    "Hostname": "",
+    "Domainname": "",
+    "User": "",
+    "AttachStdin": False,
+    "AttachStdout": False,
+    "AttachStderr": False,
+    "Tty": False,
+    "OpenStdin": False,
+    "StdinOnce": False,
+    "Env": None,
+    "Cmd": None,
+    "Image": "",
+    "Volumes": None,
+    "WorkingDir": "",
+    "Entrypoint": None,
+    "OnBuild": None,
+    "Labels": None,
+}
+
+
+def inspect_document(db: "sqlite3.Connection", image: "Image") -> dict[str, Any]:
+    """The document of `docker image inspect`."""
+    config, target = image.config, platform(image.config)
+    history = config.get("history") or [{}]
+    added = db.execute("SELECT added FROM images WHERE id = ?", (image.id,)).fetchone()[0]
+    document = {
+        "Id": image.id,
+        "RepoTags": [r.familiar() for r in map(parse_reference, image.names) if not r.digest],
+        "RepoDigests": [r.familiar() for r in map(parse_reference, image.names) if r.digest],
+        "Parent": "",
+        "Comment": str(history[-1].get("comment", "")) if history else "",
+        "Created": config.get("created") or format_time(0),
+        "DockerVersion": str(config.get("docker_version", "")),
+        "Author": str(config.get("author", "")),
+        "Config": _SETTINGS | image.settings,
+        "Architecture": target.architecture,
+        "Variant": target.variant,
+        "Os": target.os,
+        "Size": image.size,
+        "RootFS": {"Type": "layers", "Layers": list(image.diff_ids)},
+        "Metadata": {"LastTagTime": format_time(added)},
+        "Descriptor": {"mediaType": image.media_type, "digest": image.manifest},
+    }
+    if not target.variant:
+        del document["Variant"]
+    return document
+
+
+def history_rows(db: "sqlite3.Connection", image: "Image") -> list[dict[str, Any]]:
+    """The rows of `docker history`, newest first: Id, Created (seconds), CreatedBy, Comment, Size, Tags. A
+    history that says less than there are layers, or nothing, gets a row for each layer that it leaves out."""
+    query = "SELECT l.diff_id, l.size FROM image_layers i JOIN layers l USING (diff_id) WHERE i.image = ?"
+    sizes = dict(db.execute(query, (image.id,)))
+    waiting = [sizes.get(diff_id, 0) for diff_id in reversed(image.diff_ids)]
+    rows = []
+    for entry in image.config.get("history") or []:
+        size = waiting.pop() if not entry.get("empty_layer") and waiting else 0
+        rows.append(_row(entry, size))
+    rows.extend(_row({}, waiting.pop()) for _ in range(len(waiting)))
+    rows.reverse()
+    if rows:
+        rows[0]["Id"] = image.id
+        rows[0]["Tags"] = [parse_reference(name).familiar() for name in image.names] or None
+    return rows
+
+
+def _row(entry: dict[str, Any], size: int) -> dict[str, Any]:
+    return {
+        "Id": "<missing>",
+        "Created": parse_time(entry.get("created")) // 1_000_000_000,
+        "CreatedBy": str(entry.get("created_by", "")),
+        "Tags": None,
+        "Size": size,
+        "Comment": str(entry.get("comment", "")),
+    }

@@ -1,0 +1,147 @@
+"""A layer on its way in: from bytes that nobody vouches for to a stored blob and an unpacked tree, in one
+pass.
+
+    source ─ read ─ hash, write blob ─ decompress ─ hash (DiffID) ┬ unpack into staging
+                                                                  └ compress, write blob (a source that is
+                                                                  plain)
+
+The left half and each of the two on the right run in threads of their own, which spend their time in C.
+Nothing gets a name before both digests have been compared.
+"""
+
+import hashlib
+import queue
+import threading
+from typing import TYPE_CHECKING, NamedTuple
+
+from tiffin.layer.apply import apply_layer
+
+from tiffin.errors import Corrupt
+from tiffin.images.records import LayerBlob
+from tiffin.layer.compress import compression_of, gzip_writer, open_decompressed
+from tiffin.oci.descriptor import LAYER_GZIP, LAYER_ZSTD
+
+if TYPE_CHECKING:
+    from tiffin.content.store import BlobWriter, ContentStore
+    from tiffin.layer.tarstream import Readable
+    from tiffin.snapshot.store import SnapshotStore, StagedLayer
+
+_KEPT = {
+    "gzip": LAYER_GZIP,
+    "zstd": LAYER_ZSTD,
+}  # compressions that a layer's blob may have; else gzip is made
+
+
+class Expected(NamedTuple):
+    """What a layer has to turn out to be; "" and -1 where nothing was stated."""
+
+    diff_id: str = ""
+    blob: str = ""
+    media_type: str = ""
+    blob_size: int = -1
+
+
+class Unpacked(NamedTuple):
+    """A layer that is verified and whole, its blob stored, its tree still staged."""
+
+    layer: LayerBlob
+    staged: "StagedLayer"
+    size: int
+
+
+def unpack_layer(
+    content: "ContentStore", snapshots: "SnapshotStore", source: "Readable", expected: Expected
+) -> Unpacked:
+    """Store and unpack one layer read from `source` to its end. Usable in any thread; the caller commits
+    `staged`, or leaves its context, in the store's own thread. Raises Corrupt when a digest differs."""
+    staged = snapshots.stage_layer()
+    try:
+        with content.writer() as blob:
+            source = _Peekable(source)
+            kind = compression_of(source.peek(512))
+            plain = hashlib.sha256()
+            if expected.blob or kind in _KEPT:
+                tee = _Tee(source, blob)
+                with open_decompressed(tee, digest=plain) as tar:
+                    size = apply_layer(tar, staged.fd).size
+            else:
+                with open_decompressed(source, digest=plain) as tar, _Compressor(blob) as compressor:
+                    size = apply_layer(_Tee(tar, compressor), staged.fd).size
+            diff_id = f"sha256:{plain.hexdigest()}"
+            if expected.diff_id and diff_id != expected.diff_id:
+                raise Corrupt(f"layer {expected.diff_id} does not match its diff_id: it unpacks to {diff_id}")
+            digest, blob_size = blob.commit(expected.blob, expected.blob_size)
+        media_type = expected.media_type or _KEPT.get(kind, LAYER_GZIP)
+        return Unpacked(LayerBlob(diff_id, digest, media_type, blob_size), staged, size)
+    except BaseException:
+        staged.__exit__(None, None, None)
+        raise
+
+
+class _Peekable:
+    """A stream whose beginning can be looked at first."""
+
+    def __init__(self, stream: "Readable") -> None:
+        self._stream = stream
+        self._kept = b""
+
+    def peek(self, size: int) -> bytes:
+        while len(self._kept) < size and (data := self._stream.read(size - len(self._kept))):
+            self._kept += data
+        return self._kept
+
+    def read(self, size: int, /) -> bytes:
+        if not self._kept:
+            return self._stream.read(size)
+        data, self._kept = self._kept[:size], self._kept[size:]
+        return data
+
+
+class _Tee:
+    """A stream; all that is read from it is written elsewhere too."""
+
+    def __init__(self, stream: "Readable", out: "BlobWriter | _Compressor") -> None:
+        self._read, self._write = stream.read, out.write
+
+    def read(self, size: int, /) -> bytes:
+        data = self._read(size)
+        if data:
+            self._write(data)
+        return data
+
+
+class _Compressor:
+    """Compresses to a blob in a thread, a few pieces behind its writer. Leaving its context without an
+    exception means that everything is in the blob; an error of the thread is raised by the next call."""
+
+    def __init__(self, blob: "BlobWriter") -> None:
+        self._blob = blob
+        self._pieces: queue.Queue[bytes | None] = queue.Queue(8)
+        self._error: Exception | None = None
+        self._thread = threading.Thread(target=self._run, name="compress layer", daemon=True)
+
+    def _run(self) -> None:
+        try:
+            with gzip_writer(self._blob) as out:
+                while (piece := self._pieces.get()) is not None:
+                    out.write(piece)
+        except Exception as error:  # noqa: BLE001 - carried to the thread that waits for it
+            self._error = error
+            while self._pieces.get() is not None:  # the writer must not wait for ever
+                pass
+
+    def write(self, data: bytes) -> int:
+        if self._error is not None:
+            raise self._error
+        self._pieces.put(data)
+        return len(data)
+
+    def __enter__(self) -> "_Compressor":
+        self._thread.start()
+        return self
+
+    def __exit__(self, kind: object, *_: object) -> None:
+        self._pieces.put(None)
+        self._thread.join()
+        if kind is None and self._error is not None:
+            raise self._error

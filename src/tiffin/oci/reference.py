@@ -1,0 +1,103 @@
+"""Image references in Docker's normal form: `alpine` means `docker.io/library/alpine:latest`.
+
+    reference  = [ registry "/" ] repository [ ":" tag ] [ "@" digest ]
+    registry   a first component that holds "." or ":" or upper case, or is "localhost"; else docker.io
+    repository lower-case components joined by "/"; a single one on docker.io gets "library/"
+
+The grammar, its limits and the error texts are those of distribution/reference, which clients match on.
+"""
+
+import re
+from typing import NamedTuple
+
+from tiffin.errors import InvalidArgument
+from tiffin.oci.digest import is_digest
+
+DEFAULT_REGISTRY = "docker.io"
+DEFAULT_TAG = "latest"
+_OFFICIAL = "library/"
+_NAME_MAX = 255
+_INPUT_MAX = 4096
+
+# Matched with fullmatch and compiled on first use (re keeps them): importing this module compiles nothing.
+_COMPONENT = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
+_REPOSITORY = rf"{_COMPONENT}(?:/{_COMPONENT})*"
+_LABEL = r"[a-zA-Z0-9](?:[a-zA-Z0-9-]*[a-zA-Z0-9])?"
+_REGISTRY = rf"(?:{_LABEL}(?:\.{_LABEL})*|\[[a-fA-F0-9:]+\])(?::[0-9]+)?"
+_TAG = r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}"
+
+
+class Reference(NamedTuple):
+    """A checked reference. `tag` or `digest` may be "" but `parse_reference` never leaves both so.
+    `str()` is the full form, which parses to the same value."""
+
+    registry: str
+    repository: str
+    tag: str
+    digest: str = ""
+
+    @property
+    def name(self) -> str:
+        """Registry and repository, without tag and digest."""
+        return f"{self.registry}/{self.repository}"
+
+    def _suffix(self) -> str:
+        return (f":{self.tag}" if self.tag else "") + (f"@{self.digest}" if self.digest else "")
+
+    def __str__(self) -> str:
+        return self.name + self._suffix()
+
+    def familiar_name(self) -> str:
+        """The repository as people write it: `alpine`, `user/app`, `ghcr.io/user/app`."""
+        if self.registry != DEFAULT_REGISTRY:
+            return self.name
+        short = self.repository.removeprefix(_OFFICIAL)
+        return self.repository if "/" in short else short
+
+    def familiar(self) -> str:
+        """The form that Docker prints: `alpine:latest`, `ghcr.io/user/app:1`."""
+        return self.familiar_name() + self._suffix()
+
+
+def parse_reference(text: str) -> Reference:
+    """The reference that a user's `text` means; without tag and digest the tag is `latest`.
+    Raises InvalidArgument with Docker's words."""
+    if len(text) > _INPUT_MAX:
+        raise InvalidArgument("invalid reference format: longer than 4096 characters")
+    if re.fullmatch(r"[a-f0-9]{64}", text):
+        raise InvalidArgument(
+            f"invalid repository name ({text}), cannot specify 64-byte hexadecimal strings; "
+            f"name an image ID as sha256:{text[:12]}..."
+        )
+    rest, at, digest = text.partition("@")
+    if at and not is_digest(digest):
+        raise InvalidArgument(f"invalid reference format: {shown(text)}")
+    registry, path = _split_registry(rest)
+    repository, colon, tag = path.partition(":")
+    if colon and not re.fullmatch(_TAG, tag):
+        raise InvalidArgument(f"invalid reference format: {shown(text)}")
+    if repository.lower() != repository:
+        raise InvalidArgument(
+            f"invalid reference format: repository name ({shown(repository)}) must be lowercase"
+        )
+    if not re.fullmatch(_REPOSITORY, repository) or not re.fullmatch(_REGISTRY, registry):
+        raise InvalidArgument(f"invalid reference format: {shown(text)}")
+    if len(repository) + len(registry) + 1 > _NAME_MAX:
+        raise InvalidArgument("repository name must not be more than 255 characters")
+    return Reference(registry, repository, tag or ("" if digest else DEFAULT_TAG), digest)
+
+
+def _split_registry(text: str) -> tuple[str, str]:
+    first, slash, rest = text.partition("/")
+    named = any(mark in first for mark in ".:") or first == "localhost" or first.lower() != first
+    registry, path = (first, rest) if slash and named else (DEFAULT_REGISTRY, text)
+    if registry == "index.docker.io":
+        registry = DEFAULT_REGISTRY
+    if registry == DEFAULT_REGISTRY and "/" not in path:
+        path = _OFFICIAL + path
+    return registry, path
+
+
+def shown(text: str) -> str:
+    """`text` as an error message may carry it: bounded, one line, nothing that drives a terminal."""
+    return "".join(c if c.isprintable() else "?" for c in text[:200])
