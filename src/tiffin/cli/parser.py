@@ -103,3 +103,10 @@ def print_error(text: str, stream: Any = None) -> None:
     from tiffin.cli.output import escape
 
     print(f"tiffin: {escape(text)}", file=stream or sys.stderr)
+
+
+def print_warning(text: str) -> None:
+    """A line on standard error that is no failure."""
+    from tiffin.cli.output import escape
+
+    print(f"WARNING: {escape(text)}", file=sys.stderr)

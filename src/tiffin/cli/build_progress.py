@@ -1,0 +1,131 @@
+"""What a build shows while it runs: plain lines, or a live view on a terminal."""
+
+import os
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, TextIO
+
+from tiffin.build.progress import (
+    Event,
+    Notice,
+    Progress,
+    StepCached,
+    StepDone,
+    StepFailed,
+    StepLog,
+    StepStarted,
+    silent,
+)
+
+from tiffin.cli.output import escape
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+    from rich.live import Live
+
+_TAIL_LINES = 6
+
+
+class PlainProgress:
+    """One line an event; output of steps is prefixed with the step's number, whole lines only."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._rest: dict[int, bytes] = {}
+
+    def __call__(self, event: Event, /) -> None:
+        if isinstance(event, StepLog):
+            lines = (self._rest.pop(event.step, b"") + event.data).split(b"\n")
+            self._rest[event.step] = lines.pop()
+            for line in lines:
+                self._print(event.step, line.decode(errors="replace").rstrip("\r"))
+            return
+        if isinstance(event, Notice):
+            self._stream.write(f"WARNING: {escape(event.text)}\n")
+            return
+        if rest := self._rest.pop(event.step, b""):
+            self._print(event.step, rest.decode(errors="replace"))
+        self._print(event.step, describe(event))
+
+    def _print(self, step: int, text: str) -> None:
+        self._stream.write(f"#{step} {escape(text)}\n")
+        self._stream.flush()
+
+
+def describe(event: StepStarted | StepCached | StepDone | StepFailed) -> str:
+    """The line of a step's event."""
+    if isinstance(event, StepStarted):
+        return event.name
+    if isinstance(event, StepCached):
+        return f"{event.name} CACHED"
+    if isinstance(event, StepDone):
+        return f"DONE {event.seconds:.1f}s"
+    return f"ERROR after {event.seconds:.1f}s: {event.error}"
+
+
+class LiveProgress:
+    """A terminal's view: a line a step with its time, the last lines of what runs below it."""
+
+    def __init__(self) -> None:
+        from rich.console import Console
+        from rich.live import Live
+
+        self._steps: dict[int, str] = {}
+        self._began: dict[int, float] = {}
+        self._state: dict[int, str] = {}
+        self._tails: dict[int, list[str]] = {}
+        self._live: Live = Live(
+            console=Console(stderr=True), get_renderable=self._render, refresh_per_second=8, transient=False
+        )
+
+    @property
+    def live(self) -> "Live":
+        return self._live
+
+    def __call__(self, event: Event, /) -> None:
+        if isinstance(event, StepStarted | StepCached):
+            self._steps[event.step] = escape(event.name)
+            self._began[event.step] = time.monotonic()
+            self._state[event.step] = "CACHED" if isinstance(event, StepCached) else ""
+        elif isinstance(event, StepLog):
+            tail = self._tails.setdefault(event.step, [""])
+            first, *more = escape(event.data.decode(errors="replace").replace("\r\n", "\n")).split("\n")
+            tail[-1] += first
+            tail.extend(more)
+            del tail[: -_TAIL_LINES - 1]
+        elif isinstance(event, StepDone):
+            self._state[event.step] = f"{event.seconds:.1f}s"
+            self._tails.pop(event.step, None)
+        elif isinstance(event, StepFailed):
+            self._state[event.step] = f"ERROR {event.seconds:.1f}s"
+        elif isinstance(event, Notice):
+            self._live.console.print(f"WARNING: {escape(event.text)}", markup=False)
+
+    def _render(self) -> "RenderableType":
+        from rich.text import Text
+
+        text = Text()
+        for step, name in sorted(self._steps.items()):
+            state = self._state[step]
+            style = {"CACHED": "cyan", "": "bold"}.get(state, "red" if state.startswith("ERROR") else "green")
+            shown = state or f"{time.monotonic() - self._began[step]:.1f}s"
+            text.append(f"{shown:>8}  {name}\n", style=style)
+            for line in self._tails.get(step, [])[-_TAIL_LINES:]:
+                if line:
+                    text.append(f"          {line}\n", style="dim")
+        return text
+
+
+@contextmanager
+def choose(wanted: str, *, quiet: bool, stream: TextIO) -> Iterator[Progress]:
+    """The progress for --progress and -q: live on a terminal, plain elsewhere."""
+    if quiet:
+        yield silent
+    elif wanted == "tty" or (wanted == "auto" and stream.isatty() and os.environ.get("TERM") != "dumb"):
+        live = LiveProgress()
+        with live.live:
+            yield live
+    else:
+        yield PlainProgress(stream or sys.stderr)

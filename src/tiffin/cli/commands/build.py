@@ -1,0 +1,99 @@
+"""`tiffin build`."""
+
+import argparse
+import os
+import sys
+from typing import TYPE_CHECKING
+
+from tiffin.errors import InvalidArgument
+
+if TYPE_CHECKING:
+    from tiffin.cli.main import Session
+    from tiffin.cli.parser import CommandParser
+
+DESCRIPTION = """\
+Build an image from the Dockerfile of a directory. Stages that do not depend on each other run at the same time, stages
+that the target does not need never; a step whose inputs did not change is taken from the cache."""
+EXAMPLES = """\
+tiffin build -t web .
+tiffin build -t web:2 -f deploy/Dockerfile --target release --build-arg VERSION=2 .
+"""
+
+
+def arguments(parser: "CommandParser") -> None:
+    add = parser.add_argument
+    add(
+        "-t",
+        "--tag",
+        action="append",
+        default=[],
+        metavar="NAME[:TAG]",
+        help="name of the image; several may be given",
+    )
+    add(
+        "-f",
+        "--file",
+        default="",
+        metavar="FILE",
+        help="Dockerfile (default PATH/Dockerfile; - reads standard input)",
+    )
+    add("--target", default="", metavar="STAGE", help="build this stage, and what it needs")
+    add("--build-arg", action="append", default=[], metavar="NAME[=VALUE]", help="value of an ARG")
+    add("--label", action="append", default=[], metavar="NAME=VALUE", help="label of the image")
+    add("--network", default="", metavar="MODE", help="network of RUN steps: bridge, host or none")
+    parser.switch("--no-cache", help="run every step")
+    parser.switch("-q", "--quiet", help="print the image ID only")
+    add(
+        "--progress",
+        choices=("auto", "plain", "tty"),
+        default="auto",
+        help="how to show the steps (default auto)",
+    )
+    add("path", metavar="PATH", help="directory with the files to copy")
+
+
+def run(args: argparse.Namespace, session: "Session") -> int:
+    from tiffin.cli.build_progress import choose
+
+    with choose(args.progress, quiet=args.quiet, stream=sys.stderr) as progress:
+        result = session.engine.builder.build(
+            args.path,
+            dockerfile=sys.stdin.buffer.read(_DOCKERFILE_LIMIT) if args.file == "-" else args.file,
+            tags=tuple(args.tag),
+            target=args.target,
+            build_args=_build_args(args.build_arg),
+            labels=_labels(args.label),
+            no_cache=args.no_cache,
+            network=args.network,
+            progress=progress,
+        )
+    if args.quiet:
+        print(result.image_id)
+    else:
+        named = f" as {', '.join(result.names)}" if result.names else ""
+        print(f"built {result.image_id}{named}", file=sys.stderr)
+    return 0
+
+
+_DOCKERFILE_LIMIT = (1 << 20) + 1
+
+
+def _build_args(texts: list[str]) -> dict[str, str]:
+    """NAME=VALUE, or NAME alone for the environment's value (left out when it has none), as Docker reads them."""
+    found: dict[str, str] = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not name:
+            raise InvalidArgument(f'invalid argument "{text}" for "--build-arg": want NAME=VALUE')
+        if equals:
+            found[name] = value
+        elif name in os.environ:
+            found[name] = os.environ[name]
+    return found
+
+
+def _labels(texts: list[str]) -> dict[str, str]:
+    pairs = [text.partition("=") for text in texts]
+    if any(not name for name, _, _ in pairs):
+        raise InvalidArgument('invalid argument for "--label": want NAME=VALUE')
+    return {name: value for name, _, value in pairs}

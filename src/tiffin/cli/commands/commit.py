@@ -1,0 +1,31 @@
+"""`tiffin commit`."""
+
+import argparse
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from tiffin.cli.main import Session
+    from tiffin.cli.parser import CommandParser
+
+DESCRIPTION = "Make an image from a container's changed files and its configuration, and print its ID."
+EXAMPLES = """\
+tiffin commit web web:changed
+tiffin commit -m "with the new page" -a "A. Author" web web:2
+"""
+
+
+def arguments(parser: "CommandParser") -> None:
+    add = parser.add_argument
+    add("-a", "--author", default="", metavar="NAME", help="author, kept in the image")
+    add("-m", "--message", default="", metavar="TEXT", help="message, kept in the image's history")
+    parser.switch("-p", "--pause", default=True, help="pause the container meanwhile (default true)")
+    add("container", metavar="CONTAINER")
+    add("repository", metavar="REPOSITORY[:TAG]", nargs="?", default="")
+
+
+def run(args: argparse.Namespace, session: "Session") -> int:
+    from tiffin.engine.options import CommitOptions
+
+    options = CommitOptions(args.repository, args.author, args.message, pause=args.pause)
+    print(session.engine.containers.commit(args.container, options))
+    return 0

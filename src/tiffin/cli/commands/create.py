@@ -1,0 +1,59 @@
+"""`tiffin create`."""
+
+import argparse
+import os
+from typing import TYPE_CHECKING
+
+from tiffin.cli.container_options import add_container_options, create_options
+from tiffin.cli.parser import print_warning
+from tiffin.errors import InvalidArgument
+
+if TYPE_CHECKING:
+    from tiffin.cli.main import Session
+    from tiffin.cli.parser import CommandParser
+
+DESCRIPTION = "Create a container without starting it, and print its ID. `tiffin start` runs it."
+EXAMPLES = """\
+tiffin create --name job -v data:/data worker ./work
+tiffin start -a job
+"""
+
+
+def arguments(parser: "CommandParser") -> None:
+    add_container_options(parser)
+
+
+def run(args: argparse.Namespace, session: "Session") -> int:
+    print(create_container(args, session, detached=False))
+    return 0
+
+
+def create_container(args: argparse.Namespace, session: "Session", *, detached: bool) -> str:
+    """The new container's ID, written to --cidfile too; that file must not exist, and goes when nothing was made."""
+    options = create_options(args, detached=detached, attach_stdin=args.interactive and not detached)
+    cidfile = _open_cidfile(args.cidfile)
+    try:
+        created = session.engine.containers.create(options)
+        if cidfile >= 0:
+            os.write(cidfile, created.id.encode())
+    except BaseException:
+        if cidfile >= 0:
+            os.unlink(args.cidfile)
+        raise
+    finally:
+        if cidfile >= 0:
+            os.close(cidfile)
+    for warning in created.warnings:
+        print_warning(warning)
+    return created.id
+
+
+def _open_cidfile(path: str) -> int:
+    if not path:
+        return -1
+    try:
+        return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
+    except FileExistsError as error:
+        raise InvalidArgument(
+            f"container ID file found: {path} exists; remove it or choose another"
+        ) from error

@@ -1,0 +1,21 @@
+"""`tiffin container inspect`."""
+
+import argparse
+from typing import TYPE_CHECKING
+
+from tiffin.cli.commands.inspect import show
+
+if TYPE_CHECKING:
+    from tiffin.cli.main import Session
+    from tiffin.cli.parser import CommandParser
+
+DESCRIPTION = "Show everything about containers as a JSON array."
+EXAMPLES = "tiffin container inspect web\n"
+
+
+def arguments(parser: "CommandParser") -> None:
+    parser.add_argument("names", nargs="+", metavar="CONTAINER")
+
+
+def run(args: argparse.Namespace, session: "Session") -> int:
+    return show(args.names, session.engine.containers.inspect)

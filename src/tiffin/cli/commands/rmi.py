@@ -1,0 +1,32 @@
+"""`tiffin rmi`."""
+
+import argparse
+from typing import TYPE_CHECKING
+
+from tiffin.cli.output import escape
+from tiffin.cli.parser import print_error
+from tiffin.errors import NotFound, TiffinError
+
+if TYPE_CHECKING:
+    from tiffin.cli.main import Session
+    from tiffin.cli.parser import CommandParser
+
+DESCRIPTION = "Remove names of images, and the images and layers that nothing names or uses any more."
+EXAMPLES = "tiffin rmi web:1\ntiffin rmi -f 5d0da3dc9764\n"
+
+
+def arguments(parser: "CommandParser") -> None:
+    parser.switch("-f", "--force", help="also when it has several names or a stopped container uses it")
+    parser.add_argument("images", nargs="+", metavar="IMAGE")
+
+
+def run(args: argparse.Namespace, session: "Session") -> int:
+    failed = 0
+    for name in args.images:
+        try:
+            for what, text in session.engine.images.remove(name, args.force):
+                print(f"{what}: {escape(text)}")
+        except TiffinError as error:
+            print_error(str(error))
+            failed = failed or (0 if args.force and isinstance(error, NotFound) else 1)
+    return failed

@@ -1,0 +1,44 @@
+"""`tiffin start`."""
+
+import argparse
+from typing import TYPE_CHECKING
+
+from tiffin.cli import terminal
+from tiffin.cli.several import each
+from tiffin.errors import InvalidArgument
+
+if TYPE_CHECKING:
+    from tiffin.cli.main import Session
+    from tiffin.cli.parser import CommandParser
+
+DESCRIPTION = (
+    "Start containers that exist and do not run. With -a the output comes here, with -i the input goes there."
+)
+EXAMPLES = """\
+tiffin start web
+tiffin start -ai shell
+"""
+
+
+def arguments(parser: "CommandParser") -> None:
+    parser.switch("-a", "--attach", help="show its output, pass signals on, and exit with its exit code")
+    parser.switch("-i", "--interactive", help="pass standard input to it")
+    parser.add_argument(
+        "--detach-keys", default="ctrl-p,ctrl-q", metavar="KEYS", help="keys that leave the container"
+    )
+    parser.add_argument("containers", nargs="+", metavar="CONTAINER")
+
+
+def run(args: argparse.Namespace, session: "Session") -> int:
+    containers = session.engine.containers
+    if not (args.attach or args.interactive):
+        return each(args.containers, containers.start)
+    if len(args.containers) > 1:
+        raise InvalidArgument("you cannot start and attach multiple containers at once; name one")
+    reference = args.containers[0]
+    tty = bool(containers.inspect(reference)["Config"]["Tty"])
+    streams = terminal.streams(stdin=args.interactive, tty=tty, detach_keys=args.detach_keys)
+    code = terminal.attached(
+        lambda: containers.start_attached(reference, streams), stdin=args.interactive, tty=tty
+    )
+    return code or 0

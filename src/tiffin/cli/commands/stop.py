@@ -1,0 +1,41 @@
+"""`tiffin stop`."""
+
+import argparse
+from typing import TYPE_CHECKING
+
+from tiffin.cli.several import each
+
+if TYPE_CHECKING:
+    from tiffin.cli.main import Session
+    from tiffin.cli.parser import CommandParser
+
+DESCRIPTION = (
+    "Stop containers: the stop signal first, and SIGKILL to everything inside when the time is over."
+)
+EXAMPLES = "tiffin stop web\ntiffin stop -t 2 web worker\n"
+
+
+def arguments(parser: "CommandParser") -> None:
+    add = parser.add_argument
+    add(
+        "-t",
+        "--time",
+        "--timeout",
+        type=int,
+        default=None,
+        metavar="SECONDS",
+        help="time to wait (default 10)",
+    )
+    add(
+        "-s",
+        "--signal",
+        default="",
+        metavar="SIGNAL",
+        help="signal to send (default: the container's stop signal)",
+    )
+    add("containers", nargs="+", metavar="CONTAINER")
+
+
+def run(args: argparse.Namespace, session: "Session") -> int:
+    containers = session.engine.containers
+    return each(args.containers, lambda name: containers.stop(name, args.time, args.signal))

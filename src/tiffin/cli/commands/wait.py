@@ -1,0 +1,29 @@
+"""`tiffin wait`."""
+
+import argparse
+from typing import TYPE_CHECKING
+
+from tiffin.cli.parser import print_error
+from tiffin.errors import TiffinError
+
+if TYPE_CHECKING:
+    from tiffin.cli.main import Session
+    from tiffin.cli.parser import CommandParser
+
+DESCRIPTION = "Wait until containers have stopped, and print the exit code of each."
+EXAMPLES = "tiffin wait job\n"
+
+
+def arguments(parser: "CommandParser") -> None:
+    parser.add_argument("containers", nargs="+", metavar="CONTAINER")
+
+
+def run(args: argparse.Namespace, session: "Session") -> int:
+    failed = 0
+    for name in args.containers:
+        try:
+            print(session.engine.containers.wait(name), flush=True)
+        except TiffinError as error:
+            print_error(str(error))
+            failed = 1
+    return failed

@@ -1,0 +1,21 @@
+"""Commands that take several names: each is done, and the exit code says whether any failed."""
+
+from collections.abc import Callable, Iterable
+
+from tiffin.cli.output import escape
+from tiffin.cli.parser import print_error
+from tiffin.errors import TiffinError
+
+
+def each(names: Iterable[str], call: Callable[[str], object]) -> int:
+    """Call for each name; print the name on success, as Docker does, or the error. Returns 0, or 1 if any failed."""
+    failed = 0
+    for name in names:
+        try:
+            call(name)
+        except TiffinError as error:
+            print_error(str(error))
+            failed = 1
+        else:
+            print(escape(name), flush=True)
+    return failed
