@@ -1,0 +1,44 @@
+"""Becoming the helper: the last call of a child that the engine forked."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from typing import TYPE_CHECKING
+
+from tiffin.init.message import MESSAGE_FD, START_FD, STATUS_FD
+
+if TYPE_CHECKING:
+    from typing import NoReturn
+
+    from tiffin.init.message import Message
+
+_FIRST_FREE = START_FD + 1
+
+
+def execute_helper(helper_fd: int, message: Message, status_fd: int, start_fd: int = -1) -> NoReturn:
+    """Replace this process by the helper, with its descriptors in place; fds 0 to 2 are as the caller set
+    them.
+
+    The message's own descriptors (root_fd, join_pidfd) may have any number and be close-on-exec. Only what
+    the helper is to hold should be inheritable otherwise. Returns by OSError alone, with descriptors 3 to 5
+    spent: for a process that has nothing left to do but report and exit.
+    """
+    root_fd, join_pidfd = message.root_fd, message.join_pidfd
+    # First everything out of the way of 3 to 5, so that no dup2 below lands on what a later one needs.
+    helper, status = _move(helper_fd, True), _move(status_fd, True)
+    start = _move(start_fd, True) if start_fd >= 0 else -1
+    placed = message._replace(
+        root_fd=_move(root_fd, False) if root_fd >= 0 else root_fd,
+        join_pidfd=_move(join_pidfd, False) if join_pidfd >= 0 else join_pidfd,
+    )
+    encoded = _move(placed.open(), True)
+    os.dup2(encoded, MESSAGE_FD)
+    os.dup2(status, STATUS_FD)
+    if start >= 0:
+        os.dup2(start, START_FD)
+    os.execve(helper, ["tiffin-init"], {})
+
+
+def _move(fd: int, close_on_exec: bool) -> int:
+    return fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC if close_on_exec else fcntl.F_DUPFD, _FIRST_FREE)
