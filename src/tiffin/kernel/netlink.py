@@ -2,14 +2,14 @@
 
     with netlink.Socket() as host:
         host.run(
-            netlink.add_veth("tv0", peer="eth0", peer_netns=fd, peer_mac=mac, master=bridge.index, mtu=1500),
+            netlink.add_veth("tv0", peer="eth0", peer_netns=fd, master=bridge.ifindex),
             netlink.set_link("tv0", up=True),
         )
 
 A request is a plain value; `Socket.run` sends any number of them in one system call, and the kernel carries
 them out in order. A socket speaks for the network namespace in which it was opened, for as long as it lives,
-wherever its thread goes afterwards. Refusals are OSError(errno, text, what), where text ends with the kernel's
-own explanation when it gave one. IPv4 addresses travel as dotted text.
+wherever its thread goes afterwards. Refusals are OSError(errno, text, what); the text ends with the kernel's
+own explanation where it gave one. IPv4 addresses travel as dotted text.
 """
 
 import errno
@@ -65,6 +65,7 @@ _IFINFO = struct.Struct("=BxHiII")  # family, type, index, flags, change
 _IFADDR = struct.Struct("=BBBBI")  # family, prefix, flags, scope, index
 _ROUTE = struct.Struct("=BBBBBBBBI")  # family, dst_len, src_len, tos, table, protocol, scope, type, flags
 _ATTRIBUTE = struct.Struct("=HH")  # length, type
+_ANYWHERE = "0.0.0.0"  # noqa: S104 - the default route, nothing is bound
 _RECEIVE = 1 << 18  # larger than the 32 KiB in which the kernel answers a dump
 
 
@@ -80,7 +81,7 @@ class Request(NamedTuple):
 class Link(NamedTuple):
     """A network interface. `master` is the index of the bridge that it is a port of, 0 for none."""
 
-    index: int
+    ifindex: int
     name: str
     up: bool
     mtu: int
@@ -91,7 +92,7 @@ class Link(NamedTuple):
 class Address(NamedTuple):
     """An IPv4 address of an interface."""
 
-    index: int
+    ifindex: int
     address: str
     prefix: int
 
@@ -101,11 +102,11 @@ class Route(NamedTuple):
 
     destination: str
     prefix: int
-    index: int
+    ifindex: int
 
 
 class Socket:
-    """A netlink socket of this thread's current network namespace. Close it, or use it as a context manager."""
+    """A netlink socket of this thread's current network namespace. Close it, or use it in a `with`."""
 
     def __init__(self, protocol: int = NETLINK_ROUTE) -> None:
         self._sequence = 0
@@ -128,8 +129,8 @@ class Socket:
         self._socket.close()
 
     def run(self, *requests: Request) -> None:
-        """Carry out all requests, in order, sent at once. The kernel goes on after a refusal; the first one is
-        raised once every answer is in. Not atomic."""
+        """Carry out all requests, in order, sent at once. Not atomic: the kernel goes on after a refusal, and
+        the first one is raised once every answer is in."""
         first = self._sequence + 1
         self._send(requests, _NLM_F_ACK)
         refusal: OSError | None = None
@@ -173,7 +174,9 @@ class Socket:
     def links(self) -> list[Link]:
         """Every interface of the namespace."""
         body = _IFINFO.pack(0, 0, 0, 0, 0)
-        return [_decode_link(answer) for answer in self.get(Request(_RTM_GETLINK, _NLM_F_DUMP, body, "links"))]
+        return [
+            _decode_link(answer) for answer in self.get(Request(_RTM_GETLINK, _NLM_F_DUMP, body, "links"))
+        ]
 
     def addresses(self) -> list[Address]:
         """Every IPv4 address of the namespace."""
@@ -252,10 +255,9 @@ def add_veth(
     mtu: int = 1500,
 ) -> Request:
     """Make a pair of interfaces: `name` here, down, a port of the bridge with index `master`; `peer`, down,
-    in the namespace of descriptor `peer_netns` (None: here). The end of either, or of its namespace, takes both."""
-    peer_body = (
-        _IFINFO.pack(0, 0, 0, 0, 0) + _text(_IFLA_IFNAME, peer) + _number(_IFLA_MTU, mtu)
-    )
+    in the namespace of descriptor `peer_netns` (None: here). The end of either, or of its
+    namespace, takes both."""
+    peer_body = _IFINFO.pack(0, 0, 0, 0, 0) + _text(_IFLA_IFNAME, peer) + _number(_IFLA_MTU, mtu)
     if peer_mac:
         peer_body += attribute(_IFLA_ADDRESS, _mac_bytes(peer_mac))
     if peer_netns is not None:
@@ -284,11 +286,13 @@ def no_ipv6_address(name: str) -> Request:
     return Request(_RTM_SETLINK, 0, body, name)
 
 
-def set_hairpin(index: int) -> Request:
-    """Let a bridge port send a frame back out of itself: what a container needs to reach its own published port
-    on kernels that show bridged packets to the firewall."""
+def set_hairpin(ifindex: int) -> Request:
+    """Let a bridge port send a frame back out of itself: what a container needs to reach its own published
+    port where the kernel shows bridged packets to the firewall."""
     mode = nested(_IFLA_PROTINFO, attribute(_IFLA_BRPORT_MODE, b"\1"))
-    return Request(_RTM_SETLINK, 0, _IFINFO.pack(_AF_BRIDGE, 0, index, 0, 0) + mode, f"bridge port {index}")
+    return Request(
+        _RTM_SETLINK, 0, _IFINFO.pack(_AF_BRIDGE, 0, ifindex, 0, 0) + mode, f"bridge port {ifindex}"
+    )
 
 
 def delete_link(name: str) -> Request:
@@ -296,19 +300,19 @@ def delete_link(name: str) -> Request:
     return Request(_RTM_DELLINK, 0, _IFINFO.pack(0, 0, 0, 0, 0) + _text(_IFLA_IFNAME, name), name)
 
 
-def add_address(index: int, address: str, prefix: int) -> Request:
+def add_address(ifindex: int, address: str, prefix: int) -> Request:
     """Give an IPv4 address, with its subnet's broadcast address and connected route, to an interface."""
     packed = socket.inet_aton(address)
     host = (1 << (32 - prefix)) - 1
     broadcast = struct.pack("!I", struct.unpack("!I", packed)[0] | host)
-    body = _IFADDR.pack(socket.AF_INET, prefix, 0, 0, index)
+    body = _IFADDR.pack(socket.AF_INET, prefix, 0, 0, ifindex)
     body += attribute(_IFA_LOCAL, packed) + attribute(_IFA_ADDRESS, packed)
     if prefix < 31:
         body += attribute(_IFA_BROADCAST, broadcast)
     return Request(_RTM_NEWADDR, _NLM_F_CREATE | _NLM_F_EXCL, body, f"{address}/{prefix}")
 
 
-def add_route(gateway: str, destination: str = "0.0.0.0", prefix: int = 0) -> Request:
+def add_route(gateway: str, destination: str = _ANYWHERE, prefix: int = 0) -> Request:
     """Route a destination, by default everything, through a gateway."""
     body = _ROUTE.pack(socket.AF_INET, prefix, 0, 0, _RT_TABLE_MAIN, _RTPROT_BOOT, 0, _RTN_UNICAST, 0)
     if prefix:
