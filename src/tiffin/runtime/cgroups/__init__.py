@@ -1,0 +1,111 @@
+"""A container's control group, on v1 and v2 hierarchies.
+
+    cgroup = open_cgroup(f"{layout.cgroup}/{container_id}")     # names it, makes nothing
+    warnings = cgroup.create(resources)                          # OCI `linux.resources`
+    cgroup.add(pid)                                              # 0: the caller itself
+    ...
+    cgroup.kill_all()
+    cgroup.delete()
+
+`detect` reads once what is mounted; machines that mount both take v1 when the controllers are there. The
+path is relative to the hierarchy's mount point and the same in each hierarchy of v1. Whatever lies below
+`/sys/fs/cgroup` is the machine's own, so that these modules use plain paths; container ids were checked
+before.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+
+from tiffin.errors import InvalidArgument
+from tiffin.runtime.cgroups.detect import Hierarchies, detect
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    Resources = Mapping[str, Any]
+
+__all__ = ["Cgroup", "Hierarchies", "Stats", "detect", "open_cgroup", "prune_parent"]
+
+
+class Stats(NamedTuple):
+    """What a cgroup used. Nanoseconds, bytes, counts; -1 where the kernel does not say, limits -1 for
+    none."""
+
+    cpu: int
+    cpu_user: int
+    cpu_system: int
+    throttled_periods: int
+    throttled_time: int
+    memory: int
+    memory_limit: int
+    memory_peak: int
+    memory_inactive_file: int
+    pids: int
+    pids_limit: int
+    read_bytes: int
+    write_bytes: int
+
+
+class Cgroup(Protocol):
+    """One container's cgroup. Nothing here waits for longer than a few seconds."""
+
+    path: str
+
+    def create(self, resources: Resources) -> list[str]:
+        """Make it and set its limits; making its parent too when it is missing. What the kernel cannot do is
+        returned as warnings. On any error nothing remains. Raises Conflict when it exists and holds
+        processes, InvalidArgument for a value that the kernel refuses, EngineError."""
+
+    def update(self, resources: Resources) -> list[str]:
+        """Change limits; keys that `resources` does not name stay. Raises as `create` does."""
+
+    def add(self, pid: int) -> None:
+        """Move a process (0: the caller) into it; its children are born there."""
+
+    def pids(self) -> list[int]:
+        """The processes in it and in cgroups below it, as host pids. Empty when it does not exist."""
+
+    def kill_all(self) -> None:
+        """SIGKILL every process in it and below, also while they fork. Idempotent."""
+
+    def freeze(self, frozen: bool) -> None:
+        """Stop or continue every process in it; returns when the kernel has done so."""
+
+    def stats(self) -> Stats: ...
+
+    def oom_killed(self) -> bool:
+        """Whether the kernel killed a process in it for want of memory."""
+
+    def exists(self) -> bool: ...
+
+    def delete(self) -> None:
+        """Remove it and what is below, killing what still runs there. Idempotent. Raises EngineError when
+        processes outlive the kill for seconds."""
+
+
+def open_cgroup(path: str, hierarchies: Hierarchies | None = None) -> Cgroup:
+    """The cgroup `path` ("parent/id") of this machine. Makes nothing. Raises InvalidArgument, Unsupported."""
+    parts = path.split("/")
+    if not path or path.startswith("/") or any(part in ("", ".", "..") for part in parts) or "\n" in path:
+        raise InvalidArgument(f"invalid cgroup path: {path!r}")
+    found = hierarchies or detect()
+    if found.version == 1:
+        from tiffin.runtime.cgroups.v1 import CgroupV1
+
+        return CgroupV1(path, found)
+    from tiffin.runtime.cgroups.v2 import CgroupV2
+
+    return CgroupV2(path, found)
+
+
+def prune_parent(parent: str, hierarchies: Hierarchies | None = None) -> None:
+    """Remove an engine's parent cgroup if no container is left in it. Idempotent."""
+    import os
+
+    found = hierarchies or detect()
+    for mount in found.mounts():
+        try:
+            os.rmdir(f"{mount}/{parent}")
+        except OSError:
+            continue  # in use, or not there
