@@ -11,7 +11,8 @@ import pytest
 BANNED = {
     "asyncio", "concurrent.futures", "ctypes.util", "dataclasses", "difflib", "email", "hashlib", "http", "http.client",
     "inspect", "importlib.metadata", "isal", "logging", "multiprocessing", "pathlib", "pickle", "random", "rich",
-    "secrets", "ssl", "subprocess", "tarfile", "tempfile", "threading", "urllib", "urllib.request", "uuid", "xml", "zstandard",
+    "secrets", "ssl", "subprocess", "tarfile", "tempfile", "threading", "urllib", "urllib.request", "uuid", "xml",
+    "zstandard",
 }  # fmt: skip
 OUR_ROOMS_OFF_THE_HOT_PATH = {"tiffin.build", "tiffin.dockerfile", "tiffin.layer"}
 

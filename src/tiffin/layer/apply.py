@@ -13,25 +13,19 @@ disk here: the caller calls syncfs once.
 
 from __future__ import annotations
 
-import errno
 import os
 import stat
 from typing import NamedTuple
 
-from tiffin.errors import (
-    Corrupt,
-    EngineError,
-    LimitExceeded,
-    NoSpace,
-    PermissionDenied,
-    TiffinError,
-    Unsupported,
-)
+from tiffin.errors import Corrupt
 from tiffin.layer.entry import Entry, Kind
+from tiffin.layer.failures import reading_failed
 from tiffin.layer.limits import DEFAULT_LIMITS, Limits
 from tiffin.layer.names import AUFS_METADATA, OPAQUE, WHITEOUT, clean_name, shown
 from tiffin.layer.tarreader import Readable, TarReader
-from tiffin.layer.tree import Tree, is_whiteout
+from tiffin.layer.tree import Tree
+from tiffin.layer.walk import is_whiteout
+from tiffin.layer.xattrs import is_kept
 
 _CREATE = os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_WRONLY | os.O_CLOEXEC
 _MAX_MAJOR, _MAX_MINOR = 0xFFF, 0xFFFFF  # the kernel's dev_t: 12 and 20 bits
@@ -90,7 +84,7 @@ def _unpack(
             current = ""
             reader.drain()
     except OSError as error:
-        raise _translated(error, current) from error
+        raise reading_failed(error, f"archive entry {shown(current)}" if current else "archive") from error
     return Applied(reader.apparent_bytes, reader.entries)
 
 
@@ -194,8 +188,9 @@ class _Unpacker:
             if stat.S_ISDIR(status.st_mode) or is_whiteout(status):
                 raise Corrupt(f"archive entry {shown(entry.name)} is a hard link to what is no file")
             os.link(target_base, base, src_dir_fd=source, dst_dir_fd=parent, follow_symlinks=False)
-        except FileExistsError:  # a link to itself
-            return
+        except FileExistsError:
+            if (above, base) != (target_above, target_base):  # else a link to itself
+                raise
         except FileNotFoundError as error:
             raise Corrupt(
                 f"archive entry {shown(entry.name)} is a hard link to {shown(entry.linkname)}, a missing name"
@@ -231,37 +226,5 @@ def _set_metadata(fd: int, entry: Entry) -> None:
     os.fchown(fd, entry.uid, entry.gid)
     os.fchmod(fd, entry.mode)
     for name, value in entry.xattrs.items():
-        if name == "security.capability" or (
-            name.startswith("user.") and not name.startswith("user.overlay.")
-        ):
+        if is_kept(name):
             os.setxattr(fd, name, value)
-
-
-_CORRUPT = {
-    errno.ENOENT,
-    errno.ENOTDIR,
-    errno.EISDIR,
-    errno.ELOOP,
-    errno.EINVAL,
-    errno.EEXIST,
-    errno.EXDEV,
-    errno.ERANGE,
-    errno.E2BIG,
-}
-
-
-def _translated(error: OSError, name: str) -> TiffinError:
-    """The error of one entry as tiffin's own."""
-    what = f"archive entry {shown(name)}" if name else "archive"
-    text = f"{what}: {error.strerror or error}".lower() if not name else f"{what}: {error.strerror or error}"
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return NoSpace(f"{text}: free some space and try again")
-    if error.errno in (errno.EPERM, errno.EACCES):
-        return PermissionDenied(f"{text}: unpacking owners, devices and whiteouts needs root")
-    if error.errno in (errno.ENAMETOOLONG, errno.EMLINK, errno.EFBIG):
-        return LimitExceeded(text)
-    if error.errno == errno.ENOTSUP:
-        return Unsupported(f"{text}: the store's filesystem lacks extended attributes")
-    if error.errno in _CORRUPT:
-        return Corrupt(text)
-    return EngineError(text)

@@ -18,13 +18,13 @@ from typing import TYPE_CHECKING
 from tiffin.errors import Corrupt, LimitExceeded
 from tiffin.kernel.paths import mkdirs_in_root, open_in_root, remove_tree
 from tiffin.layer.names import shown
+from tiffin.layer.walk import OPAQUE_XATTR, is_whiteout
 
 if TYPE_CHECKING:
     from typing import Self
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _MAX_HELD = 128
-OPAQUE_XATTR = "trusted.overlay.opaque"
 
 
 class _Held:
@@ -42,11 +42,6 @@ class _Held:
             os.utime(self.fd, ns=self.times)
         finally:
             os.close(self.fd)
-
-
-def is_whiteout(status: os.stat_result) -> bool:
-    """Whether an overlay upper or layer hides a name by this (character device 0:0)."""
-    return stat.S_ISCHR(status.st_mode) and status.st_rdev == 0
 
 
 class Tree:

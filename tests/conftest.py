@@ -1,0 +1,21 @@
+"""Fixtures for whoever types commands: an engine per module (shared, quick), or one per test."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.command import Tiffin, fresh_engine
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tiffin]:
+    """An engine with a busybox image for the tests of one module; each removes what it made."""
+    with fresh_engine(tmp_path_factory.mktemp("engine")) as tiffin:
+        yield tiffin
+
+
+@pytest.fixture
+def tiffin(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tiffin]:
+    """An engine with a busybox image for one test."""
+    with fresh_engine(tmp_path_factory.mktemp("engine")) as engine:
+        yield engine

@@ -1,0 +1,82 @@
+"""Root filesystems for tests, made from what Debian ships and kept between runs in .cache/test-images."""
+
+import fcntl
+import os
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+CACHE = Path(__file__).parent.parent / ".cache" / "test-images"
+
+
+def _once(name: str, make: Callable[[Path], None]) -> Path:
+    """`CACHE/name`, made by one process at a time and only when it is missing."""
+    CACHE.mkdir(parents=True, exist_ok=True)
+    path = CACHE / name
+    with open(CACHE / f"{name}.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not path.exists():
+            aside = CACHE / f"{name}.{os.getpid()}"
+            make(aside)
+            aside.rename(path)
+    return path
+
+
+def busybox_tree(tree: Path) -> Path:
+    """A root filesystem of busybox-static in the new directory `tree`."""
+    source = next(p for p in (Path("/bin/busybox"), Path("/usr/bin/busybox")) if p.exists())
+    for name in ("bin", "etc", "tmp", "root", "home", "var"):
+        (tree / name).mkdir(parents=True)
+    (tree / "bin/busybox").write_bytes(source.read_bytes())
+    (tree / "bin/busybox").chmod(0o755)
+    applets = subprocess.run([source, "--list"], capture_output=True, text=True, check=True).stdout.split()
+    for applet in applets:
+        if applet != "busybox":
+            (tree / "bin" / applet).symlink_to("busybox")
+    (tree / "tmp").chmod(0o1777)
+    (tree / "etc/passwd").write_text("root:x:0:0:root:/root:/bin/sh\nuser:x:1000:1000:user:/home:/bin/sh\n")
+    (tree / "etc/group").write_text("root:x:0:\nuser:x:1000:\nextra:x:2000:user\n")
+    return tree
+
+
+def busybox_tar() -> Path:
+    """A tar of `busybox_tree`."""
+
+    def make(path: Path) -> None:
+        tree = busybox_tree(path.with_suffix(".tree"))
+        command = [
+            "tar",
+            "-C",
+            tree,
+            "--owner=0",
+            "--group=0",
+            "--sort=name",
+            "--mtime=@1700000000",
+            "-cf",
+            path,
+            ".",
+        ]
+        subprocess.run(command, check=True)
+        subprocess.run(["rm", "-r", tree], check=True)
+
+    return _once("busybox.tar", make)
+
+
+def debian_tar() -> Path:
+    """A Debian with python3, nginx-light and gcc, made by mmdebstrap from the machine's own package sources."""
+
+    def make(path: Path) -> None:
+        command = [
+            "mmdebstrap",
+            "--variant=apt",
+            "--include=python3-minimal,nginx-light,gcc,libc6-dev,ca-certificates",
+        ]
+        command += ["--format=tar", "--quiet", "--skip=check/qemu", "bookworm", str(path)]
+        sources = Path("/etc/apt/sources.list.d/debian.sources")
+        if sources.exists():
+            command.append(str(sources))
+        done = subprocess.run(command, capture_output=True, text=True)
+        if done.returncode:
+            raise RuntimeError(f"mmdebstrap: {done.stderr[-600:]}")
+
+    return _once("debian.tar", make)
