@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING
 from tiffin.errors import Conflict, EngineError, NotFound, PermissionDenied, TiffinError
 from tiffin.kernel import netlink
 from tiffin.network import addresses, bridge
+from tiffin.network.conntrack import forget
 from tiffin.network.firewall import Firewall
 from tiffin.network.ports import reserve
 from tiffin.network.records import Attachment, Endpoint, Network, PortMapping, Published
@@ -124,6 +125,7 @@ class Networks:
             with self._lock("network", shared=True):
                 if self._firewall.exists():
                     self._firewall.change(remove=published, add=())
+            forget(published)
         with self._store.transaction() as db:
             db.execute("DELETE FROM published_ports WHERE container = ?", (container_id,))
             db.execute("DELETE FROM endpoints WHERE container = ?", (container_id,))
@@ -280,6 +282,7 @@ class Networks:
         ]
         with self._lock("network", shared=True):
             self._firewall.change(remove=stale, add=ports)
+        forget(ports)
 
     def _published(self, where: str = "", *values: object) -> list[Published]:
         rows = self._store.db.execute(f"{_SELECT_PUBLISHED} {where}", values)

@@ -1,0 +1,160 @@
+"""T48: a machine on the same wire reaches neither a port published on 127.0.0.1 nor one not published, and a
+container does not reach the machine's loopback, although its bridge lets loopback addresses through."""
+
+from __future__ import annotations
+
+import socket
+import struct
+from contextlib import ExitStack
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.integration.network.lab import MACHINE, OUTSIDE, REFUSAL, Lab, inside, lab, reaches, refused, serve
+from tiffin.kernel import netlink
+from tiffin.network import Attachment, Networks, parse_publish
+from tiffin.network.firewall import Firewall, run_nft
+from tiffin.state import Store, locate, open_store
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+pytestmark = pytest.mark.root
+
+_ETH_P_IP = 0x0800
+
+
+class Scene:
+    """A container with a server on port 80, published where a test says, and a neighbour that routes the
+    container's subnet and the loopback to this machine."""
+
+    def __init__(self, place: Lab, store: Store, stack: ExitStack) -> None:
+        self.place, self.store, self.stack = place, store, stack
+        self.networks = Networks(store)
+
+    def run(self, *publish: str) -> Attachment:
+        ports = [mapping for text in publish for mapping in parse_publish(text)]
+        made = self.networks.attach("victim", "bridge", ports)
+        self.stack.callback(made.close)
+        self.web = self.stack.enter_context(serve(made.netns_fd, "0.0.0.0", 80))
+        with inside(self.place.outside), netlink.Socket() as far:
+            base, _, prefix = self.networks.known()[0].subnet.partition("/")
+            far.run(netlink.add_route(MACHINE, base, int(prefix)))
+        return made
+
+    def without(self, *chains: str) -> None:
+        """Empty chains of the table: what the neighbour could do if they were not."""
+        table = Firewall(self.store.layout.engine).table
+        run_nft("".join(f"flush chain ip {table} {chain}\n" for chain in chains))
+
+
+@pytest.fixture
+def scene(tmp_path: Path) -> Iterator[Scene]:
+    with ExitStack() as stack:
+        place = stack.enter_context(lab())
+        store = open_store(locate(str(tmp_path / "root"), str(tmp_path / "run")))
+        stack.callback(store.close)
+        yield Scene(place, store, stack)
+
+
+def test_a_neighbour_does_not_reach_a_container_by_its_address(scene: Scene) -> None:
+    made = scene.run("8080:80")
+    assert refused(scene.place.outside, (made.address, 80))
+    scene.without("guard")
+    assert refused(scene.place.outside, (made.address, 80)), "the forward chain alone holds too"
+    scene.without("forward")
+    assert reaches(scene.place.outside, (made.address, 80), scene.web) == OUTSIDE, "what the chains prevent"
+
+
+def test_a_neighbour_does_not_reach_an_unpublished_port(scene: Scene) -> None:
+    scene.run()
+    assert refused(scene.place.outside, (MACHINE, 80))
+
+
+@pytest.mark.parametrize("publish", ["127.0.0.1:8080:80", "8080:80"])
+@pytest.mark.parametrize("admin_allows_loopback", [False, True])
+def test_a_forged_loopback_destination_gets_no_answer(
+    scene: Scene, publish: str, admin_allows_loopback: bool
+) -> None:
+    made = scene.run(publish)
+    if admin_allows_loopback and publish.startswith("127."):
+        with open("/proc/sys/net/ipv4/conf/up0/route_localnet", "w") as file:
+            file.write("1")
+    greeting = scene.stack.enter_context(serve(scene.place.machine, MACHINE, 22))
+    reaches(scene.place.outside, (MACHINE, 22), greeting)  # the two know each other's MAC
+    with _wire(scene.place.machine, "up0") as near, _wire(made.netns_fd, "eth0") as victim:
+        with _wire(scene.place.outside, "eth0") as far:
+            far.send(_syn(scene.place, OUTSIDE, "127.0.0.1", 8080))
+            assert _sees(near, 0x02, "127.0.0.1", 5.0), "the forged packet did not even arrive"
+            assert not _sees(far, 0x12, OUTSIDE, REFUSAL)
+        assert not _sees(victim, 0x02, made.address, 0.05)
+
+
+@pytest.mark.parametrize("source", ["", "127.0.0.1"])
+def test_a_container_does_not_reach_the_loopback_of_the_machine(scene: Scene, source: str) -> None:
+    made = scene.run("127.0.0.1:8080:80")
+    scene.stack.enter_context(serve(scene.place.machine, "127.0.0.1", 631))
+    reaches(scene.place.machine, ("127.0.0.1", 8080), scene.web)  # the machine knows the container's MAC
+    mac = _mac(scene.place.machine, scene.networks.known()[0].bridge)
+    with _wire(made.netns_fd, "eth0") as wire:
+        frame = _syn(scene.place, source or made.address, "127.0.0.1", 631)
+        wire.send(mac + frame[6:])
+        assert not _sees(wire, 0x12, source or made.address, REFUSAL)
+    if source:
+        return
+    scene.without("guard")
+    with _wire(made.netns_fd, "eth0") as wire:
+        wire.send(mac + frame[6:])
+        assert _sees(wire, 0x12, made.address, 5.0), "what the guard prevents"
+
+
+def _wire(namespace: int, interface: str) -> socket.socket:
+    """A raw socket on an interface."""
+    with inside(namespace):
+        raw = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(_ETH_P_IP))
+        raw.bind((interface, _ETH_P_IP))
+    return raw
+
+
+def _sees(raw: socket.socket, flags: int, destination: str, seconds: float) -> bool:
+    """Whether a TCP segment with exactly these flags to that address passes by."""
+    import time
+
+    end = time.monotonic() + seconds
+    while (left := end - time.monotonic()) > 0:
+        raw.settimeout(left)
+        try:
+            frame = raw.recv(2048)
+        except TimeoutError:
+            return False
+        if len(frame) < 54 or frame[23] != socket.IPPROTO_TCP or frame[47] & 0x17 != flags:
+            continue
+        if socket.inet_ntoa(frame[30:34]) == destination:
+            return True
+    return False
+
+
+def _mac(namespace: int, interface: str) -> bytes:
+    with inside(namespace), netlink.Socket() as host:
+        link = host.link(interface)
+    assert link is not None
+    return bytes.fromhex(link.mac.replace(":", ""))
+
+
+def _syn(place: Lab, source: str, destination: str, port: int) -> bytes:
+    """An Ethernet frame for the machine: a TCP connection request with the addresses of one's choice."""
+    frame = _mac(place.machine, "up0") + _mac(place.outside, "eth0") + struct.pack("!H", _ETH_P_IP)
+    addresses = socket.inet_aton(source) + socket.inet_aton(destination)
+    segment = struct.pack("!HHIIBBHHH", 40000, port, 1, 0, 5 << 4, 0x02, 64240, 0, 0)
+    pseudo = addresses + struct.pack("!BBH", 0, socket.IPPROTO_TCP, len(segment))
+    segment = segment[:16] + struct.pack("!H", _checksum(pseudo + segment)) + segment[18:]
+    header = struct.pack("!BBHHHBBH", 0x45, 0, 20 + len(segment), 1, 0, 64, socket.IPPROTO_TCP, 0) + addresses
+    header = header[:10] + struct.pack("!H", _checksum(header)) + header[12:]
+    return frame + header + segment
+
+
+def _checksum(data: bytes) -> int:
+    total: int = sum(struct.unpack(f"!{len(data) // 2}H", data))
+    total = (total & 0xFFFF) + (total >> 16)
+    return ~(total + (total >> 16)) & 0xFFFF

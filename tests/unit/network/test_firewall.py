@@ -1,0 +1,45 @@
+from __future__ import annotations
+
+import pytest
+
+from tiffin.errors import EngineError, Unsupported
+from tiffin.network import Network, firewall
+from tiffin.network.records import Published
+
+NETWORK = Network("1", "bridge", "bridge", "tfn0", "10.210.0.0/16", "10.210.0.1", 0)
+PORTS = [
+    Published("tcp", "0.0.0.0", 8080, "10.210.0.2", 80),
+    Published("udp", "127.0.0.1", 53, "10.210.0.2", 53),
+]
+
+
+def test_ports_become_elements_of_the_maps() -> None:
+    lines = firewall.Firewall("e").elements("add", PORTS).splitlines()
+    assert lines == [
+        "add element ip tiffin_e published { tcp . 8080 : 10.210.0.2 . 80 }",
+        "add element ip tiffin_e published_at { 127.0.0.1 . udp . 53 : 10.210.0.2 . 53 }",
+        "add element ip tiffin_e loopback { 127.0.0.1 . udp . 53 }",
+    ]
+    assert firewall.Firewall("e").elements("delete", PORTS[:1]) == (
+        "delete element ip tiffin_e published { tcp . 8080 }\n"
+    )
+
+
+def test_every_network_has_its_rules() -> None:
+    other = NETWORK._replace(bridge="tfn1", subnet="10.211.0.0/16")
+    text = firewall.Firewall("e").rules([NETWORK, other])
+    for bridge, subnet in (("tfn0", "10.210.0.0/16"), ("tfn1", "10.211.0.0/16")):
+        assert f'oifname != "{bridge}" ip saddr {subnet} masquerade' in text
+        assert f'iifname != "{bridge}" oifname "{bridge}" drop' in text
+
+
+def test_without_nft_the_message_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(firewall, "_TOOL_PATH", "/nonexistent")
+    with pytest.raises(Unsupported, match="nft not found: apt-get install nftables"):
+        firewall.run_nft("")
+
+
+def test_a_refusal_carries_the_tools_first_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(firewall, "_find_nft", lambda: "/bin/ls")
+    with pytest.raises(EngineError, match=r"nft exited with 2: /bin/ls: cannot access '-f|nft exited with"):
+        firewall.run_nft("nonsense\n")
