@@ -90,8 +90,9 @@ def lock_file(path: str, *, shared: bool = False, wait: bool = True) -> int:
     return fd
 
 
-def open_store(layout: Layout) -> Store:
+def open_store(layout: Layout, *, any_thread: bool = False) -> Store:
     """Open the store, making or migrating it as needed. Idempotent; safe beside other processes.
+    With `any_thread` it may be handed from thread to thread, used by one at a time.
     Raises PermissionDenied, NoSpace, Unsupported (made by a newer tiffin), Corrupt."""
     try:
         if not os.path.exists(layout.database):
@@ -99,7 +100,7 @@ def open_store(layout: Layout) -> Store:
         if not os.path.isdir(f"{layout.run}/containers"):
             _private_directory(layout.run)
             _private_directory(f"{layout.run}/containers")
-        return Store(layout, _connect(layout))
+        return Store(layout, _connect(layout, any_thread))
     except PermissionError as error:
         raise PermissionDenied(
             f"cannot open {error.filename or layout.root}: permission denied; run as root, or choose --root and --run"
@@ -130,9 +131,11 @@ def _private_directory(path: str) -> None:
             os.chmod(path, 0o700, follow_symlinks=True)
 
 
-def _connect(layout: Layout) -> sqlite3.Connection:
+def _connect(layout: Layout, any_thread: bool) -> sqlite3.Connection:
     try:
-        db = sqlite3.connect(layout.database, timeout=_BUSY_SECONDS, isolation_level=None)
+        db = sqlite3.connect(
+            layout.database, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=not any_thread
+        )
         version: int = db.execute("PRAGMA user_version").fetchone()[0]
         if version > len(MIGRATIONS):
             db.close()

@@ -1,0 +1,137 @@
+"""`Builder`: a context and a Dockerfile in, an image out. The road from one end to the other is
+`Builder.build`."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
+from tiffin.build.cache import BuildCache, Layer
+from tiffin.build.context import MAX_DOCKERFILE, Context
+from tiffin.build.executor import Stack, StepExecutor
+from tiffin.build.export import image_document
+from tiffin.build.plan import BaseWork, Given, RunWork, make_plan
+from tiffin.build.progress import Notice, Progress, silent
+from tiffin.build.solver import Solver
+from tiffin.build.workers import Channel
+from tiffin.dockerfile.stages import Dockerfile, parse_dockerfile
+from tiffin.errors import InvalidArgument, LimitExceeded, NotFound
+from tiffin.images import Images, LayerBlob
+from tiffin.oci.image import check_config
+from tiffin.oci.platform import host_platform
+from tiffin.oci.reference import parse_reference
+from tiffin.state import Store
+
+NETWORKS = ("bridge", "host", "none")
+
+Runner = Callable[[Stack, RunWork, Channel], None]
+
+
+class BuildRequest(NamedTuple):
+    """What to build.
+
+    context_dir  the directory that COPY and ADD take from
+    dockerfile   "" for `Dockerfile` in the context, a path as `-f` has it, or the text itself as bytes
+    tags         names for the image, as users write them
+    target       the stage to build, by name or number; "" the last
+    build_args   values for ARG
+    labels       set on the image after its last instruction
+    no_cache     execute every step anew (results are still kept for later builds)
+    network      of RUN: "bridge", "host" or "none"
+    jobs         how many steps may run at once; 0: as many as there are processors, at least two
+    progress     is told what happens; see tiffin.build.progress
+    """
+
+    context_dir: str
+    dockerfile: str | bytes = ""
+    tags: tuple[str, ...] = ()
+    target: str = ""
+    build_args: Mapping[str, str] = {}
+    labels: Mapping[str, str] = {}
+    no_cache: bool = False
+    network: str = "bridge"
+    jobs: int = 0
+    progress: Progress = silent
+
+
+class BuildResult(NamedTuple):
+    """`image_id` is the config's digest, `names` the full references that it now has from this build."""
+
+    image_id: str
+    names: tuple[str, ...]
+    warnings: tuple[str, ...]
+
+
+class Builder:
+    """Builds images into one engine's stores. `run` executes a RUN: see tiffin.build.run.
+
+    To be used in a process with one thread: every step is forked.
+    """
+
+    def __init__(self, store: Store, images: Images, run: Runner) -> None:
+        self._store = store
+        self._images = images
+        self._run = run
+
+    def build(self, request: BuildRequest) -> BuildResult:
+        """Build, record the image, give it its names. Nothing has a name until all is done; of a build that
+        fails, what stays are the cached results of the steps that did not.
+
+        Raises DockerfileError (StepError for a step that failed, with the end of its log), NotFound (context,
+        Dockerfile, base image), InvalidArgument, NoSpace and the other errors of the stores.
+        """
+        names = [str(parse_reference(tag)) for tag in request.tags]
+        if request.network not in NETWORKS:
+            raise InvalidArgument(
+                f"invalid network {request.network!r} for a build; choose one of {', '.join(NETWORKS)}"
+            )
+        context = Context(request.context_dir, self._store.layout.cache)
+        try:
+            dockerfile = _read(context, request.dockerfile)
+            with self._store.adding():
+                return self._build(request, dockerfile, context, names)
+        finally:
+            context.close()
+
+    def _build(
+        self, request: BuildRequest, dockerfile: Dockerfile, context: Context, names: list[str]
+    ) -> BuildResult:
+        platform = host_platform()
+        given = Given(request.build_args, request.labels, request.target, request.network, platform)
+        plan = make_plan(dockerfile, given, context.tree, self._base)
+        for warning in plan.warnings:
+            request.progress(Notice(warning))
+        executor = StepExecutor(self._store.layout, self._images, context, self._run)
+        jobs = request.jobs or max(2, os.cpu_count() or 1)
+        solver = Solver(
+            plan, BuildCache(self._store), executor, request.progress, no_cache=request.no_cache, jobs=jobs
+        )
+        try:
+            outcomes = solver.solve()
+        finally:
+            context.save_digests()
+        document = check_config(image_document(plan, solver.chain(), outcomes, platform), "the built config")
+        layers = [LayerBlob(*layer) for layer in outcomes[-1].layers]
+        image = self._images.create(document, layers, names)
+        return BuildResult(image.id, tuple(names), tuple(plan.warnings))
+
+    def _base(self, name: str) -> BaseWork:
+        try:
+            image = self._images.resolve(name)
+        except NotFound as error:
+            raise NotFound(f"{error}; load, import or build it first") from error
+        layers = tuple(Layer(*layer) for layer in self._images.layers(image))
+        return BaseWork(layers, image.config)
+
+
+def _read(context: Context, dockerfile: str | bytes) -> Dockerfile:
+    """The parsed Dockerfile, with the ignore rules that go with it in force."""
+    if isinstance(dockerfile, bytes):
+        if len(dockerfile) > MAX_DOCKERFILE:
+            raise LimitExceeded(f"the Dockerfile is larger than {MAX_DOCKERFILE >> 20} MiB")
+        context.use_ignore_rules()
+        return parse_dockerfile(dockerfile)
+    text, name = context.read_dockerfile(dockerfile)
+    context.use_ignore_rules(dockerfile)
+    return parse_dockerfile(text, name)

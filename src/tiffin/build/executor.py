@@ -1,0 +1,202 @@
+"""How each kind of step is done. A step works in a process of its own, on a fresh upper over the layers
+below:
+
+    Workspace ─► upper over layers ─► write into it ─► its difference as a tar ─► blob + layer ─► (diff_id,
+    ...)
+                                      (copy, run)      hashed and compressed      the upper itself, renamed
+
+An upper that stayed empty makes no layer.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from contextlib import ExitStack
+from typing import Any, NamedTuple
+
+from tiffin.layer.diff import diff_tar
+
+from tiffin.build.archive import unpack_archive
+from tiffin.build.cache import Layer
+from tiffin.build.context import Context
+from tiffin.build.mounting import mounted
+from tiffin.build.place import Ownership, Placer
+from tiffin.build.plan import CopyWork, DirectoryWork, RunWork, Step
+from tiffin.build.sources import Picked, SourceTree
+from tiffin.build.tree import Cursor, Node, file_digest, open_file, tree_digest
+from tiffin.build.workers import Channel
+from tiffin.build.workspace import Workspace
+from tiffin.content import LocalContent
+from tiffin.images import Images
+from tiffin.kernel.paths import open_in_root
+from tiffin.snapshot import Snapshots
+from tiffin.state import Layout, open_store
+
+Task = Callable[[Channel], dict[str, Any]]
+Layers = tuple[Layer, ...]
+
+
+class Rooms(NamedTuple):
+    """What a worker opens for itself: nothing of the builder's own connection crosses a fork."""
+
+    snapshots: Snapshots
+    images: Images
+
+
+def open_rooms(layout: Layout) -> Rooms:
+    store = open_store(layout)
+    snapshots = Snapshots(store)
+    return Rooms(snapshots, Images(store, LocalContent(layout), snapshots))
+
+
+class Stack:
+    """A fresh writable upper over layers, in a workspace. A context manager."""
+
+    def __init__(self, layout: Layout, layers: Layers) -> None:
+        self.rooms = open_rooms(layout)
+        self.diff_ids = [layer.diff_id for layer in layers]
+        self._undo = ExitStack()
+        self.directory = self._undo.enter_context(Workspace(layout.staging)).path
+        self.upper, self.work = self.rooms.snapshots.prepare_writable(self.directory, self.diff_ids)
+        self._pristine = _looks(self.upper)
+
+    def __enter__(self) -> Stack:
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        self._undo.__exit__(*error)
+
+    def writable(self) -> Any:
+        """The merged tree with everything written going to the upper; see `mounted`."""
+        return mounted(self.rooms.snapshots.root_mount(self.diff_ids, self.upper, self.work))
+
+    def readonly(self) -> Any:
+        """The merged tree without the upper."""
+        return mounted(self.rooms.snapshots.root_mount(self.diff_ids, readonly=True))
+
+    def finish(self, *, keep: bool = True) -> dict[str, Any]:
+        """Make what was written a layer; nothing may have it mounted any more. The worker's result."""
+        if not os.listdir(self.upper) and _looks(self.upper) == self._pristine:
+            return {"layer": None, "keep": keep}
+        fd = os.open(self.upper, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            layer = self.rooms.images.write_layer(lambda out: diff_tar(fd, out))
+        finally:
+            os.close(fd)
+        self.rooms.snapshots.adopt_upper(self.upper, layer.diff_id)
+        return {"layer": list(layer), "keep": keep}
+
+
+def _looks(path: str) -> tuple[int, int, int]:
+    status = os.stat(path, follow_symlinks=False)
+    return status.st_mode, status.st_uid, status.st_gid
+
+
+class StepExecutor:
+    """An Executor over the engine's own stores. `run` is what does a RUN, given the stack."""
+
+    def __init__(
+        self, layout: Layout, images: Images, context: Context, run: Callable[[Stack, RunWork, Channel], None]
+    ) -> None:
+        self._layout = layout
+        self._images = images
+        self._context = context
+        self._run = run
+
+    def available(self, layer: Layer) -> bool:
+        return self._images.snapshots.has_layer(layer.diff_id) and self._images.content.exists(layer.blob)
+
+    def context_digest(self, picked: Picked) -> str:
+        return self._context.digest(picked)
+
+    def stage_digest(self, layers: Layers, sources: tuple[str, ...]) -> list[Any]:
+        mount = self._images.snapshots.root_mount([layer.diff_id for layer in layers], readonly=True)
+        with mounted(mount) as root:
+            found = _pick(root, sources)
+            return [[picked.name, picked.is_directory, _digest(root, picked)] for picked in found]
+
+    def task(self, step: Step, below: Layers, source: Layers) -> Task:
+        work = step.work
+        if isinstance(work, DirectoryWork):
+            return lambda _: self._make_directory(work, below)
+        if isinstance(work, CopyWork):
+            return lambda _: self._copy(work, below, source, from_context=step.source < 0)
+        assert isinstance(work, RunWork)
+        return lambda channel: self._execute(work, below, channel)
+
+    def _make_directory(self, work: DirectoryWork, below: Layers) -> dict[str, Any]:
+        with Stack(self._layout, below) as stack:
+            with stack.writable() as root:
+                placer = Placer(root, Ownership((0, 0), -1))
+                if not placer.is_directory(work.path):
+                    os.close(placer.make_directory(work.path))
+            return stack.finish()
+
+    def _execute(self, work: RunWork, below: Layers, channel: Channel) -> dict[str, Any]:
+        with Stack(self._layout, below) as stack:
+            self._run(stack, work, channel)
+            return stack.finish()
+
+    def _copy(self, work: CopyWork, below: Layers, source: Layers, *, from_context: bool) -> dict[str, Any]:
+        with Stack(self._layout, below) as stack:
+            with ExitStack() as open_trees:
+                root = open_trees.enter_context(stack.writable())
+                if from_context:
+                    top, picked = self._context.fd, list(work.picked)
+                else:
+                    diff_ids = [layer.diff_id for layer in source]
+                    mount = stack.rooms.snapshots.root_mount(diff_ids, readonly=True)
+                    top = open_trees.enter_context(mounted(mount))
+                    picked = _pick(top, work.sources)
+                owner = _owner(root, work.chown)
+                placer = Placer(root, Ownership(owner or ((0, 0) if from_context else None), work.chmod))
+                _place(placer, root, top, picked, work, owner)
+            return stack.finish(keep=placer.steady)
+
+
+def _owner(root: int, chown: str) -> tuple[int, int] | None:
+    if not chown:
+        return None
+    from tiffin.build.owner import find_owner
+
+    return find_owner(root, chown)
+
+
+def _pick(root: int, sources: tuple[str, ...]) -> list[Picked]:
+    tree = SourceTree(root, "the copied stage")
+    return [picked for source in sources for picked in tree.pick(source)]
+
+
+def _digest(root: int, picked: Picked) -> str:
+    base = open_in_root(root, picked.base, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        with Cursor(base) as cursor:
+
+            def digest_of(node: Node) -> str:
+                fd = open_file(*cursor.parent(node.path))
+                try:
+                    return file_digest(fd, node.size)
+                finally:
+                    os.close(fd)
+
+            return tree_digest(picked.nodes, digest_of, owners=True)
+    finally:
+        os.close(base)
+
+
+def _place(
+    placer: Placer, root: int, top: int, found: list[Picked], work: CopyWork, owner: tuple[int, int] | None
+) -> None:
+    """Put all sources at the destination, by COPY's rules: into it when it is a directory, else as it."""
+    into = work.dest.endswith("/") or len(found) + len(work.files) > 1 or placer.is_directory(work.dest)
+    for picked in found:
+        archive = work.unpack and picked.nodes[0].is_file
+        if archive and unpack_archive(top, picked, root, work.dest, placer, owner):
+            continue
+        if picked.is_directory:
+            placer.put_directory(top, picked, work.dest)
+        else:
+            placer.put_file(top, picked, work.dest, into=into)
+    for name, text in work.files:
+        placer.put_text(name, text.encode("utf-8", "surrogateescape"), work.dest, into=into)

@@ -1,0 +1,24 @@
+"""Cache keys: what a step's result depends on, as one digest.
+
+A step's key takes in the key of the step before it and everything that the step itself reads: so a change
+anywhere changes every key after it. The first key of a stage is made of the base image's DiffIDs *and its
+whole config*. Keys are only ever compared with the keys of builds made here: an image that came from
+elsewhere, whatever its history says, is never taken for the result of a step.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Any
+
+# Goes up whenever a step's meaning changes, so that results of an older tiffin are not taken for ours.
+_VERSION = 1
+
+
+def step_key(kind: str, parent: str, content: Any) -> str:
+    """The key of a step of `kind` after the one whose key is `parent`. `content` is JSON data, all that
+    counts."""
+    document = [_VERSION, kind, parent, content]
+    text = json.dumps(document, sort_keys=True, separators=(",", ":"))
+    return "sha256:" + hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()

@@ -1,0 +1,313 @@
+"""Executing a plan: what is in the cache is taken from there, what is not runs as soon as what it needs is
+done.
+
+probe    in the plan's order, by key: which steps are known already? A COPY from a stage is known by that
+         stage's
+         key, so a stage whose files were all copied before is not even looked at.
+needed   from the target backwards, the steps that are not known.
+execute  each needed step when its parent and source are done; several at a time, each in a process of its
+own.
+"""
+
+from __future__ import annotations
+
+import select
+import time
+from collections.abc import Callable
+from typing import Any, NamedTuple, Protocol
+
+from tiffin.build.cache import BuildCache, Cached, Layer
+from tiffin.build.keys import step_key
+from tiffin.build.plan import BaseWork, CopyWork, DirectoryWork, Plan, RunWork, SettingsWork, Step
+from tiffin.build.progress import Progress, StepCached, StepDone, StepFailed, StepLog, StepStarted
+from tiffin.build.sources import Picked
+from tiffin.build.workers import Channel, Failed, Log, Result, Worker, start
+from tiffin.errors import DockerfileError, EngineError, TiffinError
+
+_TAIL = 4096  # bytes of a failed step's output kept for the error
+
+
+class Outcome(NamedTuple):
+    """A step done. `layers` is the whole stack below and with it, bottom first; `layer` is its own, if it
+    made one."""
+
+    key: str
+    layers: tuple[Layer, ...]
+    layer: Layer | None
+    created: int
+
+
+class StepError(DockerfileError):
+    """A step that was executed and failed. `log` is the end of what it wrote, as text; `status` its exit
+    code, -1 when it did not come to that."""
+
+    def __init__(
+        self, message: str, *, file: str, line: int, instruction: str, log: str, status: int
+    ) -> None:
+        super().__init__(message, file=file, line=line, instruction=instruction)
+        self.log = log
+        self.status = status
+
+
+class Executor(Protocol):
+    """Knows how steps are done; the solver knows when."""
+
+    def available(self, layer: Layer) -> bool:
+        """Whether a layer that the cache names is really there."""
+
+    def context_digest(self, picked: Picked) -> str:
+        """What of a source in the context counts for the key."""
+
+    def stage_digest(self, layers: tuple[Layer, ...], sources: tuple[str, ...]) -> list[Any]:
+        """The same for sources among another step's files, which are looked at now. NotFound."""
+
+    def task(
+        self, step: Step, below: tuple[Layer, ...], source: tuple[Layer, ...]
+    ) -> Callable[[Channel], dict[str, Any]]:
+        """What the worker for this step runs. Its result is {"layer": [diff_id, blob, media_type, size] or
+        None, "keep": whether the cache may have it}."""
+
+
+class _Running(NamedTuple):
+    step: Step
+    keys: tuple[str, ...]
+    worker: Worker
+    started: float
+    tail: bytearray
+
+
+class Solver:
+    """Solves one plan, once. `jobs` is how many steps may run at a time."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        cache: BuildCache,
+        executor: Executor,
+        progress: Progress,
+        *,
+        no_cache: bool,
+        jobs: int,
+    ) -> None:
+        self._plan = plan
+        self._cache = cache
+        self._executor = executor
+        self._progress = progress
+        self._no_cache = no_cache
+        self._jobs = jobs
+        self._done: dict[int, Outcome] = {}
+        self._made: dict[str, Cached] = {}
+        self._running: dict[int, _Running] = {}
+
+    def solve(self) -> list[Outcome]:
+        """Outcomes of the steps from the target's first to the target itself. Raises StepError,
+        DockerfileError."""
+        self._probe()
+        waiting = sorted(self._needed())
+        try:
+            while waiting or self._running:
+                waiting = self._launch(waiting)
+                if self._running:
+                    self._receive()
+        finally:
+            self._stop_all()
+            self._cache.touch()
+        return [self._done[number] for number in self.chain()]
+
+    def chain(self) -> list[int]:
+        """The numbers of the target's steps, from its base to itself."""
+        found = []
+        number = self._plan.target
+        while number >= 0:
+            found.append(number)
+            number = self._plan.steps[number].parent
+        return found[::-1]
+
+    def _probe(self) -> None:
+        for number in sorted(self._reachable(lambda _: True)):
+            step = self._plan.steps[number]
+            if isinstance(step.work, BaseWork):
+                self._begin(step, step.work)
+            elif (
+                not self._no_cache
+                and step.parent in self._done
+                and (step.source < 0 or step.source in self._done)
+            ):
+                self._recall(step, self._key(step))
+
+    def _needed(self) -> set[int]:
+        return self._reachable(lambda number: number not in self._done)
+
+    def _reachable(self, wanted: Callable[[int], bool]) -> set[int]:
+        found: set[int] = set()
+        waiting = [self._plan.target]
+        while waiting:
+            number = waiting.pop()
+            if number >= 0 and number not in found and wanted(number):
+                found.add(number)
+                waiting += [self._plan.steps[number].parent, self._plan.steps[number].source]
+        return found
+
+    def _begin(self, step: Step, work: BaseWork) -> None:
+        content = [[layer.diff_id for layer in work.layers], work.document]
+        self._done[step.number] = Outcome(step_key("base", "", content), work.layers, None, 0)
+        if step.title:
+            self._progress(StepStarted(step.number + 1, step.title))
+            self._progress(StepDone(step.number + 1, 0.0))
+
+    def _recall(self, step: Step, key: str) -> bool:
+        """Take the step's result from this build, or from the cache, when it is there and whole."""
+        found = self._made.get(key)
+        if found is None and not self._no_cache:
+            found = self._cache.find(key)
+        if found is None or (found.layer is not None and not self._executor.available(found.layer)):
+            return False
+        self._finish(step, found)
+        if step.title:
+            self._progress(StepCached(step.number + 1, step.title))
+        return True
+
+    def _finish(self, step: Step, found: Cached) -> None:
+        below = self._done[step.parent].layers
+        layers = (*below, found.layer) if found.layer else below
+        self._done[step.number] = Outcome(found.key, layers, found.layer, found.created)
+
+    def _key(self, step: Step) -> str:
+        """The step's key as it can be known without executing its source."""
+        parent = self._done[step.parent].key
+        work = step.work
+        if isinstance(work, CopyWork):
+            if step.source >= 0:
+                return step_key(
+                    "copy-from", parent, [self._done[step.source].key, work.sources, *_copy_options(work)]
+                )
+            found = [
+                [each.name, each.is_directory, self._executor.context_digest(each)] for each in work.picked
+            ]
+            return step_key("copy", parent, [found, *_copy_options(work)])
+        if isinstance(work, RunWork):
+            content: Any = [work.argv, work.env, work.user, work.cwd, work.network, work.script]
+            return step_key("run", parent, content)
+        if isinstance(work, DirectoryWork):
+            return step_key("directory", parent, work.path)
+        assert isinstance(work, SettingsWork)
+        return step_key("settings", parent, [work.after, work.author])
+
+    def _keys(self, step: Step) -> tuple[str, ...]:
+        """The step's own key first, then other names for it."""
+        key = self._key(step)
+        work = step.work
+        if not isinstance(work, CopyWork) or step.source < 0:
+            return (key,)
+        source = self._done[step.source]
+        found = self._located(step, lambda: self._executor.stage_digest(source.layers, work.sources))
+        return step_key("copy", self._done[step.parent].key, [found, *_copy_options(work)]), key
+
+    def _launch(self, waiting: list[int]) -> list[int]:
+        """Begin what can begin, finish what needs no process; returns what still waits."""
+        left = []
+        for number in waiting:
+            step = self._plan.steps[number]
+            if step.parent not in self._done or (step.source >= 0 and step.source not in self._done):
+                left.append(number)
+            elif isinstance(step.work, SettingsWork):
+                self._settle(step)
+            elif len(self._running) >= self._jobs or not self._begin_work(step):
+                left.append(number)
+        return left
+
+    def _settle(self, step: Step) -> None:
+        key = self._key(step)
+        if not self._recall(step, key):
+            found = Cached(key, None, time.time_ns())
+            self._cache.keep(found, step.created_by)
+            self._finish(step, found)
+
+    def _begin_work(self, step: Step) -> bool:
+        """Start a worker, or find the result after all. False when the very same step is running already."""
+        keys = self._keys(step)
+        if any(running.keys[0] == keys[0] for running in self._running.values()):
+            return False
+        if self._recall(step, keys[0]):
+            found = self._done[step.number]
+            if len(keys) > 1:
+                self._cache.keep(Cached(found.key, found.layer, found.created), step.created_by, *keys[1:])
+            return True
+        below = self._done[step.parent].layers
+        source = self._done[step.source].layers if step.source >= 0 else ()
+        worker = start(self._executor.task(step, below, source))
+        self._running[worker.fd] = _Running(step, keys, worker, time.monotonic(), bytearray())
+        self._progress(StepStarted(step.number + 1, step.title))
+        return True
+
+    def _receive(self) -> None:
+        poll = select.poll()
+        for fd in self._running:
+            poll.register(fd, select.POLLIN)
+        for fd, _ in poll.poll():
+            running = self._running[fd]
+            for message in running.worker.receive():
+                self._message(running, message)
+            if running.worker.ended:
+                self._ended(running)
+
+    def _message(self, running: _Running, message: Log | Result | Failed) -> None:
+        step = running.step
+        if isinstance(message, Log):
+            running.tail.extend(message.data)
+            del running.tail[:-_TAIL]
+            self._progress(StepLog(step.number + 1, message.stream, message.data))
+        elif isinstance(message, Failed):
+            raise self._failure(running, message.error)
+        else:
+            layer = message.value["layer"]
+            found = Cached(running.keys[0], Layer(*layer) if layer else None, time.time_ns())
+            self._made[found.key] = found
+            if message.value["keep"]:
+                self._cache.keep(found, step.created_by, *running.keys[1:])
+            self._finish(step, found)
+            self._progress(StepDone(step.number + 1, time.monotonic() - running.started))
+
+    def _ended(self, running: _Running) -> None:
+        status = running.worker.close()
+        del self._running[running.worker.fd]
+        if running.step.number not in self._done:
+            raise self._failure(running, EngineError(f"its worker process ended with {status}; see --debug"))
+
+    def _failure(self, running: _Running, error: TiffinError) -> TiffinError:
+        step = running.step
+        self._progress(StepFailed(step.number + 1, time.monotonic() - running.started, str(error)))
+        if isinstance(error, DockerfileError) or error.exit_code == 125:
+            return error
+        return StepError(
+            str(error),
+            file=self._plan.file,
+            line=step.line,
+            instruction=step.keyword,
+            log=running.tail.decode("utf-8", "replace"),
+            status=getattr(error, "status", -1),
+        )
+
+    def _located(self, step: Step, action: Callable[[], Any]) -> Any:
+        try:
+            return action()
+        except DockerfileError:
+            raise
+        except TiffinError as error:
+            raise DockerfileError(
+                str(error), file=self._plan.file, line=step.line, instruction=step.keyword
+            ) from error
+
+    def _stop_all(self) -> None:
+        """End the workers still running, if something failed, and wait until they have undone what they
+        began."""
+        for running in self._running.values():
+            running.worker.stop()
+        for running in self._running.values():
+            running.worker.drain()
+            running.worker.close()
+        self._running.clear()
+
+
+def _copy_options(work: CopyWork) -> list[Any]:
+    return [work.files, work.dest, work.chown, work.chmod, work.unpack]

@@ -1,0 +1,251 @@
+"""A directory tree as a list of plain nodes, and how to walk it again by descriptor.
+
+Nothing here follows a symbolic link: a directory is opened below its parent's descriptor with O_NOFOLLOW, so
+a tree, whoever wrote it, cannot lead out of itself.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+from collections.abc import Callable
+from typing import NamedTuple
+
+from tiffin.errors import LimitExceeded
+
+MAX_DEPTH = 400  # one descriptor each while walking; the usual limit is 1024
+MAX_ENTRIES = 5_000_000
+_CHUNK = 1 << 20
+_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+
+
+class Node(NamedTuple):
+    """One thing in a tree. `path` is relative to where the scan began ("" is that place itself).
+
+    `link` is a symbolic link's target. `identity` is (device, inode, change time): with size and mtime it
+    tells whether a file is still what was scanned.
+    """
+
+    path: str
+    mode: int
+    uid: int
+    gid: int
+    size: int
+    mtime_ns: int
+    rdev: int
+    link: str
+    identity: tuple[int, int, int]
+
+    @property
+    def is_directory(self) -> bool:
+        return stat.S_ISDIR(self.mode)
+
+    @property
+    def is_file(self) -> bool:
+        return stat.S_ISREG(self.mode)
+
+    @property
+    def is_link(self) -> bool:
+        return stat.S_ISLNK(self.mode)
+
+    def same(self, status: os.stat_result) -> bool:
+        """Whether `status` is of the very thing, unchanged."""
+        now = (status.st_dev, status.st_ino, status.st_ctime_ns)
+        return now == self.identity and status.st_size == self.size and status.st_mtime_ns == self.mtime_ns
+
+
+class Filter(NamedTuple):
+    """What to leave out, by path relative to where the scan began.
+
+    keep(path): whether it is taken. enter(path): whether something below a directory not kept may be.
+    """
+
+    keep: Callable[[str], bool]
+    enter: Callable[[str], bool]
+
+
+def node_of(path: str, status: os.stat_result, link: str = "") -> Node:
+    return Node(
+        path,
+        status.st_mode,
+        status.st_uid,
+        status.st_gid,
+        status.st_size,
+        status.st_mtime_ns,
+        status.st_rdev,
+        link,
+        (status.st_dev, status.st_ino, status.st_ctime_ns),
+    )
+
+
+def scan(fd: int, chosen: Filter | None = None) -> list[Node]:
+    """All that lies below the directory `fd`, itself first (path ""), each directory before what is in it,
+    names sorted. Sockets are left out: they mean nothing elsewhere. LimitExceeded for absurdly deep or large
+    trees.
+    """
+    nodes = [node_of("", os.fstat(fd))]
+    _scan_into(nodes, fd, "", chosen, 0)
+    return nodes
+
+
+def _scan_into(nodes: list[Node], fd: int, prefix: str, chosen: Filter | None, depth: int) -> None:
+    if depth > MAX_DEPTH:
+        raise LimitExceeded(f"{prefix[:80]}... is more than {MAX_DEPTH} directories deep")
+    with os.scandir(fd) as listing:
+        entries = sorted(listing, key=_name)
+    if len(nodes) + len(entries) > MAX_ENTRIES:
+        raise LimitExceeded(f"more than {MAX_ENTRIES} files at {prefix or '.'}")
+    for entry in entries:
+        path = prefix + entry.name
+        if chosen is None or chosen.keep(path):
+            status = entry.stat(follow_symlinks=False)
+        elif entry.is_dir(follow_symlinks=False) and chosen.enter(path):
+            status = entry.stat(follow_symlinks=False)
+            before = len(nodes)
+            nodes.append(node_of(path, status))
+            _descend(nodes, fd, entry.name, path, chosen, depth)
+            if len(nodes) == before + 1:
+                nodes.pop()
+            continue
+        else:
+            continue
+        mode = status.st_mode
+        if stat.S_ISLNK(mode):
+            nodes.append(node_of(path, status, os.readlink(entry.name, dir_fd=fd)))
+        elif not stat.S_ISSOCK(mode):
+            nodes.append(node_of(path, status))
+            if stat.S_ISDIR(mode):
+                _descend(nodes, fd, entry.name, path, chosen, depth)
+
+
+def _name(entry: os.DirEntry[str]) -> str:
+    return entry.name
+
+
+def _descend(nodes: list[Node], fd: int, name: str, path: str, chosen: Filter | None, depth: int) -> None:
+    child = os.open(name, _DIRECTORY, dir_fd=fd)
+    try:
+        _scan_into(nodes, child, path + "/", chosen, depth + 1)
+    finally:
+        os.close(child)
+
+
+class Cursor:
+    """Descriptors of the directories along the path of a depth-first walk, opened as they are needed.
+
+    `leave(path, fd)` is called as each directory below the top is left for good, deepest first. `step(fd,
+    name, path)` opens a directory below another; the default never follows a link. Close it (it is a context
+    manager).
+    """
+
+    def __init__(
+        self,
+        fd: int,
+        step: Callable[[int, str, str], int] | None = None,
+        leave: Callable[[str, int], None] | None = None,
+    ) -> None:
+        self._stack = [("", os.dup(fd))]
+        self._step = step or _open_below
+        self._leave = leave
+
+    def __enter__(self) -> Cursor:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        try:
+            if kind is None:
+                self.directory("")
+        finally:
+            while self._stack:
+                os.close(self._stack.pop()[1])
+
+    def parent(self, path: str) -> tuple[int, str]:
+        """The descriptor of the directory that `path` is in, valid until the next call, and its last name."""
+        head, _, name = path.rpartition("/")
+        return self.directory(head), name
+
+    def directory(self, path: str) -> int:
+        """The descriptor of the directory `path` ("" the top), valid until the next call."""
+        stack = self._stack
+        while True:
+            top, fd = stack[-1]
+            if top == path:
+                return fd
+            if not top or path.startswith(top + "/"):
+                name = path[len(top) + 1 if top else 0 :].partition("/")[0]
+                below = f"{top}/{name}" if top else name
+                stack.append((below, self._step(fd, name, below)))
+            else:
+                stack.pop()
+                try:
+                    if self._leave is not None:
+                        self._leave(top, fd)
+                finally:
+                    os.close(fd)
+
+
+def _open_below(fd: int, name: str, _path: str) -> int:
+    return os.open(name, _DIRECTORY, dir_fd=fd)
+
+
+def open_file(parent: int, name: str) -> int:
+    """A regular file to read, never through a link, never waiting (a fifo put in its place does not hang
+    us)."""
+    return os.open(name, _FILE, dir_fd=parent)
+
+
+def file_digest(fd: int, size: int) -> str:
+    """SHA-256, in hexadecimal, of what `fd` holds, of its kept extended attributes too when it has any."""
+    if size < _CHUNK:
+        data = os.read(fd, _CHUNK)
+        found = hashlib.sha256(data)
+        if len(data) == _CHUNK:  # it grew meanwhile
+            _hash_rest(fd, found)
+    else:
+        found = hashlib.sha256()
+        _hash_rest(fd, found)
+    for name, value in kept_xattrs(fd):
+        found.update(b"\0xattr\0%s\0%d\0%s" % (name.encode(), len(value), value))
+    return found.hexdigest()
+
+
+def _hash_rest(fd: int, found: hashlib._Hash) -> None:
+    while data := os.read(fd, _CHUNK):
+        found.update(data)
+
+
+def kept_xattrs(fd: int) -> list[tuple[str, bytes]]:
+    """The extended attributes that travel with a file: file capabilities, and the user's own."""
+    try:
+        names = os.listxattr(fd)
+    except OSError:  # the filesystem has none
+        return []
+    return [(name, os.getxattr(fd, name)) for name in sorted(names) if _is_kept(name)]
+
+
+def _is_kept(name: str) -> bool:
+    if name.startswith("user."):
+        return not name.startswith("user.overlay.")
+    return name == "security.capability"
+
+
+def tree_digest(nodes: list[Node], digest_of: Callable[[Node], str], *, owners: bool) -> str:
+    """One SHA-256 of what a COPY of these nodes would put in place: names, kinds, modes, contents, link
+    targets, and with `owners` the owners. Times do not count: a checkout anew is still the same source.
+    """
+    found = hashlib.sha256()
+    for node in nodes:
+        parts: list[object] = [node.path, oct(node.mode)]
+        if owners:
+            parts += [node.uid, node.gid]
+        if node.is_file:
+            parts.append(digest_of(node))
+        elif node.is_link:
+            parts.append(node.link)
+        elif not node.is_directory:
+            parts.append(node.rdev)
+        line = "\0".join(map(str, parts))
+        found.update(line.encode("utf-8", "surrogateescape") + b"\n\0")
+    return found.hexdigest()

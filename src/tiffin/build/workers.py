@@ -1,0 +1,197 @@
+"""One process for each step that is executed, and the typed messages it sends back.
+
+    builder                               worker (forked, single-threaded)
+      │ fork ───────────────────────────────► │
+      │ ◄───────────── LOG stream, bytes ──── │   as often as it likes
+      │ ◄───────────── RESULT json ────────── │   once, or
+      │ ◄───────────── FAILED class, text ─── │   once
+      │ ◄─────────────────────────── EOF ──── │   it has ended, whatever way
+
+A message is a kind (u8) and a length (u32, little endian), then that many bytes. A worker that is told to
+stop (SIGTERM, also sent by the kernel when the builder dies) raises `Stopped` and undoes what it has begun.
+Ctrl-C at a terminal reaches workers too; they leave it to the builder.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import struct
+from collections.abc import Callable
+from contextlib import suppress
+from types import FrameType
+from typing import Any, NamedTuple
+
+from tiffin import errors
+from tiffin.errors import EngineError, TiffinError
+from tiffin.kernel import process
+
+_HEADER = struct.Struct("<BI")
+_LOG_OUT, _LOG_ERR, _RESULT, _FAILED = 1, 2, 3, 4
+_PIECE = 1 << 16
+_MESSAGE_MAX = 64 << 20
+
+
+class Stopped(BaseException):
+    """The worker has been told to stop. Not an Exception: nothing on the way may take it for a failure of its
+    own."""
+
+
+class Log(NamedTuple):
+    stream: int
+    data: bytes
+
+
+class Result(NamedTuple):
+    value: dict[str, Any]
+
+
+class Failed(NamedTuple):
+    error: TiffinError
+
+
+Message = Log | Result | Failed
+
+
+class Channel:
+    """The worker's end."""
+
+    def __init__(self, fd: int) -> None:
+        self.fd = fd
+
+    def log(self, stream: int, data: bytes) -> None:
+        for at in range(0, len(data), _PIECE):
+            self._send(stream, data[at : at + _PIECE])
+
+    def result(self, value: dict[str, Any]) -> None:
+        self._send(_RESULT, json.dumps(value).encode())
+
+    def failed(self, error: BaseException) -> None:
+        self._send(_FAILED, json.dumps(_error_document(error)).encode())
+
+    def _send(self, kind: int, data: bytes) -> None:
+        view = memoryview(_HEADER.pack(kind, len(data)) + data)
+        while view:
+            view = view[os.write(self.fd, view) :]
+
+
+class Worker:
+    """The builder's end. `fd` is readable when there is something to `receive`."""
+
+    def __init__(self, pid: int, pidfd: int, fd: int) -> None:
+        self.pid = pid
+        self.fd = fd
+        self._pidfd = pidfd
+        self._buffer = bytearray()
+        self.ended = False
+
+    def receive(self) -> list[Message]:
+        """The messages that have arrived; sets `ended` at the end of the stream. Waits when there are
+        none."""
+        data = os.read(self.fd, 1 << 18)
+        if not data:
+            self.ended = True
+        self._buffer += data
+        messages: list[Message] = []
+        while len(self._buffer) >= _HEADER.size:
+            kind, length = _HEADER.unpack_from(self._buffer)
+            if length > _MESSAGE_MAX:
+                raise EngineError(f"build worker {self.pid} sent a message of {length} bytes")
+            if len(self._buffer) < _HEADER.size + length:
+                break
+            body = bytes(self._buffer[_HEADER.size : _HEADER.size + length])
+            del self._buffer[: _HEADER.size + length]
+            messages.append(_message(kind, body))
+        return messages
+
+    def stop(self) -> None:
+        """Ask it to undo and end. Idempotent."""
+        with suppress(ProcessLookupError):
+            process.pidfd_send_signal(self._pidfd, signal.SIGTERM)
+
+    def drain(self) -> None:
+        """Throw away what it still says, so that it can end."""
+        while os.read(self.fd, 1 << 18):
+            pass
+
+    def close(self) -> int:
+        """Wait for its end; its exit code, negative for a signal."""
+        _, status = os.waitpid(self.pid, 0)
+        os.close(self.fd)
+        os.close(self._pidfd)
+        return os.waitstatus_to_exitcode(status)
+
+
+def start(task: Callable[[Channel], dict[str, Any]]) -> Worker:
+    """Run `task` in a forked process; it returns the RESULT. The caller must have one thread only."""
+    if process.thread_count() != 1:
+        raise EngineError("a build step can only be forked from a process with one thread")
+    reader, writer = os.pipe2(os.O_CLOEXEC)
+    parent = os.getpid()
+    pid = os.fork()
+    if pid == 0:
+        status = 70
+        try:
+            os.close(reader)
+            status = _work(task, Channel(writer), parent)
+        finally:
+            os._exit(status)  # never back into the builder's code, whatever was raised
+    os.close(writer)
+    return Worker(pid, process.pidfd_open(pid), reader)
+
+
+def _work(task: Callable[[Channel], dict[str, Any]], channel: Channel, parent: int) -> int:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, _on_stop)
+    process.set_pdeathsig(signal.SIGTERM)
+    if os.getppid() != parent:  # it died before that
+        return 1
+    try:
+        channel.result(task(channel))
+    except Stopped:
+        return 1
+    except BrokenPipeError:  # the builder has gone
+        return 1
+    except BaseException as error:  # noqa: BLE001 - the other process raises it
+        with suppress(BrokenPipeError, Stopped):
+            channel.failed(error)
+        return 1
+    return 0
+
+
+def _on_stop(_number: int, _frame: FrameType | None) -> None:
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # once: what is undone now must not be cut short
+    raise Stopped
+
+
+def _error_document(error: BaseException) -> dict[str, Any]:
+    if isinstance(error, TiffinError):
+        details = {key: value for key, value in vars(error).items() if isinstance(value, str | int)}
+        return {"class": type(error).__name__, "text": str(error), "details": details}
+    if isinstance(error, OSError):
+        import errno
+
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            return {
+                "class": "NoSpace",
+                "text": "no space left on the disk of the store; free some and try again",
+            }
+    import traceback
+
+    text = "".join(traceback.format_exception(error))
+    return {"class": "EngineError", "text": f"{type(error).__name__}: {error}", "details": {"trace": text}}
+
+
+def _message(kind: int, body: bytes) -> Message:
+    if kind in (_LOG_OUT, _LOG_ERR):
+        return Log(kind, body)
+    document = json.loads(body)
+    if kind == _RESULT:
+        return Result(document)
+    found = getattr(errors, document["class"], EngineError)
+    error = TiffinError.__new__(found)
+    Exception.__init__(error, document["text"])
+    for name, value in document.get("details", {}).items():
+        setattr(error, name, value)
+    return Failed(error)

@@ -1,0 +1,134 @@
+"""What `create` fixes about a container, as one immutable value that round-trips through JSON.
+
+Nothing here is looked up again at `start`: the image's layers, command and environment are merged in once, so
+that moving or untagging the image changes no container.
+"""
+
+import json
+import os
+from typing import Any, NamedTuple
+
+from tiffin.containers.ports import PortSpec
+
+DEFAULT_LOG_SIZE = 50 * 1024 * 1024
+DEFAULT_LOG_FILES = 3
+
+
+class Resources(NamedTuple):
+    """Limits. 0 means none, except `pids_limit` where 0 means the default and -1 means none. Sizes in
+    bytes."""
+
+    nano_cpus: int = 0
+    cpu_shares: int = 0
+    cpu_quota: int = 0
+    cpu_period: int = 0
+    cpuset_cpus: str = ""
+    memory: int = 0
+    memory_swap: int = 0
+    memory_reservation: int = 0
+    pids_limit: int = 0
+
+
+class LogConfig(NamedTuple):
+    """The log: "json-file" rotates at `max_size` bytes (0 never) keeping `max_file` files; "none"
+    keeps nothing."""
+
+    driver: str = "json-file"
+    max_size: int = DEFAULT_LOG_SIZE
+    max_file: int = DEFAULT_LOG_FILES
+
+
+class ContainerRecord(NamedTuple):
+    """Everything about a container that does not change. Times in ns since the epoch.
+
+    argv      entrypoint and cmd together, as executed
+    layers    the image's DiffIDs, base first
+    mounts    plain documents, see engine/mounts.py: type, source, destination, options, volume name
+    exposed   Docker's keys, "80/tcp"
+    image_name what the caller wrote; `image` is the image's ID
+    tmpfs, sysctls, labels   never mutated: a default is shared by every record that has none
+    """
+
+    id: str
+    name: str
+    image: str
+    image_name: str
+    created: int
+    argv: tuple[str, ...]
+    layers: tuple[str, ...] = ()
+    entrypoint: tuple[str, ...] | None = None
+    cmd: tuple[str, ...] | None = None
+    env: tuple[str, ...] = ()
+    user: str = ""
+    cwd: str = "/"
+    hostname: str = ""
+    domainname: str = ""
+    tty: bool = False
+    open_stdin: bool = False
+    stdin_once: bool = False
+    attach_stdin: bool = False
+    attach_stdout: bool = False
+    attach_stderr: bool = False
+    mounts: tuple[dict[str, Any], ...] = ()
+    tmpfs: dict[str, str] = {}
+    ports: tuple[PortSpec, ...] = ()
+    exposed: tuple[str, ...] = ()
+    network: str = "bridge"
+    extra_hosts: tuple[str, ...] = ()
+    dns: tuple[str, ...] = ()
+    dns_search: tuple[str, ...] = ()
+    dns_options: tuple[str, ...] = ()
+    resources: Resources = Resources()
+    cap_add: tuple[str, ...] = ()
+    cap_drop: tuple[str, ...] = ()
+    privileged: bool = False
+    security_opts: tuple[str, ...] = ()
+    group_add: tuple[str, ...] = ()
+    sysctls: dict[str, str] = {}
+    ulimits: tuple[tuple[str, int, int], ...] = ()
+    shm_size: int = 64 * 1024 * 1024
+    oom_score_adj: int = 0
+    read_only: bool = False
+    init: bool = False
+    stop_signal: str = "SIGTERM"
+    stop_timeout: int = 10
+    labels: dict[str, str] = {}
+    auto_remove: bool = False
+    log: LogConfig = LogConfig()
+    healthcheck: dict[str, Any] | None = None
+    volumes: tuple[str, ...] = ()
+    onbuild: tuple[str, ...] = ()
+
+    def to_json(self) -> str:
+        """One compact document; `from_json` gives an equal record back."""
+        document = self._asdict()
+        document["resources"] = self.resources._asdict()
+        document["log"] = self.log._asdict()
+        return json.dumps(document, separators=(",", ":"))
+
+    @classmethod
+    def from_json(cls, text: str) -> "ContainerRecord":
+        """Read what `to_json` wrote, of this version or an older one: what is missing gets its default."""
+        document = {key: value for key, value in json.loads(text).items() if key in cls._fields}
+        for key in _TUPLES:
+            if document.get(key) is not None:
+                document[key] = tuple(document[key])
+        document["resources"] = Resources(**_known(Resources._fields, document.get("resources", {})))
+        document["log"] = LogConfig(**_known(LogConfig._fields, document.get("log", {})))
+        document["ports"] = tuple(PortSpec(*port) for port in document.get("ports", ()))
+        document["ulimits"] = tuple((name, soft, hard) for name, soft, hard in document.get("ulimits", ()))
+        return cls(**document)
+
+
+_TUPLES = tuple(
+    field for field, kind in ContainerRecord.__annotations__.items() if str(kind).startswith("tuple[")
+)
+
+
+def _known(fields: tuple[str, ...], document: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in document.items() if key in fields}
+
+
+def new_id() -> str:
+    """64 hex digits from the kernel's random source."""
+    return os.urandom(32).hex()

@@ -1,0 +1,48 @@
+"""The states of a container, as Docker names them, and what each of them allows.
+
+        create            start                 first process runs
+    ──────────▶ created ───────▶ starting ───────────────────────▶ running
+                   ▲                │ start failed                    │ process ended
+                   └────────────────┘                                 ▼
+                 removing ◀─────────────────── rm ──────────────── exited
+
+`starting` is ours: a supervisor is at work and things may already exist that it must take down. It is shown
+as `created`, which is what Docker shows then. `dead` is a removal that failed half way; it can only be removed.
+"""
+
+from typing import Final
+
+
+class State:
+    """The state column's values."""
+
+    CREATED: Final = "created"
+    STARTING: Final = "starting"
+    RUNNING: Final = "running"
+    EXITED: Final = "exited"
+    REMOVING: Final = "removing"
+    DEAD: Final = "dead"
+
+
+# A supervisor owns rows in these states; when its lock is free it died and somebody else must clean up.
+SUPERVISED = (State.STARTING, State.RUNNING, State.REMOVING)
+
+
+def can_start(status: str) -> bool:
+    """Whether `start` may begin: the container exists at rest."""
+    return status in (State.CREATED, State.EXITED)
+
+
+def can_kill(status: str) -> bool:
+    """Whether there is a first process to signal (also: exec into, attach to)."""
+    return status == State.RUNNING
+
+
+def can_remove(status: str) -> bool:
+    """Whether `rm` may go ahead without force."""
+    return status in (State.CREATED, State.EXITED, State.DEAD, State.REMOVING)
+
+
+def shown(status: str) -> str:
+    """The name that Docker's clients know."""
+    return State.CREATED if status == State.STARTING else status

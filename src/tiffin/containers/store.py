@@ -1,0 +1,210 @@
+"""The rows of containers: insert, look up, change state, delete.
+
+Every change is one transaction, atomic and durable. Who may change a row is settled elsewhere: the holder of
+the container's lock.
+"""
+
+import sqlite3
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from tiffin.containers.names import check_name, random_name
+from tiffin.containers.record import ContainerRecord
+from tiffin.containers.states import State
+from tiffin.errors import Conflict, InvalidArgument, NotFound
+from tiffin.state import Store
+
+_COLUMNS = (
+    "record, name, status, pid, pid_start, supervisor, supervisor_start, boot_id, exit_code, error,"
+    " oom_killed, started, finished"
+)
+_NAME_ATTEMPTS = 9
+
+
+class Container(NamedTuple):
+    """One row: the record and the state that changes. Times in ns since the epoch, 0 for never.
+    `pid_start` and `supervisor_start` are the processes' start times (proc(5), stat field 22), which tell a
+    recycled pid from the one that was meant; they hold within one `boot_id` only."""
+
+    record: ContainerRecord
+    name: str
+    status: str
+    pid: int = 0
+    pid_start: int = 0
+    supervisor: int = 0
+    supervisor_start: int = 0
+    boot_id: str = ""
+    exit_code: int = 0
+    error: str = ""
+    oom_killed: bool = False
+    started: int = 0
+    finished: int = 0
+
+    @property
+    def id(self) -> str:
+        return self.record.id
+
+
+class Containers(NamedTuple):
+    """Reads and writes rows of one store."""
+
+    store: Store
+
+    def insert(self, record: ContainerRecord, status: str = State.CREATED) -> Container:
+        """Add a row; a record without a name gets a made-up one. Raises Conflict when the name is taken."""
+        for attempt in range(_NAME_ATTEMPTS):
+            name = check_name(record.name) if record.name else random_name(attempt)
+            named = record._replace(name=name)
+            try:
+                self._insert(named, status)
+            except sqlite3.IntegrityError:
+                if record.name:
+                    raise Conflict(self._taken(name)) from None
+                continue
+            return Container(named, name, status)
+        raise Conflict("no free name was found for the container; give it one with --name")
+
+    def _insert(self, record: ContainerRecord, status: str) -> None:
+        with self.store.transaction() as db:
+            db.execute(
+                "INSERT INTO containers (id, name, image, record, auto_remove, status, created)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?)",
+                (
+                    record.id,
+                    record.name,
+                    record.image,
+                    record.to_json(),
+                    record.auto_remove,
+                    status,
+                    record.created,
+                ),
+            )
+
+    def _taken(self, name: str) -> str:
+        row = self.store.db.execute("SELECT id FROM containers WHERE name = ?", (name,)).fetchone()
+        owner = f' by container "{row[0]}"' if row else ""
+        return (
+            f'Conflict. The container name "/{name}" is already in use{owner}. You have to remove '
+            "(or rename) that container to be able to reuse that name."
+        )
+
+    def get(self, container_id: str) -> Container | None:
+        """The row with exactly this ID."""
+        row = self.store.db.execute(
+            f"SELECT {_COLUMNS} FROM containers WHERE id = ?",  # noqa: S608 - a constant list of columns
+            (container_id,),
+        ).fetchone()
+        return _container(row) if row else None
+
+    def find(self, reference: str) -> Container:
+        """The container that a full ID, a name or a unique prefix of an ID means, in that order.
+        Raises NotFound, InvalidArgument (ambiguous prefix)."""
+        name = reference.removeprefix("/")
+        if not name:
+            raise InvalidArgument(
+                "Container name cannot be empty" if not reference else f"No such container: {reference}"
+            )
+        rows = self.store.db.execute(
+            f"SELECT {_COLUMNS}, id = ?1 AS exact FROM containers WHERE id = ?1 OR name = ?2"  # noqa: S608 - as above
+            " ORDER BY exact DESC",
+            (reference, name),
+        ).fetchall()
+        if not rows and _is_hex(reference):
+            rows = self.store.db.execute(
+                f"SELECT {_COLUMNS} FROM containers WHERE id >= ? AND id < ? LIMIT 2",  # noqa: S608 - as above
+                (reference, f"{reference}g"),
+            ).fetchall()
+            if len(rows) > 1:
+                raise InvalidArgument(f"multiple IDs found with provided prefix: {reference}")
+        if not rows:
+            raise NotFound(f"No such container: {reference}")
+        return _container(rows[0])
+
+    def all(self) -> list[Container]:
+        """Every container, newest first."""
+        rows = self.store.db.execute(
+            f"SELECT {_COLUMNS} FROM containers ORDER BY created DESC, rowid DESC"  # noqa: S608 - as above
+        ).fetchall()
+        return [_container(row) for row in rows]
+
+    def in_states(self, states: Iterable[str]) -> list[Container]:
+        """Those in one of `states`, newest first."""
+        wanted = tuple(states)
+        marks = ",".join("?" * len(wanted))
+        rows = self.store.db.execute(
+            f"SELECT {_COLUMNS} FROM containers WHERE status IN ({marks})"  # noqa: S608 - as above, and marks
+            " ORDER BY created DESC, rowid DESC",
+            wanted,
+        ).fetchall()
+        return [_container(row) for row in rows]
+
+    def starting(self, container_id: str, supervisor: int, supervisor_start: int, boot_id: str) -> None:
+        """A supervisor takes the container over: written before it makes anything. Raises NotFound."""
+        self._update(
+            container_id,
+            "status = ?, supervisor = ?, supervisor_start = ?, boot_id = ?, pid = 0, pid_start = 0",
+            (State.STARTING, supervisor, supervisor_start, boot_id),
+        )
+
+    def running(self, container_id: str, pid: int, pid_start: int, started: int) -> None:
+        """The first process exists, and is about to execute its command."""
+        self._update(
+            container_id,
+            "status = ?, pid = ?, pid_start = ?, started = ?,"
+            " finished = 0, exit_code = 0, error = '', oom_killed = 0",
+            (State.RUNNING, pid, pid_start, started),
+        )
+
+    def not_started(self, container_id: str, status: str, exit_code: int, error: str) -> None:
+        """A start failed: back to `status`, with Docker's exit code for it and why."""
+        self._update(
+            container_id,
+            "status = ?, pid = 0, pid_start = 0, supervisor = 0, exit_code = ?, error = ?",
+            (status, exit_code, error),
+        )
+
+    def exited(
+        self, container_id: str, exit_code: int, finished: int, *, oom_killed: bool, error: str = ""
+    ) -> None:
+        """The first process ended."""
+        self._update(
+            container_id,
+            "status = ?, pid = 0, pid_start = 0, supervisor = 0,"
+            " exit_code = ?, finished = ?, oom_killed = ?, error = ?",
+            (State.EXITED, exit_code, finished, oom_killed, error),
+        )
+
+    def set_status(self, container_id: str, status: str) -> None:
+        """Change the state alone. Raises NotFound when the row has gone."""
+        self._update(container_id, "status = ?", (status,))
+
+    def rename(self, container_id: str, name: str) -> None:
+        """Raises Conflict when the name is taken, InvalidArgument when it is none."""
+        bare = check_name(name)
+        try:
+            self._update(container_id, "name = ?", (bare,))
+        except sqlite3.IntegrityError:
+            raise Conflict(self._taken(bare)) from None
+
+    def delete(self, container_id: str) -> None:
+        """Forget the container and its uses of volumes. Idempotent."""
+        with self.store.transaction() as db:
+            db.execute("DELETE FROM volume_uses WHERE container = ?", (container_id,))
+            db.execute("DELETE FROM containers WHERE id = ?", (container_id,))
+
+    def _update(self, container_id: str, assignments: str, values: tuple[object, ...]) -> None:
+        with self.store.transaction() as db:
+            done = db.execute(f"UPDATE containers SET {assignments} WHERE id = ?", (*values, container_id))  # noqa: S608 - constant texts
+            if not done.rowcount:
+                raise NotFound(f"No such container: {container_id}")
+
+
+def _container(row: tuple[object, ...]) -> Container:
+    fields: tuple[object, ...] = row[:13]
+    record = ContainerRecord.from_json(str(fields[0]))
+    made = Container(record, *fields[1:])  # type: ignore[arg-type]  # the column list above, typed STRICT by SQLite
+    return made._replace(oom_killed=bool(made.oom_killed))
+
+
+def _is_hex(text: str) -> bool:
+    return len(text) <= 64 and all(character in "0123456789abcdef" for character in text)

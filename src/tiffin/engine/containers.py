@@ -1,0 +1,165 @@
+"""The container verbs, each one call into the use case that owns it.
+
+A reference is a full ID, a name or a unique prefix of an ID. Every verb raises the errors of `tiffin.errors` with
+Docker's texts; NotFound("No such container: x") is common to all. Use cases are imported when called: `ps` does
+not pay for `run`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+if TYPE_CHECKING:
+    from tiffin.layer.diff import Change
+
+    from tiffin.engine.options import (
+        CommitOptions,
+        Created,
+        CreateOptions,
+        ExecOptions,
+        LogLine,
+        LogQuery,
+        PortBinding,
+        Streams,
+        Summary,
+    )
+    from tiffin.engine.workspace import Workspace
+
+
+class ContainerService:
+    """`Engine.containers`."""
+
+    def __init__(self, workspace: Workspace) -> None:
+        self._workspace = workspace
+
+    def create(self, options: CreateOptions) -> Created:
+        """Record a container; nothing runs. Raises NotFound("No such image: x"), Conflict (name), and
+        InvalidArgument for options that contradict each other."""
+        from tiffin.engine import create
+
+        return create.create(self._workspace, options)
+
+    def start(self, reference: str) -> None:
+        """Start in the background; returns once the command executes. Nothing to do when it runs already.
+        Raises CommandNotFound, CommandNotExecutable, Conflict (port taken), EngineError."""
+        from tiffin.engine import lifecycle
+
+        lifecycle.start(self._workspace, reference)
+
+    def start_attached(self, reference: str, streams: Streams) -> int | None:
+        """Start with the caller attached (`start -a`, `-i` when streams.stdin is given). Returns the exit code
+        once the container has ended (and is removed, with auto_remove), None when the caller detached."""
+        from tiffin.engine import lifecycle
+
+        return lifecycle.start_attached(self._workspace, reference, streams)
+
+    def run(self, options: CreateOptions, streams: Streams | None = None) -> tuple[Created, int | None]:
+        """`create`, then `start` (streams None: detached, exit code None) or `start_attached`.
+        A container that cannot start stays, as Docker leaves it, unless auto_remove."""
+        from tiffin.engine import lifecycle
+
+        return lifecycle.run(self._workspace, options, streams)
+
+    def stop(self, reference: str, timeout: int | None = None, stop_signal: str = "") -> None:
+        """The stop signal, then SIGKILL to everything in it after `timeout` seconds (None: the container's own,
+        10 by default; -1 waits for ever). Nothing to do when it does not run."""
+        from tiffin.engine import stop
+
+        stop.stop(self._workspace, reference, timeout, stop_signal)
+
+    def kill(self, reference: str, signal: str = "KILL") -> None:
+        """Signal the first process; `signal` is a name with or without SIG, or a number. Raises Conflict when it
+        does not run."""
+        from tiffin.engine import stop
+
+        stop.kill(self._workspace, reference, signal)
+
+    def wait(self, reference: str) -> int:
+        """The exit code, once the container does not run."""
+        from tiffin.engine import stop
+
+        return stop.wait(self._workspace, reference)
+
+    def remove(self, reference: str, *, force: bool = False, volumes: bool = False) -> str:
+        """Remove it; `force` kills it first, `volumes` takes its anonymous volumes along. Returns its ID.
+        Raises Conflict when it runs."""
+        from tiffin.engine import remove
+
+        return remove.remove(self._workspace, reference, force=force, volumes=volumes)
+
+    def rename(self, reference: str, name: str) -> None:
+        """Raises Conflict when the name is taken."""
+        from tiffin.engine import query
+
+        query.rename(self._workspace, reference, name)
+
+    def resolve(self, reference: str) -> str:
+        """The full ID."""
+        from tiffin.engine import query
+
+        return query.resolve(self._workspace, reference)
+
+    def list(
+        self, *, show_all: bool = False, last: int = 0, filters: Sequence[str] = ()
+    ) -> Sequence[Summary]:
+        """The running ones (every one with `show_all` or `last`), newest first. Filters as `ps --filter` has
+        them: id, name, label, status, exited, ancestor, network, volume."""
+        from tiffin.engine import query
+
+        return query.summaries(self._workspace, show_all=show_all, last=last, filters=filters)
+
+    def inspect(self, reference: str) -> dict[str, Any]:
+        """Docker's JSON document of the container."""
+        from tiffin.engine import inspect
+
+        return inspect.inspect(self._workspace, reference)
+
+    def logs(self, reference: str, query: LogQuery) -> Iterator[LogLine]:
+        """The log, line by line; with follow until the container ends."""
+        from tiffin.engine import logs
+
+        return logs.logs(self._workspace, reference, query)
+
+    def exec(self, reference: str, options: ExecOptions, streams: Streams) -> int | None:
+        """Run a further command in the container; its exit code, None when the caller detached. Raises
+        Conflict when the container does not run, CommandNotFound, CommandNotExecutable."""
+        from tiffin.engine import execute
+
+        return execute.exec_attached(self._workspace, reference, options, streams)
+
+    def exec_detached(self, reference: str, options: ExecOptions) -> None:
+        """As `exec` without waiting; its output is dropped."""
+        from tiffin.engine import execute
+
+        execute.exec_detached(self._workspace, reference, options)
+
+    def attach(self, reference: str, streams: Streams) -> int | None:
+        """Join a running container's streams; its exit code, None when the caller detached."""
+        from tiffin.engine import lifecycle
+
+        return lifecycle.attach(self._workspace, reference, streams)
+
+    def port(self, reference: str) -> Sequence[PortBinding]:
+        """Published ports of a running container."""
+        from tiffin.engine import query
+
+        return query.ports(self._workspace, reference)
+
+    def diff(self, reference: str) -> Sequence[Change]:
+        """What the container changed in its root: kind "A", "C" or "D", and the path, sorted."""
+        from tiffin.engine import commit
+
+        return commit.diff(self._workspace, reference)
+
+    def commit(self, reference: str, options: CommitOptions) -> str:
+        """A new image of the container's root and configuration; its image ID."""
+        from tiffin.engine import commit
+
+        return commit.commit(self._workspace, reference, options)
+
+    def export(self, reference: str, out: BinaryIO) -> None:
+        """The container's root as one tar."""
+        from tiffin.engine import commit
+
+        commit.export(self._workspace, reference, out)

@@ -1,0 +1,235 @@
+"""create: the image's configuration and the caller's options become one record.
+
+The rules of merging are Docker's: the caller's environment first, then what the image adds; a given entrypoint
+drops the image's command; a given command replaces it.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from tiffin.containers.names import check_name
+from tiffin.containers.ports import PortSpec, parse_expose
+from tiffin.containers.record import ContainerRecord, new_id
+from tiffin.containers.store import Container, Containers
+from tiffin.engine import limits, mounts, recovery
+from tiffin.engine.options import Created, CreateOptions
+from tiffin.engine.signals import parse_signal
+from tiffin.errors import Conflict, InvalidArgument, Unsupported
+from tiffin.images.records import find_image
+from tiffin.network.ports import parse_publish
+
+if TYPE_CHECKING:
+    from tiffin.engine.workspace import Workspace
+    from tiffin.images.records import Image
+    from tiffin.state import Store
+
+_RESERVED_LABELS = "io.tiffin."
+_NETWORKS = ("bridge", "default", "host", "none")
+
+
+def create(workspace: Workspace, options: CreateOptions) -> Created:
+    """See ContainerService.create."""
+    with workspace.store() as store:
+        container = create_in(store, options)
+        return Created(container.id, container.name, tuple(_warnings(options)))
+
+
+def create_in(store: Store, options: CreateOptions) -> Container:
+    """As `create`, with an open store."""
+    if options.name:
+        check_name(options.name)
+    image = find_image(store.db, options.image)
+    record, requests = plan(options, image)
+    try:
+        container = Containers(store).insert(record)
+    except Conflict:
+        # The name may belong to a container with auto_remove whose supervisor died: that one is no more.
+        recovery.reconcile(store)
+        container = Containers(store).insert(record)
+    try:
+        mounts.claim(store, container.id, requests)
+    except BaseException:
+        Containers(store).delete(container.id)
+        raise
+    return container
+
+
+def plan(options: CreateOptions, image: Image) -> tuple[ContainerRecord, mounts.Requests]:
+    """The record, and what it mounts. Pure but for the ID, the clock and the caller's environment."""
+    settings = image.settings
+    container_id = new_id()
+    entrypoint, cmd = merge_command(options, settings)
+    if not entrypoint and not cmd:
+        raise InvalidArgument("No command specified")
+    requests = mounts.plan(options, settings.get("Volumes") or {})
+    stop_signal = options.stop_signal or str(settings.get("StopSignal") or "SIGTERM")
+    parse_signal(stop_signal)
+    record = ContainerRecord(
+        id=container_id,
+        name=options.name,
+        image=image.id,
+        image_name=options.image,
+        created=time.time_ns(),
+        argv=(*(entrypoint or ()), *(cmd or ())),
+        layers=tuple(image.diff_ids),
+        entrypoint=entrypoint,
+        cmd=cmd,
+        env=merge_env(options.env, settings.get("Env") or ()),
+        user=options.user or str(settings.get("User") or ""),
+        cwd=_workdir(options.workdir or str(settings.get("WorkingDir") or "") or "/"),
+        hostname=_hostname(options, container_id),
+        domainname=options.domainname,
+        tty=options.tty,
+        open_stdin=options.open_stdin,
+        stdin_once=options.stdin_once,
+        attach_stdin=options.attach_stdin,
+        attach_stdout=options.attach_stdout,
+        attach_stderr=options.attach_stderr,
+        mounts=requests.documents,
+        tmpfs=requests.tmpfs,
+        ports=_ports(options, settings),
+        exposed=_exposed(options, settings),
+        network="bridge" if _network(options) == "default" else options.network,
+        extra_hosts=tuple(_checked_host(entry) for entry in options.extra_hosts),
+        dns=options.dns,
+        dns_search=options.dns_search,
+        dns_options=options.dns_options,
+        resources=limits.check(options.resources),
+        cap_add=options.cap_add,
+        cap_drop=options.cap_drop,
+        privileged=options.privileged,
+        security_opts=options.security_opts,
+        group_add=options.group_add,
+        sysctls=_pairs(options.sysctls, "--sysctl"),
+        ulimits=options.ulimits,
+        shm_size=options.shm_size,
+        oom_score_adj=options.oom_score_adj,
+        read_only=options.read_only,
+        init=options.init,
+        stop_signal=stop_signal,
+        stop_timeout=10 if options.stop_timeout is None else options.stop_timeout,
+        labels=_labels(options.labels, settings.get("Labels") or {}),
+        auto_remove=options.auto_remove,
+        log=limits.check_log(options.log),
+        healthcheck=settings.get("Healthcheck"),
+        volumes=tuple(settings.get("Volumes") or ()),
+    )
+    return record, requests
+
+
+def merge_command(
+    options: CreateOptions, settings: dict[str, Any]
+) -> tuple[tuple[str, ...] | None, tuple[str, ...] | None]:
+    """(entrypoint, cmd) of the container."""
+    if options.entrypoint is not None:
+        given = tuple(options.entrypoint)
+        return (None if given in ((), ("",)) else given), tuple(options.command) or None
+    image_entrypoint = settings.get("Entrypoint")
+    entrypoint = tuple(image_entrypoint) if image_entrypoint else None
+    return entrypoint, tuple(options.command) or tuple(settings.get("Cmd") or ()) or None
+
+
+def merge_env(given: Sequence[str], image: Sequence[str]) -> tuple[str, ...]:
+    """The caller's variables, later ones winning, then the image's that they do not name."""
+    chosen: dict[str, str] = {}
+    for entry in given:
+        key, equals, value = entry.partition("=")
+        if not key or "\0" in entry:
+            raise InvalidArgument(f"invalid environment variable: {entry!r}")
+        if equals:
+            chosen[key] = value
+        elif key in os.environ:
+            chosen[key] = os.environ[key]
+    merged = [f"{key}={value}" for key, value in chosen.items()]
+    return (*merged, *(entry for entry in image if entry.partition("=")[0] not in chosen))
+
+
+def _workdir(path: str) -> str:
+    if not path.startswith("/") or "\0" in path:
+        raise InvalidArgument(f"the working directory '{path}' is invalid, it needs to be an absolute path")
+    return path
+
+
+def _hostname(options: CreateOptions, container_id: str) -> str:
+    name = options.hostname
+    if not name:
+        return os.uname().nodename if options.network == "host" else container_id[:12]
+    if len(name) > 64 or not all(part and part.strip("-") == part for part in name.split(".")):
+        raise InvalidArgument(f"invalid hostname: {name}")
+    if not all(character.isascii() and (character.isalnum() or character in "-._") for character in name):
+        raise InvalidArgument(f"invalid hostname: {name}")
+    return name
+
+
+def _network(options: CreateOptions) -> str:
+    if options.network.startswith("container:"):
+        if options.publish:
+            raise InvalidArgument(
+                "conflicting options: port publishing and the container type network mode"
+            )
+        raise Unsupported(f"cannot join another container's network ({options.network}); use bridge, host or none")
+    if options.network not in _NETWORKS:
+        raise InvalidArgument(f"network {options.network} not found; use bridge, host or none")
+    return options.network
+
+
+def _ports(options: CreateOptions, settings: dict[str, Any]) -> tuple[PortSpec, ...]:
+    ports = [PortSpec(*mapping) for text in options.publish for mapping in parse_publish(text)]
+    if options.publish_all:
+        taken = {(port.container_port, port.protocol) for port in ports}
+        for key in _exposed(options, settings):
+            number, _, protocol = key.partition("/")
+            if (int(number), protocol) not in taken and protocol != "sctp":
+                ports.extend(PortSpec(*mapping) for mapping in parse_publish(key))
+    return tuple(ports)
+
+
+def _exposed(options: CreateOptions, settings: dict[str, Any]) -> tuple[str, ...]:
+    keys = [key for text in (*(settings.get("ExposedPorts") or ()), *options.expose) for key in parse_expose(text)]
+    published = [
+        f"{mapping.container_port}/{mapping.protocol}"
+        for text in options.publish
+        for mapping in parse_publish(text)
+    ]
+    return tuple(dict.fromkeys([*keys, *published]))
+
+
+def _checked_host(entry: str) -> str:
+    name, colon, address = entry.partition(":")
+    if not name or not colon or not address or any(character.isspace() for character in entry):
+        raise InvalidArgument(f"bad format for add-host: {entry!r}")
+    return entry
+
+
+def _pairs(entries: Sequence[str], option: str) -> dict[str, str]:
+    pairs = {}
+    for entry in entries:
+        key, equals, value = entry.partition("=")
+        if not key or not equals:
+            raise InvalidArgument(f"invalid argument {entry!r} for {option}: write KEY=VALUE")
+        pairs[key] = value
+    return pairs
+
+
+def _labels(given: Sequence[str], image: dict[str, str]) -> dict[str, str]:
+    # An image's labels are data: none of ours, which may mean something to the engine, is taken from it.
+    labels = {key: value for key, value in image.items() if not key.startswith(_RESERVED_LABELS)}
+    for entry in given:
+        key, _, value = entry.partition("=")
+        if not key:
+            raise InvalidArgument(f"invalid argument {entry!r} for --label: write KEY=VALUE")
+        labels[key] = value
+    return labels
+
+
+def _warnings(options: CreateOptions) -> list[str]:
+    warnings = []
+    if options.network == "host" and options.publish:
+        warnings.append("Published ports are discarded when using host network mode")
+    if options.network == "none" and options.publish:
+        warnings.append("Published ports are discarded without a network")
+    return warnings

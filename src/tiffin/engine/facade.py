@@ -1,0 +1,84 @@
+"""`Engine`: what the command line and programs hold.
+
+with tiffin.Engine() as engine:
+    image = engine.build(".", tag="hello")
+    print(engine.run(image, ["echo", "hi"]).output)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from tiffin.engine.workspace import Workspace
+
+from tiffin.engine.containers import ContainerService
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from tiffin.engine.building import BuildService
+    from tiffin.engine.images import ImageService
+
+    from tiffin.engine.options import Completed
+    from tiffin.state import Layout
+
+
+class Engine:
+    """One engine: a root directory with images and containers, and a run directory.
+
+    Opening is lazy and cheap. May be used from many threads at once. `close` ends what it keeps warm; containers
+    go on running.
+    """
+
+    def __init__(self, root: str | None = None, run: str | None = None) -> None:
+        """Directories as `tiffin --root --run` take them: given, else $TIFFIN_ROOT and $TIFFIN_RUN, else the
+        defaults."""
+        self._workspace = Workspace(root, run)
+        self.containers = ContainerService(self._workspace)
+
+    @property
+    def layout(self) -> Layout:
+        """Where everything of this engine lies."""
+        return self._workspace.layout
+
+    @property
+    def images(self) -> ImageService:
+        """The image verbs."""
+        from tiffin.engine.images import ImageService
+
+        return ImageService(self._workspace)
+
+    @property
+    def builder(self) -> BuildService:
+        """Building from a Dockerfile."""
+        from tiffin.engine.building import BuildService
+
+        return BuildService(self._workspace)
+
+    def build(self, context: str = ".", *, tag: str | Sequence[str] = (), **options: Any) -> str:
+        """Build the Dockerfile in directory `context`; returns the image ID. `options` are the further fields of
+        tiffin.build's BuildRequest."""
+        tags = (tag,) if isinstance(tag, str) else tuple(tag)
+        return self.builder.build(context, tags=tags, **options)
+
+    def run(
+        self, image: str, command: Sequence[str] = (), *, stdin: bytes | None = None, **options: Any
+    ) -> Completed:
+        """Run a container of `image` to its end and remove it; its exit code and output. `options` are the
+        fields of CreateOptions; `auto_remove=False` keeps it."""
+        from tiffin.engine import lifecycle
+
+        return lifecycle.run_captured(self._workspace, image, command, stdin, options)
+
+    def close(self) -> None:
+        """Idempotent. Containers go on running."""
+        self._workspace.close()
+
+    def __enter__(self) -> Engine:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()

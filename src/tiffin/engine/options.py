@@ -1,0 +1,173 @@
+"""What callers hand to the container services and what they get back. Plain values."""
+
+from collections.abc import Callable
+from typing import NamedTuple, TypeAlias
+
+from tiffin.containers.record import ContainerRecord, LogConfig, Resources
+
+Sink: TypeAlias = int | Callable[[bytes], None]
+"""Where output goes: a descriptor, or a function called with each piece; -1 drops it."""
+
+
+class CreateOptions(NamedTuple):
+    """What `create` and `run` take, as the options of Docker's command line word it.
+
+    entrypoint  None is the image's; () or ("",) clears it, and the image's cmd with it
+    env         "K=V", or "K" alone for the caller's own value (left out when unset)
+    volumes     -v texts; mounts: --mount texts; tmpfs: --tmpfs texts; publish: -p texts; labels: "k=v"
+    network     "bridge", "host" or "none"
+    resources   bytes, nano-CPUs; see Resources
+    ulimits     (name, soft, hard)
+    stop_timeout  seconds; None is the default, 10
+    """
+
+    image: str
+    command: tuple[str, ...] = ()
+    name: str = ""
+    entrypoint: tuple[str, ...] | None = None
+    env: tuple[str, ...] = ()
+    user: str = ""
+    workdir: str = ""
+    hostname: str = ""
+    domainname: str = ""
+    tty: bool = False
+    open_stdin: bool = False
+    stdin_once: bool = False
+    attach_stdin: bool = False
+    attach_stdout: bool = False
+    attach_stderr: bool = False
+    volumes: tuple[str, ...] = ()
+    mounts: tuple[str, ...] = ()
+    tmpfs: tuple[str, ...] = ()
+    publish: tuple[str, ...] = ()
+    publish_all: bool = False
+    expose: tuple[str, ...] = ()
+    network: str = "bridge"
+    extra_hosts: tuple[str, ...] = ()
+    dns: tuple[str, ...] = ()
+    dns_search: tuple[str, ...] = ()
+    dns_options: tuple[str, ...] = ()
+    resources: Resources = Resources()
+    cap_add: tuple[str, ...] = ()
+    cap_drop: tuple[str, ...] = ()
+    privileged: bool = False
+    security_opts: tuple[str, ...] = ()
+    group_add: tuple[str, ...] = ()
+    sysctls: tuple[str, ...] = ()
+    ulimits: tuple[tuple[str, int, int], ...] = ()
+    shm_size: int = 64 * 1024 * 1024
+    oom_score_adj: int = 0
+    read_only: bool = False
+    init: bool = False
+    stop_signal: str = ""
+    stop_timeout: int | None = None
+    labels: tuple[str, ...] = ()
+    auto_remove: bool = False
+    log: LogConfig = LogConfig()
+
+
+class Created(NamedTuple):
+    """A new container; `warnings` are lines for the user."""
+
+    id: str
+    name: str
+    warnings: tuple[str, ...] = ()
+
+
+class Streams(NamedTuple):
+    """The caller's side of an attached container or exec.
+
+    stdin    a descriptor to read from, bytes to send, or None for nothing at all
+    stdout   and stderr: see Sink. With a tty everything comes on stdout
+    detach_keys  Docker's notation, "ctrl-p,ctrl-q"; "" switches detaching off. Only looked for with a tty
+    sig_proxy    without a tty, signals that reach this process go to the container's first process
+    """
+
+    stdin: int | bytes | None = None
+    stdout: Sink = -1
+    stderr: Sink = -1
+    detach_keys: str = "ctrl-p,ctrl-q"
+    sig_proxy: bool = True
+
+
+class ExecOptions(NamedTuple):
+    """What `exec` takes. `env` as in CreateOptions; user "" and workdir "" are the container's."""
+
+    command: tuple[str, ...]
+    tty: bool = False
+    open_stdin: bool = False
+    env: tuple[str, ...] = ()
+    user: str = ""
+    workdir: str = ""
+    privileged: bool = False
+
+
+class Completed(NamedTuple):
+    """A container that ran to its end. With a tty, all output is in `stdout`."""
+
+    id: str
+    exit_code: int
+    stdout: bytes
+    stderr: bytes
+
+    @property
+    def output(self) -> str:
+        """stdout as text; bytes that are not UTF-8 come as U+FFFD."""
+        return self.stdout.decode("utf-8", "replace")
+
+
+class Summary(NamedTuple):
+    """One line of `ps`. Times in ns since the epoch; `ports` as Docker prints them; state as Docker names it."""
+
+    id: str
+    name: str
+    image: str
+    image_id: str
+    command: tuple[str, ...]
+    created: int
+    state: str
+    status: str
+    ports: str
+    labels: dict[str, str]
+    mounts: tuple[str, ...]
+    network: str
+    record: ContainerRecord
+
+
+class LogQuery(NamedTuple):
+    """What `logs` takes. tail -1 is everything; since/until in ns since the epoch, 0 for no bound."""
+
+    follow: bool = False
+    tail: int = -1
+    since: int = 0
+    until: int = 0
+    stdout: bool = True
+    stderr: bool = True
+
+
+class LogLine(NamedTuple):
+    """One entry of the log: usually a line with its newline; long lines come in 16 KiB pieces.
+    `time` is RFC 3339 with nanoseconds, as stored."""
+
+    stream: str
+    time: str
+    data: bytes
+
+
+class PortBinding(NamedTuple):
+    """One line of `port`."""
+
+    container_port: int
+    protocol: str
+    host_ip: str
+    host_port: int
+
+
+class CommitOptions(NamedTuple):
+    """What `commit` takes: a repository[:tag] or "", and Dockerfile instructions as `changes`."""
+
+    repository: str = ""
+    author: str = ""
+    message: str = ""
+    changes: tuple[str, ...] = ()
+    pause: bool = True

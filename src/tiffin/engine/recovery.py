@@ -1,0 +1,81 @@
+"""Telling the truth after a crash: what a dead supervisor left is taken down, and its row says so.
+
+Cheap when nothing is wrong: one query, and one try at a lock per running container. A supervisor holds its
+container's lock for its life, and the kernel drops a lock with its holder, so a free lock is proof.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import TYPE_CHECKING
+
+from tiffin.containers.states import SUPERVISED, State
+from tiffin.containers.store import Container, Containers
+from tiffin.errors import NotFound
+from tiffin.supervisor import control
+
+if TYPE_CHECKING:
+    from tiffin.state import Store
+
+_KILLED = 128 + 9
+_DIED = "the container's supervisor died, and the container with it"
+_DIED_EARLY = "the container's supervisor died before the container was started"
+
+
+def reconcile(store: Store) -> None:
+    """Recover every container whose supervisor died. Idempotent; safe beside other processes."""
+    found = [
+        container
+        for container in Containers(store).in_states(SUPERVISED)
+        if _recover_if_dead(store, container)
+    ]
+    if found:
+        from tiffin.network.manager import Networks
+
+        live = {container.id for container in Containers(store).in_states(SUPERVISED)}
+        Networks(store).reconcile(live)
+
+
+def truth(store: Store, reference: str) -> Container:
+    """The container that `reference` means, recovered first when its supervisor died. Raises NotFound."""
+    container = Containers(store).find(reference)
+    if container.status in SUPERVISED and _recover_if_dead(store, container):
+        current = Containers(store).get(container.id)
+        if current is None:
+            raise NotFound(f"No such container: {reference}")
+        return current
+    return container
+
+
+def _recover_if_dead(store: Store, container: Container) -> bool:
+    lock = control.acquire(store.layout, container.id, wait=False)
+    if lock < 0:
+        return False
+    try:
+        current = Containers(store).get(container.id)
+        if current is None:
+            control.discard(store.layout, container.id)
+        elif current.status in SUPERVISED:
+            recover(store, current)
+            return True
+        return False
+    finally:
+        os.close(lock)
+
+
+def recover(store: Store, container: Container) -> None:
+    """Take down what is left of a container whose supervisor died; the caller holds its lock. It ends exited
+    with code 137, or back where it was when it had not started, or gone when it was to be removed."""
+    from tiffin.supervisor import takedown
+
+    takedown.kill_processes(container)
+    takedown.take_down(store, container.id)
+    rows = Containers(store)
+    if container.status == State.REMOVING or container.record.auto_remove:
+        takedown.forget(store, container, volumes=container.record.auto_remove)
+    elif container.status == State.STARTING:
+        before = State.EXITED if container.started else State.CREATED
+        rows.not_started(container.id, before, _KILLED, _DIED_EARLY)
+    else:
+        rows.exited(container.id, _KILLED, time.time_ns(), oom_killed=False, error=_DIED)

@@ -1,0 +1,154 @@
+"""stop, kill, wait: ending a container, and knowing that it ended.
+
+All of them hold a connection to the supervisor, which says EXIT once everything is taken down and recorded; a
+connection that ends without it means that the supervisor died, and what it left is recovered.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import time
+from typing import TYPE_CHECKING
+
+from tiffin.containers.states import State, can_kill
+from tiffin.engine import recovery
+from tiffin.engine.signals import parse_signal
+from tiffin.errors import Conflict, EngineError
+from tiffin.supervisor import control, processes
+from tiffin.supervisor.frames import FrameReader, Kind, exit_code, frame
+
+if TYPE_CHECKING:
+    import socket
+
+    from tiffin.containers import Container
+    from tiffin.engine.workspace import Workspace
+    from tiffin.state import Store
+
+_KILL_PATIENCE = 20.0  # seconds for the kernel to end killed processes and for the supervisor to take down
+
+
+def stop(workspace: Workspace, reference: str, timeout: int | None, stop_signal: str) -> None:
+    """See ContainerService.stop."""
+    with workspace.store() as store:
+        container = recovery.truth(store, reference)
+        if not can_kill(container.status):
+            return
+        number = parse_signal(stop_signal or container.record.stop_signal)
+        seconds = container.record.stop_timeout if timeout is None else timeout
+        with _Ending(store, container) as ending:
+            ending.signal(number)
+            if not ending.ended(None if seconds < 0 else float(seconds)):
+                ending.signal(signal.SIGKILL)
+                ending.require()
+
+
+def kill(workspace: Workspace, reference: str, signal_name: str) -> None:
+    """See ContainerService.kill. After SIGKILL the container is down when this returns."""
+    number = parse_signal(signal_name)
+    with workspace.store() as store:
+        container = recovery.truth(store, reference)
+        if not can_kill(container.status):
+            raise Conflict(f"Cannot kill container: {reference}: Container {container.id} is not running")
+        with _Ending(store, container) as ending:
+            ending.signal(number)
+            if number == signal.SIGKILL:
+                ending.require()
+
+
+def kill_for_removal(store: Store, container: Container) -> None:
+    """SIGKILL, and wait until it is down (and gone, with auto_remove)."""
+    with _Ending(store, container) as ending:
+        ending.signal(signal.SIGKILL)
+        ending.require()
+
+
+def wait(workspace: Workspace, reference: str) -> int:
+    """See ContainerService.wait."""
+    with workspace.store() as store:
+        container = recovery.truth(store, reference)
+        if container.status not in (State.RUNNING, State.STARTING):
+            return container.exit_code
+        with _Ending(store, container) as ending:
+            ending.ended(None)
+            return ending.exit_code
+
+
+class _Ending:
+    """A watch on a container's end: a connection to its supervisor, and its first process."""
+
+    def __init__(self, store: Store, container: Container) -> None:
+        self._store = store
+        self._container = container
+        self.exit_code = container.exit_code
+        self._over = False
+        self._reader = FrameReader()
+        self._pidfd = processes.open_init(container)
+        self._connection = control.connect(store.layout, container.id)
+        if self._connection is not None:
+            self._send(self._connection)
+
+    def _send(self, connection: socket.socket) -> None:
+        try:
+            connection.sendall(frame(Kind.WAIT))
+        except OSError:
+            pass  # it is ending; what it said last, or its silence, is received below
+
+    def __enter__(self) -> _Ending:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        if self._connection is not None:
+            self._connection.close()
+        if self._pidfd >= 0:
+            os.close(self._pidfd)
+
+    def signal(self, number: int) -> None:
+        if self._pidfd >= 0:
+            processes.send(self._pidfd, number)
+
+    def require(self) -> None:
+        """Raise EngineError unless it ends in due time."""
+        if not self.ended(_KILL_PATIENCE):
+            raise EngineError(f"container {self._container.id} was killed and has not ended; try again")
+
+    def ended(self, seconds: float | None) -> bool:
+        """Whether it ended, and was taken down, within the time (None: wait for ever)."""
+        deadline = None if seconds is None else time.monotonic() + seconds
+        while not self._over:
+            if self._connection is None:
+                self._settle()
+                break
+            poller = select.poll()
+            poller.register(self._connection, select.POLLIN)
+            left = None if deadline is None else max(0.0, deadline - time.monotonic()) * 1000
+            if not poller.poll(left):
+                return False
+            self._receive(self._connection)
+        return True
+
+    def _receive(self, connection: socket.socket) -> None:
+        try:
+            data = connection.recv(4096)
+        except ConnectionError:
+            data = b""
+        if not data:
+            self._settle()
+        for kind, payload in self._reader.feed(data):
+            if kind == Kind.EXIT:
+                self.exit_code = exit_code(payload)
+                self._over = True
+
+    def _settle(self) -> None:
+        """The supervisor is gone, or on its way: wait for its lock, and have the row tell."""
+        self._over = True
+        os.close(control.acquire(self._store.layout, self._container.id))
+        recovery.reconcile(self._store)
+        from tiffin.containers.store import Containers
+
+        current = Containers(self._store).get(self._container.id)
+        if current is None:
+            control.discard(self._store.layout, self._container.id)
+        else:
+            self.exit_code = current.exit_code

@@ -1,0 +1,87 @@
+"""The control socket and the lock of a container, in its run directory.
+
+The socket's path may be longer than the 107 bytes that an address takes, so it is reached through a descriptor of
+its directory. The lock (flock) belongs to whoever changes the container: the supervisor for as long as there is
+something running or to be taken down, else the command that starts or removes it.
+"""
+
+import errno
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from tiffin.state import Layout, lock_file
+
+_SOCKET = "sock"
+
+
+def acquire(layout: Layout, container_id: str, *, wait: bool = True) -> int:
+    """The container's lock, as a descriptor to close; -1 when another holds it and not to `wait`. Look at the row
+    only afterwards: the container may have been removed meanwhile."""
+    directory = layout.container_run(container_id)
+    while True:
+        try:
+            return lock_file(f"{directory}/lock", wait=wait)
+        except FileNotFoundError:
+            _make(directory)
+
+
+def discard(layout: Layout, container_id: str) -> None:
+    """Remove the run directory of a container that is no more; the caller holds its lock. Idempotent."""
+    directory = layout.container_run(container_id)
+    for name in (_SOCKET, "lock"):
+        try:
+            os.unlink(f"{directory}/{name}")
+        except FileNotFoundError:
+            pass
+    try:
+        os.rmdir(directory)
+    except OSError as error:
+        if error.errno not in (errno.ENOENT, errno.ENOTEMPTY):
+            raise
+
+
+def listen(layout: Layout, container_id: str) -> socket.socket:
+    """The listening socket of a container's supervisor, which holds the lock; an old one is replaced."""
+    directory = layout.container_run(container_id)
+    try:
+        os.unlink(f"{directory}/{_SOCKET}")
+    except FileNotFoundError:
+        pass
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+    with _address(directory) as address:
+        listener.bind(address)
+    listener.listen(128)
+    return listener
+
+
+def connect(layout: Layout, container_id: str) -> socket.socket | None:
+    """A connection to the container's supervisor; None when there is none."""
+    connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        with _address(layout.container_run(container_id)) as address:
+            connection.connect(address)
+    except (FileNotFoundError, ConnectionRefusedError):
+        connection.close()
+        return None
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+@contextmanager
+def _address(directory: str) -> Iterator[str]:
+    fd = os.open(directory, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        yield f"/proc/self/fd/{fd}/{_SOCKET}"
+    finally:
+        os.close(fd)
+
+
+def _make(directory: str) -> None:
+    try:
+        os.mkdir(directory, 0o700)
+    except FileExistsError:
+        pass

@@ -1,0 +1,97 @@
+"""The launcher: a single-threaded process that forks supervisors for a program with threads.
+
+A program with threads cannot fork safely, and one with a large heap not cheaply. Its engine starts this process
+once, keeps it warm, and sends it jobs:
+
+    program ──encode(job) + descriptors (SCM_RIGHTS), one SOCK_SEQPACKET message──▶ launcher ──fork──▶ supervisor
+            ◀───────────────── STARTED, FAILED, ... on the job's own channel ───────────────────────────┘
+
+It holds no store and no state, and ends when the program closes its socket or dies. Containers stay.
+"""
+
+import gc
+import os
+import signal
+import socket
+import sys
+from collections.abc import Sequence
+
+from tiffin.errors import EngineError
+from tiffin.supervisor import jobs
+from tiffin.supervisor.fork import fork_orphan
+
+_MESSAGE = 1 << 18
+_MOST_DESCRIPTORS = 4
+_SOCKET = 3
+
+
+class Launcher:
+    """The program's handle of its launcher. `submit` may be called from any thread."""
+
+    def __init__(self) -> None:
+        """Starts the process; raises EngineError when it cannot."""
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with theirs:
+            for end in (ours, theirs):
+                end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _MESSAGE)
+            home = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+            program = (
+                f"import sys; sys.path.insert(0, {home!r}); sys.dont_write_bytecode = True;"
+                " from tiffin.supervisor.launcher import main; main()"
+            )
+            try:
+                self._pid = os.posix_spawn(
+                    sys.executable,
+                    [sys.executable, "-I", "-S", "-c", program],
+                    {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"},
+                    file_actions=[(os.POSIX_SPAWN_DUP2, theirs.fileno(), _SOCKET)],
+                    setsigmask=(),
+                )
+            except OSError as error:
+                ours.close()
+                raise EngineError(
+                    f"cannot start the launcher with {sys.executable}: {error.strerror}"
+                ) from error
+        self._socket = ours
+
+    def submit(self, job: jobs.Job, descriptors: Sequence[int]) -> None:
+        """Hand a job over; its outcome comes on the job's channel. Raises EngineError when the launcher died."""
+        try:
+            socket.send_fds(self._socket, [jobs.encode(job)], list(descriptors))
+        except OSError as error:
+            raise EngineError(f"the launcher is gone: {error.strerror}; open the engine again") from error
+
+    def close(self) -> None:
+        """Let the launcher end; wait until it has."""
+        self._socket.close()
+        try:
+            os.waitpid(self._pid, 0)
+        except ChildProcessError:
+            pass  # the program reaps its own children, ours among them
+
+
+def main() -> None:
+    """The launcher's whole life."""
+    from tiffin.supervisor import work
+
+    os.chdir("/")
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    gc.collect()
+    gc.freeze()
+    with socket.socket(fileno=_SOCKET) as connection:
+        os.set_inheritable(_SOCKET, False)
+        while True:
+            message, descriptors, _, _ = socket.recv_fds(connection, _MESSAGE, _MOST_DESCRIPTORS)
+            if not message:
+                return
+            for fd in descriptors:
+                os.set_inheritable(fd, False)
+            job = jobs.decode(message)
+            try:
+                fork_orphan(
+                    lambda job=job, fds=tuple(descriptors): work.do(job, fds), descriptors, reaped=True
+                )  # type: ignore[misc]
+            finally:
+                for fd in descriptors:
+                    os.close(fd)

@@ -1,0 +1,305 @@
+"""The loop between a process's stdio, the log and the attached clients.
+
+One `Session` serves the first process of a container, or one `exec`. Output goes to the log and to every client
+that wants it; a client that does not read holds the output back once HIGH_WATER bytes wait for it, as with Docker,
+and one that is gone is dropped. Input comes from every client that has stdin.
+"""
+
+import fcntl
+import os
+import select
+import socket
+import struct
+import termios
+import time
+from collections.abc import Callable
+from typing import NamedTuple
+
+from tiffin.kernel.process import pidfd_send_signal
+from tiffin.supervisor.client import HIGH_WATER, Client
+from tiffin.supervisor.frames import Kind, Want, exit_payload, terminal_size
+from tiffin.supervisor.log import JsonLog
+
+_CHUNK = 64 * 1024
+_INPUT_HIGH_WATER = 64 * 1024
+_IN = select.POLLIN | select.POLLHUP | select.POLLERR
+_LINGER = 60.0  # seconds that a client which reads nothing can keep a finished session from closing
+
+
+class Stdio(NamedTuple):
+    """Our ends of a process's stdio: -1 for what it has not. With a tty, `console` (the pty's master) is all."""
+
+    stdin: int = -1
+    stdout: int = -1
+    stderr: int = -1
+    console: int = -1
+
+
+class Session:
+    """See the module. Owns the descriptors of `stdio`, the clients and the listener; not the pidfd."""
+
+    def __init__(
+        self,
+        pidfd: int,
+        stdio: Stdio,
+        *,
+        log: JsonLog | None = None,
+        listener: socket.socket | None = None,
+        stdin_once: bool = False,
+        drain: float = 2.0,
+    ) -> None:
+        """`drain`: seconds after the process's end in which output held open by others may still come."""
+        self._pidfd = pidfd
+        self._tty = stdio.console >= 0
+        self._stdin = stdio.console if self._tty else stdio.stdin
+        self._outputs = {
+            fd: kind
+            for fd, kind in (
+                (stdio.console, Kind.STDOUT),
+                (stdio.stdout, Kind.STDOUT),
+                (stdio.stderr, Kind.STDERR),
+            )
+            if fd >= 0
+        }
+        self._log = log
+        self._listener = listener
+        self._stdin_once = stdin_once
+        self._drain = drain
+        self._input = bytearray()
+        self._input_ended = False
+        self._clients: dict[int, Client] = {}
+        self._exited_at = 0.0
+        for fd in (*self._outputs, self._stdin):
+            if fd >= 0:
+                os.set_blocking(fd, False)
+
+    def add(self, client: Client) -> None:
+        """Serve one more connection."""
+        self._clients[client.fileno()] = client
+
+    def run(self) -> None:
+        """Until the process has ended and its output is drained; then stdio and log are closed."""
+        while not (self._exited_at and (not self._outputs or self._drained())):
+            for fd, events in self._poll():
+                self._handle(fd, events)
+            self._drop_closed()
+        for fd in list(self._outputs):
+            self._close_output(fd)
+        self._close_stdin()
+        if self._log is not None:
+            self._log.close()
+
+    def finish(self, code: int) -> None:
+        """Tell everyone the exit code and wait until they have taken what is theirs. Closes the listener."""
+        if self._listener is not None:
+            self._accept()
+            self._listener.close()
+        for client in self._clients.values():
+            client.queue(Kind.EXIT, exit_payload(code))
+        deadline = time.monotonic() + _LINGER
+        while waiting := [client for client in self._clients.values() if client.open and client.backlog]:
+            poller = select.poll()
+            for client in waiting:
+                poller.register(client, select.POLLOUT)
+            if not poller.poll(max(0, deadline - time.monotonic()) * 1000):
+                break
+            before = sum(client.backlog for client in waiting)
+            for client in waiting:
+                client.flush()
+            if sum(client.backlog for client in waiting) < before:
+                deadline = time.monotonic() + _LINGER
+        for client in self._clients.values():
+            client.close()
+
+    # One turn of the loop
+
+    def _poll(self) -> list[tuple[int, int]]:
+        poller = select.poll()
+        if not self._exited_at:
+            poller.register(self._pidfd, select.POLLIN)
+        if self._listener is not None:
+            poller.register(self._listener, select.POLLIN)
+        wanted: dict[int, int] = {}
+        if not self._held_back():
+            wanted = dict.fromkeys(self._outputs, select.POLLIN)
+        if self._input and self._stdin >= 0:
+            wanted[self._stdin] = wanted.get(self._stdin, 0) | select.POLLOUT
+        for fd, events in wanted.items():
+            poller.register(fd, events)
+        accepting = len(self._input) < _INPUT_HIGH_WATER
+        for fd, client in self._clients.items():
+            events = (select.POLLIN if accepting or not client.wants & Want.STDIN else 0) | (
+                select.POLLOUT if client.backlog else 0
+            )
+            poller.register(fd, events)
+        return poller.poll(self._timeout())
+
+    def _timeout(self) -> float | None:
+        if not self._exited_at:
+            return None
+        return max(0.0, self._exited_at + self._drain - time.monotonic()) * 1000
+
+    def _drained(self) -> bool:
+        """Whether the wait for others that hold our pipes is over. A slow client is no such wait."""
+        if time.monotonic() < self._exited_at + self._drain:
+            return False
+        if self._held_back():
+            self._exited_at = time.monotonic()
+            return False
+        return True
+
+    def _held_back(self) -> bool:
+        return any(client.backlog > HIGH_WATER for client in self._clients.values())
+
+    def _handle(self, fd: int, events: int) -> None:
+        if fd == self._pidfd:
+            self._exited_at = time.monotonic()
+        elif self._listener is not None and fd == self._listener.fileno():
+            self._accept()
+        elif fd in self._clients:
+            client = self._clients[fd]
+            if events & select.POLLOUT:
+                client.flush()
+            if events & _IN and client.open:
+                self._receive(client)
+        else:
+            if events & select.POLLOUT and fd == self._stdin:
+                self._write_input()
+            if events & _IN and fd in self._outputs:
+                self._copy(fd)
+            elif events & select.POLLERR and fd == self._stdin:
+                self._close_stdin()
+
+    def _copy(self, fd: int) -> None:
+        try:
+            data = os.read(fd, _CHUNK)
+        except BlockingIOError:
+            return
+        except OSError:  # EIO: no process has the terminal open any more
+            data = b""
+        if not data:
+            # A terminal that nobody has open right now may be opened again while the process lives.
+            if fd != self._stdin or not self._tty or self._exited_at:
+                self._close_output(fd)
+            else:
+                self._await_exit()
+            return
+        kind = self._outputs[fd]
+        if self._log is not None:
+            self._log.write("stdout" if kind == Kind.STDOUT else "stderr", data)
+        wanted = Want.STDOUT if kind == Kind.STDOUT else Want.STDERR
+        for client in self._clients.values():
+            if client.wants & wanted:
+                client.queue(kind, data)
+            elif client.watching and not client.backlog:
+                client.queue(Kind.CHANGED)
+
+    def _await_exit(self) -> None:
+        # A hung-up terminal polls as ready for ever: look again in a moment, or at the process's end.
+        poller = select.poll()
+        poller.register(self._pidfd, select.POLLIN)
+        if poller.poll(10):
+            self._exited_at = time.monotonic()
+
+    # Clients
+
+    def _accept(self) -> None:
+        if self._listener is None:
+            return
+        while True:
+            try:
+                connection, _ = self._listener.accept()
+            except OSError:
+                return
+            peer = struct.unpack("3i", connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
+            if peer[1] not in (0, os.geteuid()):
+                connection.close()
+                continue
+            self.add(Client(connection))
+
+    def _receive(self, client: Client) -> None:
+        for kind, payload in client.receive():
+            if kind == Kind.STDIN:
+                if client.wants & Want.STDIN and self._stdin >= 0 and not self._input_ended:
+                    self._input += payload
+                    self._write_input()
+            elif kind == Kind.STDIN_EOF:
+                self._end_input(client)
+            else:
+                _COMMANDS.get(kind, Session._ignore)(self, client, payload)
+
+    def _attach(self, client: Client, payload: bytes) -> None:
+        client.want(payload[0] if payload else 0)
+        client.queue(Kind.ATTACHED, bytes([self._tty]))
+
+    def _wait(self, client: Client, payload: bytes) -> None:  # noqa: ARG002 - one signature for all commands
+        client.queue(Kind.ATTACHED, bytes([self._tty]))
+
+    def _watch(self, client: Client, payload: bytes) -> None:  # noqa: ARG002 - as above
+        client.watching = True
+        client.queue(Kind.ATTACHED, bytes([self._tty]))
+
+    def _resize(self, client: Client, payload: bytes) -> None:  # noqa: ARG002 - as above
+        if self._tty and self._stdin >= 0:
+            rows, columns = terminal_size(payload)
+            fcntl.ioctl(self._stdin, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
+
+    def _signal(self, client: Client, payload: bytes) -> None:  # noqa: ARG002 - as above
+        if len(payload) == 1 and not self._exited_at:
+            try:
+                pidfd_send_signal(self._pidfd, payload[0])
+            except OSError:
+                pass  # it has just ended, or there is no such signal: Docker's proxy ignores both
+
+    def _ignore(self, client: Client, payload: bytes) -> None:
+        pass
+
+    def _drop_closed(self) -> None:
+        for fd, client in list(self._clients.items()):
+            if not client.open:
+                del self._clients[fd]
+                if client.had_stdin:
+                    self._end_input(client)
+
+    # The process's stdin
+
+    def _end_input(self, client: Client) -> None:
+        """A client's input is over; the process's is too when it was to have one client's (Docker's StdinOnce)."""
+        if client.had_stdin and self._stdin_once and not self._tty:
+            self._input_ended = True
+            self._write_input()
+
+    def _write_input(self) -> None:
+        while self._input and self._stdin >= 0:
+            try:
+                sent = os.write(self._stdin, memoryview(self._input)[:_CHUNK])
+            except BlockingIOError:
+                return
+            except OSError:  # nobody reads it any more
+                self._input.clear()
+                self._close_stdin()
+                return
+            del self._input[:sent]
+        if self._input_ended:
+            self._close_stdin()
+
+    def _close_stdin(self) -> None:
+        if self._stdin >= 0 and not self._tty:
+            os.close(self._stdin)
+        if not self._tty:
+            self._stdin = -1
+
+    def _close_output(self, fd: int) -> None:
+        del self._outputs[fd]
+        os.close(fd)
+        if self._tty:
+            self._stdin = -1
+
+
+_COMMANDS: dict[int, Callable[[Session, Client, bytes], None]] = {
+    Kind.ATTACH: Session._attach,
+    Kind.WAIT: Session._wait,
+    Kind.WATCH: Session._watch,
+    Kind.RESIZE: Session._resize,
+    Kind.SIGNAL: Session._signal,
+}

@@ -1,0 +1,79 @@
+"""Taking a container down, and forgetting it. Every step is idempotent: whoever comes after a crash repeats them.
+
+The caller holds the container's lock.
+"""
+
+from tiffin.network.manager import Networks
+from tiffin.runtime.cgroups import open_cgroup
+
+from tiffin.containers.store import Container, Containers
+from tiffin.errors import TiffinError
+from tiffin.kernel.paths import AT_FDCWD, remove_tree
+from tiffin.state import Layout, Store
+from tiffin.supervisor import control, processes
+from tiffin.volumes import Volumes
+
+_SIGKILL = 9
+_PATIENCE = 10.0
+
+
+def cgroup_path(layout: Layout, container_id: str) -> str:
+    """The container's cgroup, below each hierarchy's root."""
+    return f"{layout.cgroup}/{container_id}"
+
+
+def kill_processes(container: Container) -> None:
+    """End the first process, and with it all others in its pid namespace, if the row still names it."""
+    if container.boot_id != processes.boot_id():
+        return
+    pidfd = processes.open_init(container)
+    if pidfd >= 0:
+        with processes.closing(pidfd):
+            processes.send(pidfd, _SIGKILL)
+            processes.await_end(pidfd, _PATIENCE)
+
+
+def take_down(store: Store, container_id: str) -> None:
+    """Remove the container's cgroup with all processes in it, and its place in the network. All steps are tried;
+    the first failure is raised, the others are noted on it."""
+    failures: list[Exception] = []
+    for step in (_remove_cgroup, _detach):
+        try:
+            step(store, container_id)
+        except (TiffinError, OSError) as error:
+            failures.append(error)
+    if failures:
+        for other in failures[1:]:
+            failures[0].add_note(str(other))
+        raise failures[0]
+
+
+def _remove_cgroup(store: Store, container_id: str) -> None:
+    cgroup = open_cgroup(cgroup_path(store.layout, container_id))
+    if cgroup.exists():
+        cgroup.kill_all()
+        cgroup.delete()
+
+
+def _detach(store: Store, container_id: str) -> None:
+    Networks(store).detach(container_id)
+
+
+def forget(store: Store, container: Container, *, volumes: bool) -> None:
+    """Remove the container's files, with `volumes` its anonymous volumes, and its row last: what fails midway is
+    found again by the row."""
+    remove_tree(AT_FDCWD, store.layout.container(container.id))
+    rows = Containers(store)
+    names = [str(mount["name"]) for mount in container.record.mounts if mount.get("anonymous")]
+    rows.delete(container.id)
+    if volumes:
+        for name in names:
+            _remove_volume(store, name)
+    control.discard(store.layout, container.id)
+
+
+def _remove_volume(store: Store, name: str) -> None:
+    try:
+        Volumes(store).remove(name)
+    except TiffinError:
+        pass  # another container uses it now, or it has been removed: then it is not ours to remove
