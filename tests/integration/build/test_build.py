@@ -1,7 +1,6 @@
 """Stages, cache, configs and errors of whole builds."""
 
 import os
-import shutil
 
 import pytest
 
@@ -9,6 +8,7 @@ from tests.integration.build.conftest import Bench
 from tiffin.build import StepError
 from tiffin.build.progress import StepDone, StepFailed, StepStarted
 from tiffin.errors import DockerfileError, InvalidArgument, NotFound
+from tiffin.kernel.paths import AT_FDCWD, remove_tree
 
 pytestmark = pytest.mark.root
 
@@ -322,7 +322,7 @@ def test_a_layer_lost_from_the_store_is_made_again(based: Bench) -> None:
     text = "FROM base\nRUN echo x >/x"
     based.build(text)
     layer = based.layout.layer(based.images.resolve("built").diff_ids[-1])
-    shutil.rmtree(layer)
+    remove_tree(AT_FDCWD, layer)
     based.build(text)
     assert len(based.executed) == 1
 

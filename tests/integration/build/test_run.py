@@ -10,6 +10,7 @@ import pytest
 
 from tests.integration.build.conftest import Bench
 from tiffin.build import StepError
+from tiffin.build.progress import StepLog
 
 pytestmark = pytest.mark.root
 
@@ -46,7 +47,7 @@ def test_a_user_by_number_needs_no_entry(based: Bench) -> None:
 
 def test_input_is_empty_and_both_outputs_are_told_apart(based: Bench) -> None:
     based.build("FROM base\nRUN cat; echo out; echo err >&2")
-    streams = {event.stream: event.data for event in based.events if hasattr(event, "stream")}
+    streams = {event.stream: event.data for event in based.events if isinstance(event, StepLog)}
     assert streams == {1: b"out\n", 2: b"err\n"}
 
 
