@@ -15,8 +15,6 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from typing import Any, NamedTuple
 
-from tiffin.layer.diff import diff_tar
-
 from tiffin.build.archive import unpack_archive
 from tiffin.build.cache import Layer
 from tiffin.build.context import Context
@@ -30,6 +28,7 @@ from tiffin.build.workspace import Workspace
 from tiffin.content import LocalContent
 from tiffin.images import Images
 from tiffin.kernel.paths import open_in_root
+from tiffin.layer.diff import diff_tar
 from tiffin.snapshot import Snapshots
 from tiffin.state import Layout, open_store
 

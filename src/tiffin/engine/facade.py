@@ -10,9 +10,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from tiffin.engine.workspace import Workspace
-
 from tiffin.engine.containers import ContainerService
+from tiffin.engine.workspace import Workspace
 
 if TYPE_CHECKING:
     from types import TracebackType

@@ -3,12 +3,11 @@
 The caller holds the container's lock.
 """
 
-from tiffin.network.manager import Networks
-from tiffin.runtime.cgroups import open_cgroup
-
 from tiffin.containers.store import Container, Containers
 from tiffin.errors import TiffinError
 from tiffin.kernel.paths import AT_FDCWD, remove_tree
+from tiffin.network.manager import Networks
+from tiffin.runtime.cgroups import open_cgroup
 from tiffin.state import Layout, Store
 from tiffin.supervisor import control, processes
 from tiffin.volumes import Volumes
