@@ -27,8 +27,8 @@ class Row(NamedTuple):
 def _nothing(side: Side, work: str) -> None: ...
 
 
-def _quiet(command: list[str], **options: object) -> None:
-    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, **options)  # type: ignore[call-overload] - passthrough
+def _quiet(command: list[str], env: dict[str, str] | None = None) -> None:
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=env)
 
 
 def _call(*words: str) -> Callable[[Side, str], None]:

@@ -148,15 +148,14 @@ class Runc:
     def close(self) -> None: ...
 
 
-def run(command: Sequence[str], **options: object) -> str:
+def run(command: Sequence[str]) -> str:
     """Run to the end, output kept; a failure shows what it said."""
-    done = subprocess.run(command, capture_output=True, text=True, **options)  # type: ignore[call-overload] - passthrough
+    done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:
         raise RuntimeError(
             f"{' '.join(command[:8])} ...: exit {done.returncode}: {done.stderr.strip()[-400:]}"
         )
-    text: str = done.stdout
-    return text
+    return done.stdout
 
 
 def busybox_tree(directory: str) -> str:

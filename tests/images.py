@@ -56,7 +56,7 @@ def busybox_tar() -> Path:
             path,
             ".",
         ]
-        subprocess.run(command, check=True)
+        subprocess.run([*command, "-cf", path, "."], check=True)
         subprocess.run(["rm", "-r", tree], check=True)
 
     return _once("busybox.tar", make)

@@ -1,7 +1,6 @@
 """What a build shows while it runs: plain lines, or a live view on a terminal."""
 
 import os
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -128,4 +127,4 @@ def choose(wanted: str, *, quiet: bool, stream: TextIO) -> Iterator[Progress]:
         with live.live:
             yield live
     else:
-        yield PlainProgress(stream or sys.stderr)
+        yield PlainProgress(stream)

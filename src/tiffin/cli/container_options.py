@@ -212,7 +212,7 @@ def create_options(args: argparse.Namespace, *, detached: bool, attach_stdin: bo
     )
 
 
-def _resources(args: argparse.Namespace) -> object:
+def _resources(args: argparse.Namespace) -> "Resources":
     from tiffin.containers.record import Resources
 
     swap = args.memory_swap

@@ -162,7 +162,10 @@ def _no_command(words: list[str]) -> int:
         return 0
     if words[0] == "help":
         command, _ = find(words[1:])
-        return _dispatch(command, ["--help"], Globals(None, None, False)) if command else (_help() or 0)
+        if command is not None:
+            return _dispatch(command, ["--help"], Globals(None, None, False))
+        _help()
+        return 0
     typed = " ".join(words[:2]) if words[0] in GROUPS else words[0]
     import difflib
 

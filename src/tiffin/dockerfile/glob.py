@@ -48,6 +48,8 @@ class ShellPattern:
             if newline < 0:
                 return None
             start = max(found.start() + 1, newline + 1 - (found.end() - found.start()))
+            if start > len(value):
+                return None
         return None
 
 

@@ -186,7 +186,7 @@ class Label(Instruction):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Expose(Instruction):
-    """EXPOSE. Expands: ports, where a word may become several; then each is `number/protocol`, ranges opened."""
+    """EXPOSE. Expands: ports, where a word may become several; then each is `number/protocol`, no ranges."""
 
     keyword: ClassVar[str] = "EXPOSE"
 

@@ -16,7 +16,7 @@ _SHOWN = 60
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """An instruction's place. `line` counts from 1, 0 is the whole file; `instruction` is its keyword or ""."""
+    """An instruction's place. `line` counts from 1, 0 is the whole file; `instruction` is a keyword or ""."""
 
     file: str
     line: int = 0

@@ -304,7 +304,7 @@ class _Lexer:
 
 def _replaced(value: str, pattern: glob.ShellPattern, replacement: str, *, every: bool) -> Iterable[str]:
     at = 0
-    while (found := pattern.search(value, at)) is not None:
+    while at <= len(value) and (found := pattern.search(value, at)) is not None:
         start, end = found
         yield value[at:start]
         if start == end:  # `*` met an empty line: nothing to replace there

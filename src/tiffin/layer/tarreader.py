@@ -107,6 +107,12 @@ class TarReader:
         while self._fill():
             pass
 
+    @property
+    def position(self) -> int:
+        """Bytes of the stream taken so far: where the current entry's data begins, before any of it is
+        read."""
+        return self._received - len(self._piece) + self._position
+
     # -- headers ---------------------------------------------------------------------------------------------
 
     def __iter__(self) -> Iterator[Entry]:

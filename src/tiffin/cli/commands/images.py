@@ -32,7 +32,7 @@ def run(args: argparse.Namespace, session: "Session") -> int:
 
 def _rows(args: argparse.Namespace, session: "Session") -> list[tuple[str, ...]]:
     """A row for each name; an image without one is <none>, and left out when a reference was asked for."""
-    rows = []
+    rows: list[tuple[str, ...]] = []
     for image in session.engine.images.list():
         identifier = image.id if args.no_trunc else image.id.removeprefix("sha256:")[:12]
         facts = (identifier, output.since(image.created) if image.created else "N/A", output.size(image.size))

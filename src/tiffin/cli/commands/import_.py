@@ -8,7 +8,9 @@ if TYPE_CHECKING:
     from tiffin.cli.main import Session
     from tiffin.cli.parser import CommandParser
 
-DESCRIPTION = "Make a one-layer image from a tarball of a root filesystem, plain or compressed; - is standard input."
+DESCRIPTION = (
+    "Make a one-layer image from a tarball of a root filesystem, plain or compressed; - is standard input."
+)
 EXAMPLES = """\
 tiffin import rootfs.tar.gz base:1
 tar -C rootfs -c . | tiffin import - base

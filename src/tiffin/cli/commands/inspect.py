@@ -30,9 +30,10 @@ def run(args: argparse.Namespace, session: "Session") -> int:
         except NotFound:
             pass
         try:
-            return engine.images.inspect(name)
+            found: dict[str, Any] = engine.images.inspect(name)
         except NotFound:
             raise NotFound(f"No such object: {name}") from None
+        return found
 
     call = {"": either, "container": engine.containers.inspect}.get(args.type)
     return show(args.names, call or engine.images.inspect)
