@@ -66,8 +66,8 @@ class Context:
             beside = ".dockerignore"
             text = self._read(beside, beside)
         if text is not None:
-            parsed = IgnoreRules.parse(text.decode("utf-8", "surrogateescape"))
-            rules = Rules(parsed.ignored, parsed.may_contain_included, os.path.basename(beside))
+            parsed = IgnoreRules.parse(text, beside)
+            rules = Rules(parsed.ignored, parsed.may_include_below, os.path.basename(beside))
         self._tree = SourceTree(self.fd, "the build context", rules)
 
     @property

@@ -39,12 +39,13 @@ class ContainerService:
 
         return create.create(self._workspace, options)
 
-    def start(self, reference: str) -> None:
-        """Start in the background; returns once the command executes. Nothing to do when it runs already.
+    def start(self, reference: str) -> tuple[str, ...]:
+        """Start in the background; returns once the command executes, with lines that the user should read.
+        Nothing to do when it runs already.
         Raises CommandNotFound, CommandNotExecutable, Conflict (port taken), EngineError."""
         from tiffin.engine import lifecycle
 
-        lifecycle.start(self._workspace, reference)
+        return lifecycle.start(self._workspace, reference)
 
     def start_attached(self, reference: str, streams: Streams) -> int | None:
         """Start with the caller attached (`start -a`, `-i` when streams.stdin is given). Returns the exit code

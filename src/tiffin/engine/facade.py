@@ -59,7 +59,7 @@ class Engine:
         """Build the Dockerfile in directory `context`; returns the image ID. `options` are the further fields of
         tiffin.build's BuildRequest."""
         tags = (tag,) if isinstance(tag, str) else tuple(tag)
-        return self.builder.build(context, tags=tags, **options)
+        return self.builder.build(context, tags=tags, **options).image_id
 
     def run(
         self, image: str, command: Sequence[str] = (), *, stdin: bytes | None = None, **options: Any

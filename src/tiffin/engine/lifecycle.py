@@ -27,12 +27,13 @@ if TYPE_CHECKING:
 _BUSY_PATIENCE = 60.0
 
 
-def start(workspace: Workspace, reference: str) -> None:
+def start(workspace: Workspace, reference: str) -> tuple[str, ...]:
     """See ContainerService.start."""
     channel, _ = _launch(workspace, reference, None)
-    if channel is not None:
-        with channel:
-            await_started(channel)
+    if channel is None:
+        return ()
+    with channel:
+        return await_started(channel)
 
 
 def start_attached(workspace: Workspace, reference: str, streams: Streams) -> int | None:
@@ -48,8 +49,8 @@ def run(workspace: Workspace, options: CreateOptions, streams: Streams | None) -
     """See ContainerService.run."""
     created = create(workspace, options)
     if streams is None:
-        start(workspace, created.id)
-        return created, None
+        notices = start(workspace, created.id)
+        return created._replace(warnings=(*created.warnings, *notices)), None
     return created, start_attached(workspace, created.id, streams)
 
 
