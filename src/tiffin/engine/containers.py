@@ -11,8 +11,6 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 if TYPE_CHECKING:
-    from tiffin.layer.diff import Change
-
     from tiffin.engine.options import (
         CommitOptions,
         Created,
@@ -25,6 +23,7 @@ if TYPE_CHECKING:
         Summary,
     )
     from tiffin.engine.workspace import Workspace
+    from tiffin.layer.diff import Change
 
 
 class ContainerService:

@@ -10,16 +10,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from tiffin.engine.workspace import Workspace
-
 from tiffin.engine.containers import ContainerService
+from tiffin.engine.workspace import Workspace
 
 if TYPE_CHECKING:
     from types import TracebackType
 
     from tiffin.engine.building import BuildService
     from tiffin.engine.images import ImageService
-
     from tiffin.engine.options import Completed
     from tiffin.state import Layout
 

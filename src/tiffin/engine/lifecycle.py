@@ -7,11 +7,10 @@ import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from tiffin.engine.create import create
-
 from tiffin.containers.states import SUPERVISED, State, can_start
 from tiffin.containers.store import Container, Containers
 from tiffin.engine import recovery
+from tiffin.engine.create import create
 from tiffin.engine.options import Completed, Created, CreateOptions, Streams
 from tiffin.engine.relay import await_started, relay, terminal_size, wants
 from tiffin.errors import Conflict, NotFound, TiffinError
