@@ -23,9 +23,7 @@ if TYPE_CHECKING:
     from tiffin.engine.workspace import Workspace
 
 
-def exec_attached(
-    workspace: Workspace, reference: str, options: ExecOptions, streams: Streams
-) -> int | None:
+def exec_attached(workspace: Workspace, reference: str, options: ExecOptions, streams: Streams) -> int | None:
     """See ContainerService.exec."""
     with _submit(workspace, reference, options, streams) as channel:
         return relay(channel, streams, tty=options.tty, proxy=False)
@@ -55,12 +53,19 @@ def _submit(
         container.pid,
         container.pid_start,
         exec_process(container.record, options),
+        _seccomp(container.record, options),
         options.open_stdin,
         wants(streams) if streams else 0,
         rows,
         columns,
     )
     return workspace.submit(job)
+
+
+def _seccomp(record: ContainerRecord, options: ExecOptions) -> dict[str, Any] | None:
+    profile = parse_security_options(record.security_opts).seccomp
+    unfiltered = record.privileged or options.privileged or profile == "unconfined"
+    return None if unfiltered else {"profile": profile}
 
 
 def exec_process(record: ContainerRecord, options: ExecOptions) -> dict[str, Any]:

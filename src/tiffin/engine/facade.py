@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
     from tiffin.engine.building import BuildService
     from tiffin.engine.images import ImageService
-
     from tiffin.engine.options import Completed
     from tiffin.state import Layout
 

@@ -57,9 +57,7 @@ class ImageService:
         with self._workspace.store() as store:
             return open_images(store).remove(name, force)
 
-    def load(
-        self, stream: BinaryIO, progress: Callable[..., None] | None = None
-    ) -> Sequence[str]:
+    def load(self, stream: BinaryIO, progress: Callable[..., None] | None = None) -> Sequence[str]:
         """The names of the images in an archive, OCI or docker-archive."""
         with self._workspace.store() as store:
             return open_images(store).load(stream, progress)

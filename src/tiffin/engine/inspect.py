@@ -48,7 +48,7 @@ def document(store: Store, container: Container) -> dict[str, Any]:
         "ExecIDs": None,
         "HostConfig": _host_config(record),
         "GraphDriver": _graph(layout, record),
-        "Mounts": [_mount(layout, mount) for mount in record.mounts],
+        "Mounts": [_mount(mount) for mount in record.mounts],
         "Config": _config(record),
         "NetworkSettings": _network(store, container),
     }
@@ -103,7 +103,7 @@ def _host_config(record: ContainerRecord) -> dict[str, Any]:
     limits = record.resources
     log = {"max-size": str(record.log.max_size), "max-file": str(record.log.max_file)}
     return {
-        "Binds": [_bind(mount) for mount in record.mounts if mount.get("bound")] or None,
+        "Binds": [_bind(mount) for mount in record.mounts if _is_bound(mount)] or None,
         "LogConfig": {"Type": record.log.driver, "Config": log if record.log.driver == "json-file" else {}},
         "NetworkMode": record.network,
         "PortBindings": _asked_ports(record),
@@ -124,7 +124,11 @@ def _host_config(record: ContainerRecord) -> dict[str, Any]:
         "PublishAllPorts": False,
         "ReadonlyRootfs": record.read_only,
         "SecurityOpt": list(record.security_opts) or None,
-        "Tmpfs": dict(record.tmpfs),
+        "Tmpfs": {
+            mount["destination"]: ",".join(mount["options"])
+            for mount in record.mounts
+            if mount["type"] == "tmpfs"
+        },
         "ShmSize": record.shm_size,
         "Sysctls": dict(record.sysctls),
         "Init": record.init,
@@ -152,22 +156,31 @@ def _asked_ports(record: ContainerRecord) -> dict[str, list[dict[str, str]]]:
     return asked
 
 
+def _is_bound(mount: dict[str, Any]) -> bool:
+    return mount["type"] != "tmpfs" and not mount["anonymous"]
+
+
 def _bind(mount: dict[str, Any]) -> str:
     source = mount.get("name") or mount["source"]
     return f"{source}:{mount['destination']}" + ("" if mount.get("rw", True) else ":ro")
 
 
-def _mount(layout: Layout, mount: dict[str, Any]) -> dict[str, Any]:
+def _mount(mount: dict[str, Any]) -> dict[str, Any]:
     name = str(mount.get("name") or "")
     shown_mount = {
         "Type": mount["type"],
-        "Source": layout.volume(name) if name else mount.get("source", ""),
+        "Source": mount["source"],
         "Destination": mount["destination"],
         "Mode": "",
         "RW": bool(mount.get("rw", True)),
-        "Propagation": mount.get("propagation", "" if name else "rprivate"),
+        "Propagation": "" if name or mount["type"] == "tmpfs" else _propagation(mount),
     }
     return {"Type": "volume", "Name": name, **shown_mount, "Driver": "local"} if name else shown_mount
+
+
+def _propagation(mount: dict[str, Any]) -> str:
+    kinds = ("private", "rprivate", "shared", "rshared", "slave", "rslave")
+    return next((word for word in mount["options"] if word in kinds), "rprivate")
 
 
 def _graph(layout: Layout, record: ContainerRecord) -> dict[str, Any]:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import fcntl
+import os
 import socket
 import struct
 import termios
 
+from tiffin.init import open_helper
 from tiffin.runtime.exec import ExecRequest, exec_process
 from tiffin.state import locate
 from tiffin.supervisor import takedown
@@ -25,6 +27,7 @@ def keep_exec(job: ExecJob, channel: socket.socket) -> None:
     layout = locate(job.root, job.run)
     terminal = bool(job.process["terminal"])
     ends = open_stdio(terminal=terminal, open_stdin=job.open_stdin)
+    helper = open_helper()
     try:
         process = exec_process(
             ExecRequest(
@@ -32,14 +35,17 @@ def keep_exec(job: ExecJob, channel: socket.socket) -> None:
                 pid_start=job.pid_start,
                 cgroup=takedown.cgroup_path(layout, job.container),
                 process=job.process,
+                seccomp=job.seccomp,
                 stdio=ends.theirs,
-                terminal=terminal,
+                seccomp_cache=layout.cache,
+                helper_fd=helper,
             )
         )
     except BaseException:
         ends.close_ours()
         raise
     finally:
+        os.close(helper)
         ends.close_theirs()
     if terminal and job.rows:
         fcntl.ioctl(process.console_fd, termios.TIOCSWINSZ, struct.pack("HHHH", job.rows, job.columns, 0, 0))

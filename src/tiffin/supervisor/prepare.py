@@ -58,7 +58,9 @@ def prepare(store: Store, record: ContainerRecord) -> Prepared:
         raise
     notices = list(attachment.notices)
     if capabilities.missing:
-        notices.append(f"not granted, since this machine does not have them: {', '.join(capabilities.missing)}")
+        notices.append(
+            f"not granted, since this machine does not have them: {', '.join(capabilities.missing)}"
+        )
     return Prepared(spec, root, f"{directory}/rootfs", attachment, tuple(notices))
 
 

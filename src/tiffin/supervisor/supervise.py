@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from tiffin.containers.states import State
 from tiffin.containers.store import Container, Containers
 from tiffin.errors import CommandNotExecutable, CommandNotFound, NotFound, TiffinError
+from tiffin.init import open_helper
 from tiffin.kernel.process import process_start_time
 from tiffin.runtime.cgroups import open_cgroup
 from tiffin.runtime.create import CreateRequest, InitProcess, create
@@ -82,22 +83,26 @@ def _start(store: Store, container: Container, client: Client, job: StartJob) ->
     ends = open_stdio(terminal=record.tty, open_stdin=record.open_stdin)
     try:
         listener = control.listen(store.layout, record.id)
-        process = create(_request(store.layout, record.id, prepared, ends.theirs, record.tty))
+        helper = open_helper()
+        try:
+            process = create(_request(store.layout, record.id, prepared, ends.theirs, helper))
+        finally:
+            os.close(helper)
     except BaseException:
         ends.close_theirs()
         ends.close_ours()
         prepared.attachment.close()
         raise
+    for warning in process.warnings:
+        client.queue(Kind.NOTICE, warning.encode())
     ends.close_theirs()
     attachment = prepared.attachment.close_namespace()
     if record.tty and job.rows:
         fcntl.ioctl(process.console_fd, termios.TIOCSWINSZ, struct.pack("HHHH", job.rows, job.columns, 0, 0))
-    Containers(store).running(record.id, process.pid, process_start_time(process.pid), time.time_ns())
+    Containers(store).running(record.id, process.pid, process.pid_start, time.time_ns())
     log = None if record.log.driver == "none" else JsonLog(store.layout.container(record.id), record.log)
     stdio = Stdio(console=process.console_fd) if record.tty else ends.ours
-    session = Session(
-        process.pidfd, stdio, log=log, listener=listener, stdin_once=record.stdin_once
-    )
+    session = Session(process.pidfd, stdio, log=log, listener=listener, stdin_once=record.stdin_once)
     session.add(client)
     try:
         process.start()
@@ -108,7 +113,7 @@ def _start(store: Store, container: Container, client: Client, job: StartJob) ->
 
 
 def _request(
-    layout: Layout, container_id: str, prepared: Prepared, stdio: tuple[int, int, int], terminal: bool
+    layout: Layout, container_id: str, prepared: Prepared, stdio: tuple[int, int, int], helper: int
 ) -> CreateRequest:
     return CreateRequest(
         id=container_id,
@@ -116,10 +121,10 @@ def _request(
         root=prepared.root,
         mount_point=prepared.mount_point,
         stdio=stdio,
-        terminal=terminal,
         netns_fd=prepared.attachment.netns_fd,
         cgroup_parent=layout.cgroup,
-        seccomp_cache=f"{layout.cache}/seccomp",
+        seccomp_cache=layout.cache,
+        helper_fd=helper,
     )
 
 
@@ -132,7 +137,11 @@ def _give_up(store: Store, container: Container, error: BaseException) -> None:
         if container.record.auto_remove:
             takedown.forget(store, container, volumes=True)
         else:
-            code = error.exit_code if isinstance(error, (CommandNotFound, CommandNotExecutable)) else _NOT_STARTED
+            code = (
+                error.exit_code
+                if isinstance(error, (CommandNotFound, CommandNotExecutable))
+                else _NOT_STARTED
+            )
             before = container.status if container.status != State.STARTING else State.CREATED
             Containers(store).not_started(container.id, before, code, str(error))
     except (TiffinError, OSError) as failure:
