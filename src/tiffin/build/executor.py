@@ -24,7 +24,7 @@ from tiffin.build.plan import CopyWork, DirectoryWork, RunWork, Step
 from tiffin.build.sources import Picked, SourceTree
 from tiffin.build.tree import Cursor, Node, file_digest, open_file, tree_digest
 from tiffin.build.upper import drop_idle_marks
-from tiffin.build.workers import Channel
+from tiffin.build.workers import Channel, call
 from tiffin.build.workspace import Workspace
 from tiffin.content import LocalContent
 from tiffin.images import Images
@@ -127,9 +127,13 @@ class StepExecutor:
 
     def stage_digest(self, layers: Layers, sources: tuple[str, ...]) -> list[Any]:
         mount = self._images.snapshots.root_mount([layer.diff_id for layer in layers], readonly=True)
-        with mounted(mount) as root:
-            found = _pick(root, sources)
-            return [[picked.name, picked.is_directory, _digest(root, picked)] for picked in found]
+
+        def look(_: Channel) -> dict[str, Any]:
+            with mounted(mount) as root:
+                found = _pick(root, sources)
+                return {"found": [[each.name, each.is_directory, _digest(root, each)] for each in found]}
+
+        return list(call(look)["found"])
 
     def task(self, step: Step, below: Layers, source: Layers) -> Task:
         work = step.work

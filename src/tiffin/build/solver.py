@@ -23,8 +23,17 @@ from tiffin.build.progress import Progress, StepCached, StepDone, StepFailed, St
 from tiffin.build.sources import Picked
 from tiffin.build.workers import Channel, Failed, Log, Result, Worker, start
 from tiffin.dockerfile.place import shown
-from tiffin.errors import DockerfileError, EngineError, TiffinError
+from tiffin.errors import (
+    DockerfileError,
+    EngineError,
+    NoSpace,
+    PermissionDenied,
+    TiffinError,
+    Unsupported,
+)
 
+# Not the Dockerfile's fault, whatever line they came up at.
+_OF_THE_MACHINE = (EngineError, NoSpace, PermissionDenied, Unsupported)
 _TAIL = 4096  # bytes of a failed step's output kept for the error
 
 
@@ -286,7 +295,7 @@ class Solver:
         )
 
     def _failure(self, running: _Running, error: TiffinError) -> TiffinError:
-        if isinstance(error, DockerfileError) or error.exit_code == 125:
+        if isinstance(error, (DockerfileError, *_OF_THE_MACHINE)):
             self._tell_failed(running, str(error))
             return error
         return self._step_error(running, str(error), -1)
