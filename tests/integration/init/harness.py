@@ -53,6 +53,7 @@ class Box:
         fields.setdefault("env", ["PATH=/bin"])
         fields.setdefault("bounding", ALL_CAPABILITIES)
         fields["seccomp"] = fields.get("seccomp", b"").hex()
+        self.waits = bool(fields["flags"] & m.WAIT_START)
         self.status, status = os.pipe()
         start, self.start_fd = os.pipe()
         pids, pid = os.pipe()
@@ -95,7 +96,7 @@ class Box:
 
     def finish(self) -> Result:
         awaited = not any(word.kind in (m.READY, m.FAILED) for word in self.statuses)
-        if awaited and self.ready().kind == m.READY:
+        if awaited and self.ready().kind == m.READY and self.waits:
             self.start()
         self.executed()
         output = self.process.communicate(timeout=60)[0]
