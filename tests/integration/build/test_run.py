@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.build.conftest import Bench
+from tests.building import Bench
 from tiffin.build import StepError
 from tiffin.build.progress import StepLog
 
