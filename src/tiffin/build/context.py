@@ -12,10 +12,9 @@ import time
 from contextlib import suppress
 from errno import ELOOP, EXDEV
 
-from tiffin.dockerfile.ignore import IgnoreRules
-
 from tiffin.build.sources import Picked, Rules, SourceTree
 from tiffin.build.tree import Cursor, Node, file_digest, open_file, tree_digest
+from tiffin.dockerfile.ignore import IgnoreRules
 from tiffin.errors import InvalidArgument, LimitExceeded, NotFound
 from tiffin.kernel.paths import RESOLVE_BENEATH, RESOLVE_NO_MAGICLINKS, open_in_root, openat2
 
@@ -67,8 +66,8 @@ class Context:
             beside = ".dockerignore"
             text = self._read(beside, beside)
         if text is not None:
-            parsed = IgnoreRules.parse(text.decode("utf-8", "surrogateescape"))
-            rules = Rules(parsed.ignored, parsed.may_contain_included, os.path.basename(beside))
+            parsed = IgnoreRules.parse(text, beside)
+            rules = Rules(parsed.ignored, parsed.may_include_below, os.path.basename(beside))
         self._tree = SourceTree(self.fd, "the build context", rules)
 
     @property

@@ -43,11 +43,11 @@ class Rules(NamedTuple):
     """What is not to be seen, by real path inside the tree; `title` says where that is written."""
 
     ignored: Callable[[str], bool]
-    may_contain_included: Callable[[str], bool]
+    may_include_below: Callable[[str], bool]
     title: str
 
     def hidden(self, path: str) -> bool:
-        return self.ignored(path) and not self.may_contain_included(path)
+        return self.ignored(path) and not self.may_include_below(path)
 
 
 class SourceTree:
@@ -130,7 +130,7 @@ class SourceTree:
         rules = self._rules
         if rules is None:
             return None
-        ignored, enter = rules.ignored, rules.may_contain_included
+        ignored, enter = rules.ignored, rules.may_include_below
         if not base:
             return Filter(lambda path: not ignored(path), enter)
         return Filter(lambda path: not ignored(f"{base}/{path}"), lambda path: enter(f"{base}/{path}"))

@@ -46,7 +46,7 @@ class ContainerRecord(NamedTuple):
     mounts    plain documents, see engine/mounts.py: type, source, destination, options, volume name
     exposed   Docker's keys, "80/tcp"
     image_name what the caller wrote; `image` is the image's ID
-    tmpfs, sysctls, labels   never mutated: a default is shared by every record that has none
+    sysctls, labels   never mutated: a default is shared by every record that has none
     """
 
     id: str
@@ -70,7 +70,6 @@ class ContainerRecord(NamedTuple):
     attach_stdout: bool = False
     attach_stderr: bool = False
     mounts: tuple[dict[str, Any], ...] = ()
-    tmpfs: dict[str, str] = {}
     ports: tuple[PortSpec, ...] = ()
     exposed: tuple[str, ...] = ()
     network: str = "bridge"

@@ -163,6 +163,14 @@ class Containers(NamedTuple):
             (status, exit_code, error),
         )
 
+    def ended(self, container_id: str, exit_code: int, finished: int, *, oom_killed: bool) -> None:
+        """The first process ended, and its supervisor has yet to take down what belongs to it."""
+        self._update(
+            container_id,
+            "pid = 0, pid_start = 0, exit_code = ?, finished = ?, oom_killed = ?",
+            (exit_code, finished, oom_killed),
+        )
+
     def exited(
         self, container_id: str, exit_code: int, finished: int, *, oom_killed: bool, error: str = ""
     ) -> None:
@@ -187,9 +195,8 @@ class Containers(NamedTuple):
             raise Conflict(self._taken(bare)) from None
 
     def delete(self, container_id: str) -> None:
-        """Forget the container and its uses of volumes. Idempotent."""
+        """Forget the container. Idempotent."""
         with self.store.transaction() as db:
-            db.execute("DELETE FROM volume_uses WHERE container = ?", (container_id,))
             db.execute("DELETE FROM containers WHERE id = ?", (container_id,))
 
     def _update(self, container_id: str, assignments: str, values: tuple[object, ...]) -> None:

@@ -11,8 +11,6 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 if TYPE_CHECKING:
-    from tiffin.layer.diff import Change
-
     from tiffin.engine.options import (
         CommitOptions,
         Created,
@@ -25,6 +23,7 @@ if TYPE_CHECKING:
         Summary,
     )
     from tiffin.engine.workspace import Workspace
+    from tiffin.layer.diff import Change
 
 
 class ContainerService:
@@ -40,12 +39,13 @@ class ContainerService:
 
         return create.create(self._workspace, options)
 
-    def start(self, reference: str) -> None:
-        """Start in the background; returns once the command executes. Nothing to do when it runs already.
+    def start(self, reference: str) -> tuple[str, ...]:
+        """Start in the background; returns once the command executes, with lines that the user should read.
+        Nothing to do when it runs already.
         Raises CommandNotFound, CommandNotExecutable, Conflict (port taken), EngineError."""
         from tiffin.engine import lifecycle
 
-        lifecycle.start(self._workspace, reference)
+        return lifecycle.start(self._workspace, reference)
 
     def start_attached(self, reference: str, streams: Streams) -> int | None:
         """Start with the caller attached (`start -a`, `-i` when streams.stdin is given). Returns the exit code

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from tiffin.containers.names import check_name
 from tiffin.containers.ports import PortSpec, parse_expose
 from tiffin.containers.record import ContainerRecord, new_id
+from tiffin.containers.security import parse_security_options
 from tiffin.containers.store import Container, Containers
 from tiffin.engine import limits, mounts, recovery
 from tiffin.engine.options import Created, CreateOptions
@@ -21,6 +22,7 @@ from tiffin.engine.signals import parse_signal
 from tiffin.errors import Conflict, InvalidArgument, Unsupported
 from tiffin.images.records import find_image
 from tiffin.network.ports import parse_publish
+from tiffin.volumes import Volumes
 
 if TYPE_CHECKING:
     from tiffin.engine.workspace import Workspace
@@ -43,32 +45,39 @@ def create_in(store: Store, options: CreateOptions) -> Container:
     if options.name:
         check_name(options.name)
     image = find_image(store.db, options.image)
-    record, requests = plan(options, image)
+    record = plan(options, image)
+    wanted = mounts.requests(options, image.settings.get("Volumes") or ())
+    if not wanted:
+        return _insert(store, record)
+    volumes = Volumes(store)
+    prepared = volumes.prepare(record.id, wanted)
     try:
-        container = Containers(store).insert(record)
+        return _insert(store, record._replace(mounts=tuple(mounts.document(mount) for mount in prepared)))
+    except BaseException:
+        volumes.release(record.id, anonymous=True)
+        raise
+
+
+def _insert(store: Store, record: ContainerRecord) -> Container:
+    try:
+        return Containers(store).insert(record)
     except Conflict:
         # The name may belong to a container with auto_remove whose supervisor died: that one is no more.
         recovery.reconcile(store)
-        container = Containers(store).insert(record)
-    try:
-        mounts.claim(store, container.id, requests)
-    except BaseException:
-        Containers(store).delete(container.id)
-        raise
-    return container
+        return Containers(store).insert(record)
 
 
-def plan(options: CreateOptions, image: Image) -> tuple[ContainerRecord, mounts.Requests]:
-    """The record, and what it mounts. Pure but for the ID, the clock and the caller's environment."""
+def plan(options: CreateOptions, image: Image) -> ContainerRecord:
+    """The record, without its mounts. Pure but for the ID, the clock and the caller's environment."""
     settings = image.settings
     container_id = new_id()
     entrypoint, cmd = merge_command(options, settings)
     if not entrypoint and not cmd:
         raise InvalidArgument("No command specified")
-    requests = mounts.plan(options, settings.get("Volumes") or {})
     stop_signal = options.stop_signal or str(settings.get("StopSignal") or "SIGTERM")
     parse_signal(stop_signal)
-    record = ContainerRecord(
+    parse_security_options(options.security_opts)
+    return ContainerRecord(
         id=container_id,
         name=options.name,
         image=image.id,
@@ -89,8 +98,6 @@ def plan(options: CreateOptions, image: Image) -> tuple[ContainerRecord, mounts.
         attach_stdin=options.attach_stdin,
         attach_stdout=options.attach_stdout,
         attach_stderr=options.attach_stderr,
-        mounts=requests.documents,
-        tmpfs=requests.tmpfs,
         ports=_ports(options, settings),
         exposed=_exposed(options, settings),
         network="bridge" if _network(options) == "default" else options.network,
@@ -118,7 +125,6 @@ def plan(options: CreateOptions, image: Image) -> tuple[ContainerRecord, mounts.
         healthcheck=settings.get("Healthcheck"),
         volumes=tuple(settings.get("Volumes") or ()),
     )
-    return record, requests
 
 
 def merge_command(
@@ -168,10 +174,10 @@ def _hostname(options: CreateOptions, container_id: str) -> str:
 def _network(options: CreateOptions) -> str:
     if options.network.startswith("container:"):
         if options.publish:
-            raise InvalidArgument(
-                "conflicting options: port publishing and the container type network mode"
-            )
-        raise Unsupported(f"cannot join another container's network ({options.network}); use bridge, host or none")
+            raise InvalidArgument("conflicting options: port publishing and the container type network mode")
+        raise Unsupported(
+            f"cannot join another container's network ({options.network}); use bridge, host or none"
+        )
     if options.network not in _NETWORKS:
         raise InvalidArgument(f"network {options.network} not found; use bridge, host or none")
     return options.network
@@ -189,7 +195,9 @@ def _ports(options: CreateOptions, settings: dict[str, Any]) -> tuple[PortSpec, 
 
 
 def _exposed(options: CreateOptions, settings: dict[str, Any]) -> tuple[str, ...]:
-    keys = [key for text in (*(settings.get("ExposedPorts") or ()), *options.expose) for key in parse_expose(text)]
+    keys = [
+        key for text in (*(settings.get("ExposedPorts") or ()), *options.expose) for key in parse_expose(text)
+    ]
     published = [
         f"{mapping.container_port}/{mapping.protocol}"
         for text in options.publish

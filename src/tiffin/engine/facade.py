@@ -10,16 +10,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from tiffin.engine.workspace import Workspace
-
 from tiffin.engine.containers import ContainerService
+from tiffin.engine.workspace import Workspace
 
 if TYPE_CHECKING:
     from types import TracebackType
 
     from tiffin.engine.building import BuildService
     from tiffin.engine.images import ImageService
-
     from tiffin.engine.options import Completed
     from tiffin.state import Layout
 
@@ -60,7 +58,7 @@ class Engine:
         """Build the Dockerfile in directory `context`; returns the image ID. `options` are the further fields of
         tiffin.build's BuildRequest."""
         tags = (tag,) if isinstance(tag, str) else tuple(tag)
-        return self.builder.build(context, tags=tags, **options)
+        return self.builder.build(context, tags=tags, **options).image_id
 
     def run(
         self, image: str, command: Sequence[str] = (), *, stdin: bytes | None = None, **options: Any

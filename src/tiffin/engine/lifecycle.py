@@ -7,11 +7,10 @@ import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from tiffin.engine.create import create
-
 from tiffin.containers.states import SUPERVISED, State, can_start
 from tiffin.containers.store import Container, Containers
 from tiffin.engine import recovery
+from tiffin.engine.create import create
 from tiffin.engine.options import Completed, Created, CreateOptions, Streams
 from tiffin.engine.relay import await_started, relay, terminal_size, wants
 from tiffin.errors import Conflict, NotFound, TiffinError
@@ -28,12 +27,13 @@ if TYPE_CHECKING:
 _BUSY_PATIENCE = 60.0
 
 
-def start(workspace: Workspace, reference: str) -> None:
+def start(workspace: Workspace, reference: str) -> tuple[str, ...]:
     """See ContainerService.start."""
     channel, _ = _launch(workspace, reference, None)
-    if channel is not None:
-        with channel:
-            await_started(channel)
+    if channel is None:
+        return ()
+    with channel:
+        return await_started(channel)
 
 
 def start_attached(workspace: Workspace, reference: str, streams: Streams) -> int | None:
@@ -49,8 +49,8 @@ def run(workspace: Workspace, options: CreateOptions, streams: Streams | None) -
     """See ContainerService.run."""
     created = create(workspace, options)
     if streams is None:
-        start(workspace, created.id)
-        return created, None
+        notices = start(workspace, created.id)
+        return created._replace(warnings=(*created.warnings, *notices)), None
     return created, start_attached(workspace, created.id, streams)
 
 

@@ -24,9 +24,7 @@ def check(resources: Resources) -> Resources:
     if 0 < resources.memory_swap < resources.memory:
         raise InvalidArgument("Minimum memoryswap limit should be larger than memory limit, see usage")
     if resources.memory and resources.memory_reservation > resources.memory:
-        raise InvalidArgument(
-            "Minimum memory limit can not be less than memory reservation limit, see usage"
-        )
+        raise InvalidArgument("Minimum memory limit can not be less than memory reservation limit, see usage")
     if resources.pids_limit < -1:
         raise InvalidArgument(f"invalid pids limit {resources.pids_limit}; -1 is unlimited")
     return resources
@@ -35,7 +33,9 @@ def check(resources: Resources) -> Resources:
 def check_log(log: LogConfig) -> LogConfig:
     """The log's settings, once they make sense. Raises InvalidArgument."""
     if log.driver not in ("json-file", "none"):
-        raise InvalidArgument(f"logger: no log driver named '{log.driver}' is registered; use json-file or none")
+        raise InvalidArgument(
+            f"logger: no log driver named '{log.driver}' is registered; use json-file or none"
+        )
     if log.max_file < 1 or log.max_size < 0:
         raise InvalidArgument("max-file cannot be less than 1, max-size cannot be negative")
     return log

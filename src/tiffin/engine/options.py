@@ -164,10 +164,9 @@ class PortBinding(NamedTuple):
 
 
 class CommitOptions(NamedTuple):
-    """What `commit` takes: a repository[:tag] or "", and Dockerfile instructions as `changes`."""
+    """What `commit` takes: a repository[:tag] or "" for an image without a name."""
 
     repository: str = ""
     author: str = ""
     message: str = ""
-    changes: tuple[str, ...] = ()
     pause: bool = True

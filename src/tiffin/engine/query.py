@@ -51,7 +51,9 @@ def summaries(workspace: Workspace, *, show_all: bool, last: int, filters: Seque
         bindings = _bindings(store)
         kept = [container for container in found if all(test(container) for test in tests)]
         now = time.time_ns()
-        return [_summary(container, bindings.get(container.id, []), now) for container in kept[: last or None]]
+        return [
+            _summary(container, bindings.get(container.id, []), now) for container in kept[: last or None]
+        ]
 
 
 def status_text(container: Container, now: int) -> str:

@@ -77,5 +77,7 @@ def recover(store: Store, container: Container) -> None:
     elif container.status == State.STARTING:
         before = State.EXITED if container.started else State.CREATED
         rows.not_started(container.id, before, _KILLED, _DIED_EARLY)
+    elif not container.pid:  # its end was recorded, and only the taking down was left
+        rows.exited(container.id, container.exit_code, container.finished, oom_killed=container.oom_killed)
     else:
         rows.exited(container.id, _KILLED, time.time_ns(), oom_killed=False, error=_DIED)

@@ -40,13 +40,16 @@ def terminal_size(streams: Streams) -> tuple[int, int]:
     return 0, 0
 
 
-def await_started(channel: socket.socket) -> None:
-    """Wait for a start without attaching. Raises what the start raised."""
+def await_started(channel: socket.socket) -> tuple[str, ...]:
+    """Wait for a start without attaching; lines that the user should read. Raises what the start raised."""
     reader = FrameReader()
+    notices: list[str] = []
     while data := channel.recv(_CHUNK):
         for kind, payload in reader.feed(data):
             if kind == Kind.STARTED:
-                return
+                return tuple(notices)
+            if kind == Kind.NOTICE:
+                notices.append(payload.decode())
             if kind == Kind.FAILED:
                 raise failure.decode(payload)
     raise EngineError("the supervisor ended before the container was started; see `tiffin ps -a`")
@@ -134,6 +137,8 @@ class _Relay:
                 return exit_code(payload)
             elif kind == Kind.FAILED:
                 raise failure.decode(payload)
+            elif kind == Kind.NOTICE and isinstance(self._streams.stderr, int):
+                _deliver(self._streams.stderr, b"WARNING: " + payload + b"\n")
         return None
 
     def _read_input(self) -> bool:

@@ -16,6 +16,7 @@ from tiffin.layer.entry import Entry, Kind
 from tiffin.layer.tarheader import BLOCK, ZEROS, build_header
 
 _PIECE = 1 << 20
+_BATCH = 1 << 18
 
 
 class Writable(Protocol):
@@ -25,10 +26,13 @@ class Writable(Protocol):
 
 
 class TarWriter:
-    """Write entries in the order given; `finish` ends the archive. The output stays the caller's."""
+    """Write entries in the order given; `finish` ends the archive and writes what is still held back. The output
+    stays the caller's."""
 
     def __init__(self, out: Writable) -> None:
-        self._write = out.write
+        self._out = out.write
+        self._pending: list[bytes] = []  # headers and small files go out together
+        self._pending_bytes = 0
         self.entries = 0
 
     def add(self, entry: Entry, data: int | bytes | None = None) -> None:
@@ -51,6 +55,18 @@ class TarWriter:
     def finish(self) -> None:
         """Write the two zero blocks that end an archive."""
         self._write(ZEROS + ZEROS)
+        self._flush()
+
+    def _write(self, data: bytes) -> None:
+        self._pending.append(data)
+        self._pending_bytes += len(data)
+        if self._pending_bytes >= _BATCH:
+            self._flush()
+
+    def _flush(self) -> None:
+        self._out(b"".join(self._pending))
+        self._pending.clear()
+        self._pending_bytes = 0
 
     def _copy(self, fd: int, entry: Entry) -> None:
         left = entry.size

@@ -9,7 +9,8 @@ endian). Kinds 0 to 2 are Docker's own stream numbers, so that a non-tty stream 
            ◀─────────────STDOUT, STDERR──
            ◀─────────────────────EXIT────                everything is taken down, and removed with auto_remove
 
-The caller of a start holds one end of a socket pair made before the fork and sees STARTED or FAILED first.
+The caller of a start holds one end of a socket pair made before the fork. It sees STARTED or FAILED first, and
+before that NOTICE for each line that the user should read.
 """
 
 from collections.abc import Iterator
@@ -41,6 +42,7 @@ class Kind:
     FAILED: Final = 34
     EXIT: Final = 35
     CHANGED: Final = 36
+    NOTICE: Final = 37
 
 
 class Want:

@@ -22,7 +22,7 @@ class StartJob(NamedTuple):
 
 class ExecJob(NamedTuple):
     """Run a further command in a container. `process` is the OCI runtime-spec's process object; `pid` and
-    `pid_start` name the container's first process; `container` is for messages."""
+    `pid_start` name the container's first process; `seccomp` is the document's, None for no filter."""
 
     root: str
     run: str
@@ -30,6 +30,7 @@ class ExecJob(NamedTuple):
     pid: int
     pid_start: int
     process: dict[str, Any]
+    seccomp: dict[str, Any] | None
     open_stdin: bool
     wants: int = 0
     rows: int = 0

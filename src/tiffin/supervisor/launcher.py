@@ -15,6 +15,7 @@ import signal
 import socket
 import sys
 from collections.abc import Sequence
+from functools import partial
 
 from tiffin.errors import EngineError
 from tiffin.supervisor import jobs
@@ -89,9 +90,7 @@ def main() -> None:
                 os.set_inheritable(fd, False)
             job = jobs.decode(message)
             try:
-                fork_orphan(
-                    lambda job=job, fds=tuple(descriptors): work.do(job, fds), descriptors, reaped=True
-                )  # type: ignore[misc]
+                fork_orphan(partial(work.do, job, descriptors), descriptors, reaped=True)
             finally:
                 for fd in descriptors:
                     os.close(fd)

@@ -3,12 +3,11 @@
 The caller holds the container's lock.
 """
 
-from tiffin.network.manager import Networks
-from tiffin.runtime.cgroups import open_cgroup
-
 from tiffin.containers.store import Container, Containers
 from tiffin.errors import TiffinError
 from tiffin.kernel.paths import AT_FDCWD, remove_tree
+from tiffin.network.manager import Networks
+from tiffin.runtime.cgroups import open_cgroup
 from tiffin.state import Layout, Store
 from tiffin.supervisor import control, processes
 from tiffin.volumes import Volumes
@@ -63,17 +62,7 @@ def forget(store: Store, container: Container, *, volumes: bool) -> None:
     """Remove the container's files, with `volumes` its anonymous volumes, and its row last: what fails midway is
     found again by the row."""
     remove_tree(AT_FDCWD, store.layout.container(container.id))
-    rows = Containers(store)
-    names = [str(mount["name"]) for mount in container.record.mounts if mount.get("anonymous")]
-    rows.delete(container.id)
-    if volumes:
-        for name in names:
-            _remove_volume(store, name)
+    if any(mount.get("name") for mount in container.record.mounts):
+        Volumes(store).release(container.id, anonymous=volumes)
+    Containers(store).delete(container.id)
     control.discard(store.layout, container.id)
-
-
-def _remove_volume(store: Store, name: str) -> None:
-    try:
-        Volumes(store).remove(name)
-    except TiffinError:
-        pass  # another container uses it now, or it has been removed: then it is not ours to remove

@@ -3,11 +3,10 @@
 import socket
 from collections.abc import Sequence
 
-from tiffin.supervisor.keep import keep_exec
-from tiffin.supervisor.supervise import supervise
-
 from tiffin.supervisor import failure, frames
 from tiffin.supervisor.jobs import ExecJob, Job
+from tiffin.supervisor.keep import keep_exec
+from tiffin.supervisor.supervise import supervise
 
 
 def do(job: Job, descriptors: Sequence[int]) -> None:

@@ -1,0 +1,151 @@
+"""diff, commit, export: what a container made of its image."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+from tiffin.containers.states import can_kill
+from tiffin.engine import recovery
+from tiffin.engine.images import open_images
+from tiffin.errors import NotFound
+from tiffin.layer.apply import apply_layer
+from tiffin.layer.compress import open_decompressed
+from tiffin.layer.diff import Change, changes, diff_tar, tree_tar
+from tiffin.oci.image import History, extend_config, format_time, settings
+from tiffin.oci.reference import parse_reference
+from tiffin.snapshot.overlay import Snapshots
+
+if TYPE_CHECKING:
+    from tiffin.containers import Container, ContainerRecord
+    from tiffin.engine.options import CommitOptions
+    from tiffin.engine.workspace import Workspace
+    from tiffin.images import Images, LayerBlob
+    from tiffin.state import Store
+
+_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+
+
+def diff(workspace: Workspace, reference: str) -> list[Change]:
+    """See ContainerService.diff."""
+    with workspace.store() as store:
+        container = recovery.truth(store, reference)
+        with _trees(store, container) as (upper, lowers):
+            return sorted(changes(upper, lowers), key=lambda change: change.path)
+
+
+def commit(workspace: Workspace, reference: str, options: CommitOptions) -> str:
+    """See ContainerService.commit."""
+    names = [str(parse_reference(options.repository))] if options.repository else []
+    with workspace.store() as store:
+        container = recovery.truth(store, reference)
+        images = open_images(store)
+        base = images.by_id(container.record.image)
+        with store.adding():
+            with _trees(store, container) as (upper, lowers), _paused(store, container, options.pause):
+                layer = images.write_layer(lambda out: diff_tar(upper, out, lowers))
+            _unpack(store, images, layer)
+            history = History(
+                created=format_time(time.time_ns()),
+                created_by=" ".join(container.record.argv),
+                comment=options.message,
+                author=options.author,
+            )
+            changed = committed_settings(settings(base.config), container.record)
+            config = extend_config(base.config, history, layer.diff_id, changed)
+            return images.create(config, [*images.layers(base), layer], names).id
+
+
+def export(workspace: Workspace, reference: str, out: BinaryIO) -> None:
+    """See ContainerService.export. The overlay is mounted for nobody else to see, by descriptor alone."""
+    from tiffin.runtime.rootfs import open_overlay
+
+    with workspace.store() as store:
+        container = recovery.truth(store, reference)
+        snapshots = Snapshots(store)
+        upper = f"{store.layout.container(container.id)}/upper"
+        lowers = container.record.layers
+        mount = snapshots.root_mount(lowers, readonly=True)
+        if os.path.isdir(upper):
+            # A read-only stack with the upper on top needs no work directory, and may be mounted beside the
+            # container's own.
+            mount = mount._replace(lower=(upper, *mount.lower))
+        fd = open_overlay(mount)
+        try:
+            tree_tar(fd, out)
+        finally:
+            os.close(fd)
+
+
+def committed_settings(base: dict[str, Any], record: ContainerRecord) -> dict[str, Any]:
+    """The new image's execution settings: the base's, with what the container was created with."""
+    changed = dict(base)
+    chosen: dict[str, Any] = {
+        "User": record.user,
+        "Env": list(record.env),
+        "Entrypoint": None if record.entrypoint is None else list(record.entrypoint),
+        "Cmd": None if record.cmd is None else list(record.cmd),
+        "WorkingDir": "" if record.cwd == "/" else record.cwd,
+        "ExposedPorts": {key: {} for key in record.exposed},
+        "Volumes": {path: {} for path in record.volumes},
+        "Labels": dict(record.labels),
+        "StopSignal": record.stop_signal if record.stop_signal != "SIGTERM" else "",
+    }
+    for key, value in chosen.items():
+        if value:
+            changed[key] = value
+        else:
+            changed.pop(key, None)
+    return changed
+
+
+@contextmanager
+def _trees(store: Store, container: Container) -> Iterator[tuple[int, list[int]]]:
+    """The upper directory (empty for a container that never started) and the layers below, topmost first."""
+    directory = store.layout.container(container.id)
+    snapshots = Snapshots(store)
+    with ExitStack() as undo:
+        upper = f"{directory}/upper"
+        if not os.path.isdir(upper):
+            os.makedirs(directory, mode=0o700, exist_ok=True)
+            upper, _ = snapshots.prepare_writable(directory, container.record.layers)
+        order = dict.fromkeys(reversed(container.record.layers))
+        fds = []
+        for path in [upper, *(snapshots.layer_path(diff_id) for diff_id in order)]:
+            fd = os.open(path, _DIRECTORY)
+            undo.callback(os.close, fd)
+            fds.append(fd)
+        yield fds[0], fds[1:]
+
+
+@contextmanager
+def _paused(store: Store, container: Container, wanted: bool) -> Iterator[None]:
+    """Every process of a running container stopped meanwhile."""
+    if not wanted or not can_kill(container.status):
+        yield
+        return
+    from tiffin.runtime.cgroups import open_cgroup
+    from tiffin.supervisor.takedown import cgroup_path
+
+    cgroup = open_cgroup(cgroup_path(store.layout, container.id))
+    try:
+        cgroup.freeze(True)
+    except FileNotFoundError:
+        raise NotFound(f"No such container: {container.id}") from None
+    try:
+        yield
+    finally:
+        cgroup.freeze(False)
+
+
+def _unpack(store: Store, images: Images, layer: LayerBlob) -> None:
+    """The new layer's tree from its own archive, so that what is stored is what was named."""
+    snapshots = Snapshots(store)
+    if snapshots.has_layer(layer.diff_id):
+        return
+    with snapshots.stage_layer() as staged, images.content.open(layer.blob) as blob:
+        applied = apply_layer(open_decompressed(blob), staged.fd)
+        staged.commit(layer.diff_id, applied.size)

@@ -1,0 +1,90 @@
+"""exec: a further command in a running container, kept by a process of its own."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from tiffin.containers.security import parse_security_options
+from tiffin.containers.states import can_kill
+from tiffin.engine import recovery
+from tiffin.engine.create import merge_env
+from tiffin.engine.relay import await_started, relay, terminal_size, wants
+from tiffin.errors import Conflict, InvalidArgument
+from tiffin.runtime import defaults
+from tiffin.runtime.spec import ContainerOptions, process
+from tiffin.supervisor.jobs import ExecJob
+from tiffin.supervisor.prepare import process_env
+
+if TYPE_CHECKING:
+    import socket
+
+    from tiffin.containers import ContainerRecord
+    from tiffin.engine.options import ExecOptions, Streams
+    from tiffin.engine.workspace import Workspace
+
+
+def exec_attached(workspace: Workspace, reference: str, options: ExecOptions, streams: Streams) -> int | None:
+    """See ContainerService.exec."""
+    with _submit(workspace, reference, options, streams) as channel:
+        return relay(channel, streams, tty=options.tty, proxy=False)
+
+
+def exec_detached(workspace: Workspace, reference: str, options: ExecOptions) -> None:
+    """See ContainerService.exec_detached."""
+    with _submit(workspace, reference, options, None) as channel:
+        await_started(channel)
+
+
+def _submit(
+    workspace: Workspace, reference: str, options: ExecOptions, streams: Streams | None
+) -> socket.socket:
+    if not options.command:
+        raise InvalidArgument("No exec command specified")
+    with workspace.store() as store:
+        container = recovery.truth(store, reference)
+    if not can_kill(container.status):
+        raise Conflict(f"Container {container.id} is not running")
+    rows, columns = terminal_size(streams) if streams else (0, 0)
+    layout = workspace.layout
+    job = ExecJob(
+        layout.root,
+        layout.run,
+        container.id,
+        container.pid,
+        container.pid_start,
+        exec_process(container.record, options),
+        _seccomp(container.record, options),
+        options.open_stdin,
+        wants(streams) if streams else 0,
+        rows,
+        columns,
+    )
+    return workspace.submit(job)
+
+
+def _seccomp(record: ContainerRecord, options: ExecOptions) -> dict[str, Any] | None:
+    profile = parse_security_options(record.security_opts).seccomp
+    unfiltered = record.privileged or options.privileged or profile == "unconfined"
+    return None if unfiltered else {"profile": profile}
+
+
+def exec_process(record: ContainerRecord, options: ExecOptions) -> dict[str, Any]:
+    """The OCI process object of an exec: the container's own rights, or every one when privileged."""
+    env = process_env(record._replace(env=merge_env(options.env, record.env)), tty=options.tty)
+    privileged = record.privileged or options.privileged
+    granted = defaults.choose_capabilities(record.cap_add, record.cap_drop, privileged=privileged).granted
+    return process(
+        ContainerOptions(
+            argv=options.command,
+            env=env,
+            cwd=options.workdir or record.cwd,
+            user=options.user or record.user,
+            groups=() if options.user else record.group_add,
+            terminal=options.tty,
+            capabilities=granted,
+            privileged=privileged,
+            no_new_privileges=parse_security_options(record.security_opts).no_new_privileges,
+            rlimits=record.ulimits,
+            oom_score_adj=record.oom_score_adj,
+        )
+    )

@@ -1,0 +1,221 @@
+"""inspect: one container as Docker's JSON document (Engine API, GET /containers/{id}/json)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from tiffin.containers.states import SUPERVISED, State, shown
+from tiffin.engine import recovery
+from tiffin.engine.times import moment
+from tiffin.network.manager import Networks
+from tiffin.supervisor.log import NAME
+
+if TYPE_CHECKING:
+    from tiffin.containers import Container, ContainerRecord
+    from tiffin.engine.workspace import Workspace
+    from tiffin.state import Layout, Store
+
+
+def inspect(workspace: Workspace, reference: str) -> dict[str, Any]:
+    """See ContainerService.inspect."""
+    with workspace.store() as store:
+        container = recovery.truth(store, reference)
+        return document(store, container)
+
+
+def document(store: Store, container: Container) -> dict[str, Any]:
+    """The document of one row."""
+    record, layout = container.record, store.layout
+    directory = layout.container(container.id)
+    return {
+        "Id": container.id,
+        "Created": moment(record.created),
+        "Path": record.argv[0] if record.argv else "",
+        "Args": list(record.argv[1:]),
+        "State": _state(container),
+        "Image": record.image,
+        "ResolvConfPath": f"{directory}/resolv.conf",
+        "HostnamePath": f"{directory}/hostname",
+        "HostsPath": f"{directory}/hosts",
+        "LogPath": "" if record.log.driver == "none" else f"{directory}/{NAME}",
+        "Name": f"/{container.name}",
+        "RestartCount": 0,
+        "Driver": "overlay",
+        "Platform": "linux",
+        "MountLabel": "",
+        "ProcessLabel": "",
+        "AppArmorProfile": "",
+        "ExecIDs": None,
+        "HostConfig": _host_config(record),
+        "GraphDriver": _graph(layout, record),
+        "Mounts": [_mount(mount) for mount in record.mounts],
+        "Config": _config(record),
+        "NetworkSettings": _network(store, container),
+    }
+
+
+def _state(container: Container) -> dict[str, Any]:
+    status = container.status
+    return {
+        "Status": shown(status),
+        "Running": status == State.RUNNING,
+        "Paused": False,
+        "Restarting": False,
+        "OOMKilled": container.oom_killed,
+        "Dead": status == State.DEAD,
+        "Pid": container.pid if status in SUPERVISED else 0,
+        "ExitCode": container.exit_code,
+        "Error": container.error,
+        "StartedAt": moment(container.started),
+        "FinishedAt": moment(container.finished),
+    }
+
+
+def _config(record: ContainerRecord) -> dict[str, Any]:
+    config: dict[str, Any] = {
+        "Hostname": record.hostname,
+        "Domainname": record.domainname,
+        "User": record.user,
+        "AttachStdin": record.attach_stdin,
+        "AttachStdout": record.attach_stdout,
+        "AttachStderr": record.attach_stderr,
+        "ExposedPorts": {key: {} for key in record.exposed},
+        "Tty": record.tty,
+        "OpenStdin": record.open_stdin,
+        "StdinOnce": record.stdin_once,
+        "Env": list(record.env),
+        "Cmd": None if record.cmd is None else list(record.cmd),
+        "Image": record.image_name,
+        "Volumes": {path: {} for path in record.volumes} or None,
+        "WorkingDir": "" if record.cwd == "/" else record.cwd,
+        "Entrypoint": None if record.entrypoint is None else list(record.entrypoint),
+        "OnBuild": None,
+        "Labels": dict(record.labels),
+        "StopSignal": record.stop_signal,
+        "StopTimeout": record.stop_timeout,
+    }
+    if record.healthcheck is not None:
+        config["Healthcheck"] = record.healthcheck
+    return config
+
+
+def _host_config(record: ContainerRecord) -> dict[str, Any]:
+    limits = record.resources
+    log = {"max-size": str(record.log.max_size), "max-file": str(record.log.max_file)}
+    return {
+        "Binds": [_bind(mount) for mount in record.mounts if _is_bound(mount)] or None,
+        "LogConfig": {"Type": record.log.driver, "Config": log if record.log.driver == "json-file" else {}},
+        "NetworkMode": record.network,
+        "PortBindings": _asked_ports(record),
+        "RestartPolicy": {"Name": "no", "MaximumRetryCount": 0},
+        "AutoRemove": record.auto_remove,
+        "CapAdd": list(record.cap_add) or None,
+        "CapDrop": list(record.cap_drop) or None,
+        "Dns": list(record.dns),
+        "DnsOptions": list(record.dns_options),
+        "DnsSearch": list(record.dns_search),
+        "ExtraHosts": list(record.extra_hosts) or None,
+        "GroupAdd": list(record.group_add) or None,
+        "IpcMode": "private",
+        "CgroupnsMode": "private",
+        "OomScoreAdj": record.oom_score_adj,
+        "PidMode": "",
+        "Privileged": record.privileged,
+        "PublishAllPorts": False,
+        "ReadonlyRootfs": record.read_only,
+        "SecurityOpt": list(record.security_opts) or None,
+        "Tmpfs": {
+            mount["destination"]: ",".join(mount["options"])
+            for mount in record.mounts
+            if mount["type"] == "tmpfs"
+        },
+        "ShmSize": record.shm_size,
+        "Sysctls": dict(record.sysctls),
+        "Init": record.init,
+        "CpuShares": limits.cpu_shares,
+        "Memory": limits.memory,
+        "NanoCpus": limits.nano_cpus,
+        "CpuPeriod": limits.cpu_period,
+        "CpuQuota": limits.cpu_quota,
+        "CpusetCpus": limits.cpuset_cpus,
+        "MemoryReservation": limits.memory_reservation,
+        "MemorySwap": limits.memory_swap or 2 * limits.memory,
+        "PidsLimit": limits.pids_limit or None,
+        "Ulimits": [{"Name": name, "Soft": soft, "Hard": hard} for name, soft, hard in record.ulimits],
+    }
+
+
+def _asked_ports(record: ContainerRecord) -> dict[str, list[dict[str, str]]]:
+    asked: dict[str, list[dict[str, str]]] = {}
+    for port in record.ports:
+        last = f"-{port.last_host_port}" if port.last_host_port else ""
+        host = f"{port.host_port}{last}" if port.host_port else ""
+        asked.setdefault(f"{port.container_port}/{port.protocol}", []).append(
+            {"HostIp": port.host_ip if port.host_ip != "0.0.0.0" else "", "HostPort": host}  # noqa: S104
+        )
+    return asked
+
+
+def _is_bound(mount: dict[str, Any]) -> bool:
+    return mount["type"] != "tmpfs" and not mount["anonymous"]
+
+
+def _bind(mount: dict[str, Any]) -> str:
+    source = mount.get("name") or mount["source"]
+    return f"{source}:{mount['destination']}" + ("" if mount.get("rw", True) else ":ro")
+
+
+def _mount(mount: dict[str, Any]) -> dict[str, Any]:
+    name = str(mount.get("name") or "")
+    shown_mount = {
+        "Type": mount["type"],
+        "Source": mount["source"],
+        "Destination": mount["destination"],
+        "Mode": "",
+        "RW": bool(mount.get("rw", True)),
+        "Propagation": "" if name or mount["type"] == "tmpfs" else _propagation(mount),
+    }
+    return {"Type": "volume", "Name": name, **shown_mount, "Driver": "local"} if name else shown_mount
+
+
+def _propagation(mount: dict[str, Any]) -> str:
+    kinds = ("private", "rprivate", "shared", "rshared", "slave", "rslave")
+    return next((word for word in mount["options"] if word in kinds), "rprivate")
+
+
+def _graph(layout: Layout, record: ContainerRecord) -> dict[str, Any]:
+    directory = layout.container(record.id)
+    lower = ":".join(layout.layer(diff_id) for diff_id in reversed(record.layers))
+    data = {"LowerDir": lower, "UpperDir": f"{directory}/upper", "WorkDir": f"{directory}/work"}
+    return {"Name": "overlay", "Data": data}
+
+
+def _network(store: Store, container: Container) -> dict[str, Any]:
+    record = container.record
+    endpoint = Networks(store).endpoint(container.id) if container.status == State.RUNNING else None
+    address = endpoint.address if endpoint else ""
+    prefix = endpoint.prefix if endpoint else 0
+    gateway = endpoint.gateway if endpoint else ""
+    mac = endpoint.mac if endpoint else ""
+    ports: dict[str, list[dict[str, str]] | None] = {}
+    if container.status == State.RUNNING:
+        ports = dict.fromkeys(record.exposed)
+        for port in endpoint.ports if endpoint else ():
+            key = f"{port.container_port}/{port.protocol}"
+            ports[key] = [*(ports.get(key) or []), {"HostIp": port.host_ip, "HostPort": str(port.host_port)}]
+    attached = {
+        "NetworkID": endpoint.network if endpoint else "",
+        "Gateway": gateway,
+        "IPAddress": address,
+        "IPPrefixLen": prefix,
+        "MacAddress": mac,
+    }
+    return {
+        "Bridge": "",
+        "Ports": ports,
+        "Gateway": gateway,
+        "IPAddress": address,
+        "IPPrefixLen": prefix,
+        "MacAddress": mac,
+        "Networks": {record.network: attached},
+    }

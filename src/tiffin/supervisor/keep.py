@@ -1,0 +1,58 @@
+"""The keeper of an exec: a session without a log or a control socket."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import socket
+import struct
+import termios
+
+from tiffin.init import open_helper
+from tiffin.runtime.exec import ExecRequest, exec_process
+from tiffin.state import locate
+from tiffin.supervisor import takedown
+from tiffin.supervisor.client import Client
+from tiffin.supervisor.frames import Kind
+from tiffin.supervisor.jobs import ExecJob
+from tiffin.supervisor.session import Session, Stdio
+from tiffin.supervisor.stdio import open_stdio
+
+_DRAIN = 0.5  # seconds for output of processes that the command left behind with its pipes
+
+
+def keep_exec(job: ExecJob, channel: socket.socket) -> None:
+    """Run the command, serve its streams to the channel, and say EXIT when it has ended. A caller that goes away
+    changes nothing for the command. Raises what `exec_process` raises."""
+    layout = locate(job.root, job.run)
+    terminal = bool(job.process["terminal"])
+    ends = open_stdio(terminal=terminal, open_stdin=job.open_stdin)
+    helper = open_helper()
+    try:
+        process = exec_process(
+            ExecRequest(
+                pid=job.pid,
+                pid_start=job.pid_start,
+                cgroup=takedown.cgroup_path(layout, job.container),
+                process=job.process,
+                seccomp=job.seccomp,
+                stdio=ends.theirs,
+                seccomp_cache=layout.cache,
+                helper_fd=helper,
+            )
+        )
+    except BaseException:
+        ends.close_ours()
+        raise
+    finally:
+        os.close(helper)
+        ends.close_theirs()
+    if terminal and job.rows:
+        fcntl.ioctl(process.console_fd, termios.TIOCSWINSZ, struct.pack("HHHH", job.rows, job.columns, 0, 0))
+    client = Client(channel, job.wants)
+    client.queue(Kind.STARTED)
+    stdio = Stdio(console=process.console_fd) if terminal else ends.ours
+    session = Session(process.pidfd, stdio, stdin_once=True, drain=_DRAIN)
+    session.add(client)
+    session.run()
+    session.finish(process.wait())

@@ -1,0 +1,167 @@
+"""Everything that a container needs before its first process: layers, files, volumes, network, and the document
+that says what the runtime is to make of them."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, NamedTuple
+
+from tiffin.containers.security import parse_security_options
+from tiffin.network import files
+from tiffin.network.manager import Networks
+from tiffin.network.records import Attachment, PortMapping
+from tiffin.runtime import defaults
+from tiffin.runtime.spec import ContainerOptions, default_spec
+from tiffin.snapshot.mount import Mount
+from tiffin.snapshot.overlay import Snapshots
+from tiffin.supervisor import volumes
+
+if TYPE_CHECKING:
+    from typing import Any
+
+    from tiffin.containers.record import ContainerRecord, Resources
+    from tiffin.state import Store
+
+_PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+_PERIOD = 100_000
+
+
+class Prepared(NamedTuple):
+    """What `runtime.create` is told, and what must be held while the container runs."""
+
+    spec: dict[str, Any]
+    root: Mount
+    mount_point: str
+    attachment: Attachment
+    notices: tuple[str, ...]
+
+
+def prepare(store: Store, record: ContainerRecord) -> Prepared:
+    """Make it all ready. What was made is found again by the container's rows; a failure leaves it to
+    `takedown.take_down`."""
+    directory = store.layout.container(record.id)
+    os.makedirs(f"{directory}/rootfs", mode=0o700, exist_ok=True)
+    snapshots = Snapshots(store)
+    upper, work = snapshots.prepare_writable(directory, record.layers)
+    root = snapshots.root_mount(record.layers, upper, work, readonly=record.read_only)
+    mounts = volumes.mounts(store, snapshots, record)
+    ports = tuple(PortMapping(*port) for port in record.ports)
+    attachment = Networks(store).attach(record.id, record.network, ports)
+    try:
+        _write_files(directory, record, attachment)
+        capabilities = defaults.choose_capabilities(
+            record.cap_add, record.cap_drop, privileged=record.privileged
+        )
+        spec = default_spec(_options(record, directory, mounts, capabilities.granted))
+    except BaseException:
+        attachment.close()
+        raise
+    notices = list(attachment.notices)
+    if capabilities.missing:
+        notices.append(
+            f"not granted, since this machine does not have them: {', '.join(capabilities.missing)}"
+        )
+    return Prepared(spec, root, f"{directory}/rootfs", attachment, tuple(notices))
+
+
+def _options(
+    record: ContainerRecord, directory: str, mounts: list[Mount], capabilities: tuple[str, ...]
+) -> ContainerOptions:
+    security = parse_security_options(record.security_opts)
+    return ContainerOptions(
+        argv=record.argv,
+        env=process_env(record),
+        cwd=record.cwd,
+        user=record.user,
+        groups=record.group_add,
+        terminal=record.tty,
+        hostname=record.hostname,
+        domainname=record.domainname,
+        capabilities=capabilities,
+        privileged=record.privileged,
+        no_new_privileges=security.no_new_privileges,
+        readonly=record.read_only,
+        host=frozenset({"network"} if record.network == "host" else ()),
+        mounts=[*_file_mounts(record, directory), *mounts],
+        shm_size=record.shm_size,
+        seccomp=security.seccomp,
+        sysctls=record.sysctls,
+        rlimits=record.ulimits,
+        oom_score_adj=record.oom_score_adj,
+        init=record.init,
+        **_limits(record.resources),
+    )
+
+
+def process_env(record: ContainerRecord, tty: bool | None = None) -> tuple[str, ...]:
+    """The first process's environment as Docker makes it: defaults first, each only when not given."""
+    given = {entry.partition("=")[0] for entry in record.env}
+    standard = [_PATH, f"HOSTNAME={record.hostname}"]
+    if record.tty if tty is None else tty:
+        standard.append("TERM=xterm")
+    return (*(entry for entry in standard if entry.partition("=")[0] not in given), *record.env)
+
+
+def _limits(resources: Resources) -> dict[str, Any]:
+    quota, period = resources.cpu_quota, resources.cpu_period
+    if resources.nano_cpus:
+        quota, period = resources.nano_cpus * _PERIOD // 1_000_000_000, _PERIOD
+    # Docker's default: as much swap again as memory.
+    swap = resources.memory_swap or 2 * resources.memory
+    limits: dict[str, Any] = {
+        "memory": resources.memory,
+        "memory_swap": swap,
+        "memory_reservation": resources.memory_reservation,
+        "cpu_shares": resources.cpu_shares,
+        "cpu_quota": quota,
+        "cpu_period": period,
+        "cpuset_cpus": resources.cpuset_cpus,
+    }
+    if resources.pids_limit:
+        limits["pids_limit"] = resources.pids_limit
+    return limits
+
+
+def _file_mounts(record: ContainerRecord, directory: str) -> list[Mount]:
+    taken = {str(mount["destination"]) for mount in record.mounts}
+    options = ("bind", "rprivate", "ro") if record.read_only else ("bind", "rprivate")
+    return [
+        Mount(f"/etc/{name}", "bind", f"{directory}/{name}", options)
+        for name in ("resolv.conf", "hostname", "hosts")
+        if f"/etc/{name}" not in taken
+    ]
+
+
+def _write_files(directory: str, record: ContainerRecord, attachment: Attachment) -> None:
+    names = [f"{record.hostname}.{record.domainname}" if record.domainname else "", record.hostname]
+    extra = []
+    for entry in record.extra_hosts:
+        name, _, address = entry.partition(":")
+        extra.append((name, attachment.gateway or "127.0.0.1" if address == "host-gateway" else address))
+    if record.network == "host":
+        hosts = _host_file("/etc/hosts") + "".join(f"{address}\t{name}\n" for name, address in extra)
+    else:
+        hosts = files.hosts(attachment.address, names, extra)
+    resolv = files.resolv_conf(servers=record.dns, search=record.dns_search, options=record.dns_options)
+    if record.network == "host" and not (record.dns or record.dns_search or record.dns_options):
+        resolv = files.host_resolv_conf()
+    _write(f"{directory}/hosts", hosts)
+    _write(f"{directory}/resolv.conf", resolv)
+    _write(f"{directory}/hostname", f"{record.hostname}\n")
+
+
+def _host_file(path: str) -> str:
+    try:
+        with open(path, encoding="utf-8", errors="replace") as file:
+            return file.read(1 << 20)
+    except FileNotFoundError:
+        return ""
+
+
+def _write(path: str, text: str) -> None:
+    # Made anew at each start: a container may have swapped what the name led to inside, never the name itself.
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
+    try:
+        os.write(fd, text.encode())
+    finally:
+        os.close(fd)

@@ -1,0 +1,50 @@
+"""A container's volumes and binds at its start: filled from the image where that is asked for, then mounted."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from tiffin.runtime.rootfs import open_overlay
+from tiffin.snapshot.mount import Mount
+from tiffin.volumes import Volumes
+
+if TYPE_CHECKING:
+    from tiffin.containers.record import ContainerRecord
+    from tiffin.snapshot.overlay import Snapshots
+    from tiffin.state import Store
+
+
+def mounts(store: Store, snapshots: Snapshots, record: ContainerRecord) -> list[Mount]:
+    """In order of depth, so that none hides another. Raises NoSpace, EngineError."""
+    if not record.mounts:
+        return []
+    _fill(store, snapshots, record)
+    ordered = sorted(record.mounts, key=lambda mount: str(mount["destination"]).count("/"))
+    return [
+        Mount(
+            str(mount["destination"]),
+            "tmpfs" if mount["type"] == "tmpfs" else "bind",
+            "tmpfs" if mount["type"] == "tmpfs" else str(mount["source"]),
+            tuple(mount["options"]),
+        )
+        for mount in ordered
+    ]
+
+
+def _fill(store: Store, snapshots: Snapshots, record: ContainerRecord) -> None:
+    """Copy what the image has into its empty volumes. The image is mounted read-only, for this alone."""
+    wanted = [mount for mount in record.mounts if mount.get("copy") and _is_empty(str(mount["source"]))]
+    if not wanted:
+        return
+    root = open_overlay(snapshots.root_mount(record.layers, readonly=True))
+    try:
+        for mount in wanted:
+            Volumes(store).copy_up(str(mount["name"]), root, str(mount["destination"]))
+    finally:
+        os.close(root)
+
+
+def _is_empty(path: str) -> bool:
+    with os.scandir(path) as entries:
+        return next(entries, None) is None
