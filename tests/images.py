@@ -52,9 +52,6 @@ def busybox_tar() -> Path:
             "--group=0",
             "--sort=name",
             "--mtime=@1700000000",
-            "-cf",
-            path,
-            ".",
         ]
         subprocess.run([*command, "-cf", path, "."], check=True)
         subprocess.run(["rm", "-r", tree], check=True)
