@@ -44,16 +44,8 @@ def busybox_tar() -> Path:
 
     def make(path: Path) -> None:
         tree = busybox_tree(path.with_suffix(".tree"))
-        command = [
-            "tar",
-            "-C",
-            tree,
-            "--owner=0",
-            "--group=0",
-            "--sort=name",
-            "--mtime=@1700000000",
-        ]
-        subprocess.run([*command, "-cf", path, "."], check=True)
+        command = ["tar", "-C", str(tree), "--owner=0", "--group=0", "--sort=name", "--mtime=@1700000000"]
+        subprocess.run([*command, "-cf", str(path), "."], check=True)
         subprocess.run(["rm", "-r", tree], check=True)
 
     return _once("busybox.tar", make)

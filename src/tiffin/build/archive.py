@@ -6,13 +6,12 @@ from __future__ import annotations
 import os
 from typing import BinaryIO
 
-from tiffin.layer.apply import extract
-
 from tiffin.build.place import Placer
 from tiffin.build.sources import Picked
 from tiffin.build.tree import open_file
 from tiffin.errors import Corrupt, LimitExceeded, Unsupported
 from tiffin.kernel.paths import open_in_root
+from tiffin.layer.apply import extract
 from tiffin.layer.compress import open_decompressed
 from tiffin.layer.tarheader import checksum_matches
 

@@ -4,17 +4,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from tiffin.build.cache import BuildCache, Layer
 from tiffin.build.context import MAX_DOCKERFILE, Context
-from tiffin.build.executor import Stack, StepExecutor
+from tiffin.build.executor import Runner, StepExecutor
 from tiffin.build.export import image_document
-from tiffin.build.plan import BaseWork, Given, RunWork, make_plan
+from tiffin.build.plan import BaseWork, Given, make_plan
 from tiffin.build.progress import Notice, Progress, silent
 from tiffin.build.solver import Solver
-from tiffin.build.workers import Channel
 from tiffin.dockerfile.stages import Dockerfile, parse_dockerfile
 from tiffin.errors import InvalidArgument, LimitExceeded, NotFound
 from tiffin.images import Images, LayerBlob
@@ -24,8 +23,6 @@ from tiffin.oci.reference import parse_reference
 from tiffin.state import Store
 
 NETWORKS = ("bridge", "host", "none")
-
-Runner = Callable[[Stack, RunWork, Channel], None]
 
 
 class BuildRequest(NamedTuple):

@@ -12,10 +12,9 @@ import time
 from contextlib import suppress
 from errno import ELOOP, EXDEV
 
-from tiffin.dockerfile.ignore import IgnoreRules
-
 from tiffin.build.sources import Picked, Rules, SourceTree
 from tiffin.build.tree import Cursor, Node, file_digest, open_file, tree_digest
+from tiffin.dockerfile.ignore import IgnoreRules
 from tiffin.errors import InvalidArgument, LimitExceeded, NotFound
 from tiffin.kernel.paths import RESOLVE_BENEATH, RESOLVE_NO_MAGICLINKS, open_in_root, openat2
 

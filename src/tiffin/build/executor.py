@@ -11,11 +11,9 @@ An upper that stayed empty makes no layer.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import Any, NamedTuple
-
-from tiffin.layer.diff import diff_tar
 
 from tiffin.build.archive import unpack_archive
 from tiffin.build.cache import Layer
@@ -25,15 +23,18 @@ from tiffin.build.place import Ownership, Placer
 from tiffin.build.plan import CopyWork, DirectoryWork, RunWork, Step
 from tiffin.build.sources import Picked, SourceTree
 from tiffin.build.tree import Cursor, Node, file_digest, open_file, tree_digest
-from tiffin.build.workers import Channel
+from tiffin.build.upper import drop_idle_marks
+from tiffin.build.workers import Channel, call
 from tiffin.build.workspace import Workspace
 from tiffin.content import LocalContent
 from tiffin.images import Images
 from tiffin.kernel.paths import open_in_root
-from tiffin.snapshot import Snapshots
+from tiffin.layer.diff import diff_tar
+from tiffin.snapshot import Mount, Snapshots
 from tiffin.state import Layout, open_store
 
 Task = Callable[[Channel], dict[str, Any]]
+Runner = Callable[["Stack", RunWork, Channel], int]
 Layers = tuple[Layer, ...]
 
 
@@ -67,11 +68,16 @@ class Stack:
     def __exit__(self, *error: Any) -> None:
         self._undo.__exit__(*error)
 
-    def writable(self) -> Any:
-        """The merged tree with everything written going to the upper; see `mounted`."""
-        return mounted(self.rooms.snapshots.root_mount(self.diff_ids, self.upper, self.work))
+    @property
+    def mount(self) -> Mount:
+        """The merged tree, everything written going to the upper."""
+        return self.rooms.snapshots.root_mount(self.diff_ids, self.upper, self.work)
 
-    def readonly(self) -> Any:
+    def writable(self) -> AbstractContextManager[int]:
+        """`mount`, mounted; see `mounted`."""
+        return mounted(self.mount)
+
+    def readonly(self) -> AbstractContextManager[int]:
         """The merged tree without the upper."""
         return mounted(self.rooms.snapshots.root_mount(self.diff_ids, readonly=True))
 
@@ -79,13 +85,23 @@ class Stack:
         """Make what was written a layer; nothing may have it mounted any more. The worker's result."""
         if not os.listdir(self.upper) and _looks(self.upper) == self._pristine:
             return {"layer": None, "keep": keep}
-        fd = os.open(self.upper, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            layer = self.rooms.images.write_layer(lambda out: diff_tar(fd, out))
-        finally:
-            os.close(fd)
+        with ExitStack() as opened:
+            upper = opened.enter_context(_directory(self.upper))
+            paths = self.rooms.snapshots.root_mount(self.diff_ids).lower
+            lowers = [opened.enter_context(_directory(path)) for path in paths]
+            layer = self.rooms.images.write_layer(lambda out: diff_tar(upper, out, lowers))
+            drop_idle_marks(upper, lowers)
         self.rooms.snapshots.adopt_upper(self.upper, layer.diff_id)
         return {"layer": list(layer), "keep": keep}
+
+
+@contextmanager
+def _directory(path: str) -> Iterator[int]:
+    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        yield fd
+    finally:
+        os.close(fd)
 
 
 def _looks(path: str) -> tuple[int, int, int]:
@@ -94,11 +110,10 @@ def _looks(path: str) -> tuple[int, int, int]:
 
 
 class StepExecutor:
-    """An Executor over the engine's own stores. `run` is what does a RUN, given the stack."""
+    """An Executor over the engine's own stores. `run` is what does a RUN, given the stack, and tells its exit
+    code."""
 
-    def __init__(
-        self, layout: Layout, images: Images, context: Context, run: Callable[[Stack, RunWork, Channel], None]
-    ) -> None:
+    def __init__(self, layout: Layout, images: Images, context: Context, run: Runner) -> None:
         self._layout = layout
         self._images = images
         self._context = context
@@ -112,9 +127,13 @@ class StepExecutor:
 
     def stage_digest(self, layers: Layers, sources: tuple[str, ...]) -> list[Any]:
         mount = self._images.snapshots.root_mount([layer.diff_id for layer in layers], readonly=True)
-        with mounted(mount) as root:
-            found = _pick(root, sources)
-            return [[picked.name, picked.is_directory, _digest(root, picked)] for picked in found]
+
+        def look(_: Channel) -> dict[str, Any]:
+            with mounted(mount) as root:
+                found = _pick(root, sources)
+                return {"found": [[each.name, each.is_directory, _digest(root, each)] for each in found]}
+
+        return list(call(look)["found"])
 
     def task(self, step: Step, below: Layers, source: Layers) -> Task:
         work = step.work
@@ -135,8 +154,8 @@ class StepExecutor:
 
     def _execute(self, work: RunWork, below: Layers, channel: Channel) -> dict[str, Any]:
         with Stack(self._layout, below) as stack:
-            self._run(stack, work, channel)
-            return stack.finish()
+            status = self._run(stack, work, channel)
+            return {"status": status} if status else stack.finish()
 
     def _copy(self, work: CopyWork, below: Layers, source: Layers, *, from_context: bool) -> dict[str, Any]:
         with Stack(self._layout, below) as stack:

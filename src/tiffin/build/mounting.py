@@ -1,35 +1,30 @@
-"""An image's merged tree by descriptor: an overlay mount that is attached nowhere and gone with its
-descriptor."""
+"""An image's merged tree by descriptor: a mount that is attached nowhere and gone with its descriptor."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from errno import EINVAL, ENOSYS
+from errno import EINVAL, ENAMETOOLONG, ENODEV
 
 from tiffin.errors import EngineError, Unsupported
 from tiffin.kernel import mounts
+from tiffin.runtime.options import parse_options
+from tiffin.runtime.rootfs import overlay_by_context, overlay_by_path
 from tiffin.snapshot import Mount
-
-_ATTRIBUTES = {
-    "ro": mounts.MOUNT_ATTR_RDONLY,
-    "nodev": mounts.MOUNT_ATTR_NODEV,
-    "nosuid": mounts.MOUNT_ATTR_NOSUID,
-    "noexec": mounts.MOUNT_ATTR_NOEXEC,
-}
 
 
 @contextmanager
 def mounted(mount: Mount) -> Iterator[int]:
-    """A descriptor (O_RDONLY) to the root of the overlay `mount`, which is unmounted at the end."""
+    """A descriptor (O_RDONLY) to the root of `mount`, a root as `Snapshots.root_mount` gives it; unmounted at the
+    end. To be called in a process with a mount namespace of its own: kernels before 6.7 have to mount it by path
+    for a moment.
+    """
     try:
-        tree = _make(mount)
+        tree = _detached(mount)
     except OSError as error:
-        if error.errno in (ENOSYS, EINVAL):
-            raise Unsupported(
-                f"this kernel cannot mount an overlay by descriptor ({error}); Linux 6.5 is needed"
-            ) from error
+        if error.errno == ENODEV:
+            raise Unsupported("this kernel has no overlay filesystem; load it with: modprobe overlay") from error
         raise EngineError(f"cannot mount the image's layers: {error}") from error
     try:
         root = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=tree)
@@ -41,16 +36,16 @@ def mounted(mount: Mount) -> Iterator[int]:
         os.close(tree)
 
 
-def _make(mount: Mount) -> int:
-    attributes = mounts.MOUNT_ATTR_NODEV
-    options: list[tuple[str, str | None]] = []
-    for option in mount.options:
-        if option in _ATTRIBUTES:
-            attributes |= _ATTRIBUTES[option]
-        else:
-            key, _, value = option.partition("=")
-            options.append((key, value or None))
-    options += [("lowerdir+", lower) for lower in mount.lower]
-    if mount.upper:
-        options += [("upperdir", mount.upper), ("workdir", mount.work)]
-    return mounts.make_filesystem("overlay", options, attributes, "overlay")
+def _detached(mount: Mount) -> int:
+    options = parse_options(mount.options)
+    attributes = options.set | mounts.MOUNT_ATTR_NODEV
+    if not mount.upper and len(mount.lower) == 1:  # not an overlay, says the kernel
+        tree = mounts.open_tree(mounts.AT_FDCWD, mount.lower[0], mounts.OPEN_TREE_CLONE)
+        mounts.mount_setattr(tree, "", 0, set=attributes | mounts.MOUNT_ATTR_RDONLY, propagation=mounts.MS_PRIVATE)
+        return tree
+    try:
+        return overlay_by_context(mount, attributes, options.data)
+    except OSError as error:
+        if error.errno not in (EINVAL, ENAMETOOLONG):
+            raise
+    return overlay_by_path(mount, attributes, options.data)

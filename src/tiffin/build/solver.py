@@ -22,8 +22,18 @@ from tiffin.build.plan import BaseWork, CopyWork, DirectoryWork, Plan, RunWork, 
 from tiffin.build.progress import Progress, StepCached, StepDone, StepFailed, StepLog, StepStarted
 from tiffin.build.sources import Picked
 from tiffin.build.workers import Channel, Failed, Log, Result, Worker, start
-from tiffin.errors import DockerfileError, EngineError, TiffinError
+from tiffin.dockerfile.place import shown
+from tiffin.errors import (
+    DockerfileError,
+    EngineError,
+    NoSpace,
+    PermissionDenied,
+    TiffinError,
+    Unsupported,
+)
 
+# Not the Dockerfile's fault, whatever line they came up at.
+_OF_THE_MACHINE = (EngineError, NoSpace, PermissionDenied, Unsupported)
 _TAIL = 4096  # bytes of a failed step's output kept for the error
 
 
@@ -65,7 +75,7 @@ class Executor(Protocol):
         self, step: Step, below: tuple[Layer, ...], source: tuple[Layer, ...]
     ) -> Callable[[Channel], dict[str, Any]]:
         """What the worker for this step runs. Its result is {"layer": [diff_id, blob, media_type, size] or
-        None, "keep": whether the cache may have it}."""
+        None, "keep": whether the cache may have it}, or {"status": exit code} of a command that failed."""
 
 
 class _Running(NamedTuple):
@@ -259,6 +269,8 @@ class Solver:
             self._progress(StepLog(step.number + 1, message.stream, message.data))
         elif isinstance(message, Failed):
             raise self._failure(running, message.error)
+        elif "status" in message.value:
+            raise self._command_failed(running, message.value["status"])
         else:
             layer = message.value["layer"]
             found = Cached(running.keys[0], Layer(*layer) if layer else None, time.time_ns())
@@ -274,19 +286,33 @@ class Solver:
         if running.step.number not in self._done:
             raise self._failure(running, EngineError(f"its worker process ended with {status}; see --debug"))
 
-    def _failure(self, running: _Running, error: TiffinError) -> TiffinError:
-        step = running.step
-        self._progress(StepFailed(step.number + 1, time.monotonic() - running.started, str(error)))
-        if isinstance(error, DockerfileError) or error.exit_code == 125:
-            return error
-        return StepError(
-            str(error),
-            file=self._plan.file,
-            line=step.line,
-            instruction=step.keyword,
-            log=running.tail.decode("utf-8", "replace"),
-            status=getattr(error, "status", -1),
+    def _command_failed(self, running: _Running, status: int) -> TiffinError:
+        work = running.step.work
+        assert isinstance(work, RunWork)
+        command = shown(" ".join(work.argv))
+        return self._step_error(
+            running, f"the command '{command}' returned a non-zero code: {status}", status
         )
+
+    def _failure(self, running: _Running, error: TiffinError) -> TiffinError:
+        if isinstance(error, (DockerfileError, *_OF_THE_MACHINE)):
+            self._tell_failed(running, str(error))
+            return error
+        return self._step_error(running, str(error), -1)
+
+    def _step_error(self, running: _Running, text: str, status: int) -> StepError:
+        self._tell_failed(running, text)
+        return StepError(
+            text,
+            file=self._plan.file,
+            line=running.step.line,
+            instruction=running.step.keyword,
+            log=running.tail.decode("utf-8", "replace"),
+            status=status,
+        )
+
+    def _tell_failed(self, running: _Running, text: str) -> None:
+        self._progress(StepFailed(running.step.number + 1, time.monotonic() - running.started, text))
 
     def _located(self, step: Step, action: Callable[[], Any]) -> Any:
         try:

@@ -26,6 +26,8 @@ from typing import Any, NamedTuple
 from tiffin import errors
 from tiffin.errors import EngineError, TiffinError
 from tiffin.kernel import process
+from tiffin.kernel.mounts import MS_PRIVATE, MS_REC, mount
+from tiffin.kernel.namespaces import CLONE_NEWNS, unshare
 
 _HEADER = struct.Struct("<BI")
 _LOG_OUT, _LOG_ERR, _RESULT, _FAILED = 1, 2, 3, 4
@@ -141,6 +143,26 @@ def start(task: Callable[[Channel], dict[str, Any]]) -> Worker:
     return Worker(pid, process.pidfd_open(pid), reader)
 
 
+def call(task: Callable[[Channel], dict[str, Any]]) -> dict[str, Any]:
+    """Run `task` in a worker and wait for its result. Raises what it failed of."""
+    worker = start(task)
+    found: dict[str, Any] | None = None
+    try:
+        while not worker.ended:
+            for message in worker.receive():
+                if isinstance(message, Failed):
+                    raise message.error
+                if isinstance(message, Result):
+                    found = message.value
+    finally:
+        worker.stop()
+        worker.drain()
+        status = worker.close()
+    if found is None:
+        raise EngineError(f"a build worker ended with {status} and said nothing")
+    return found
+
+
 def _work(task: Callable[[Channel], dict[str, Any]], channel: Channel, parent: int) -> int:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, _on_stop)
@@ -148,6 +170,9 @@ def _work(task: Callable[[Channel], dict[str, Any]], channel: Channel, parent: i
     if os.getppid() != parent:  # it died before that
         return 1
     try:
+        # What a step mounts by path, if it must, is nobody else's.
+        unshare(CLONE_NEWNS)
+        mount(None, "/", None, MS_REC | MS_PRIVATE)
         channel.result(task(channel))
     except Stopped:
         return 1

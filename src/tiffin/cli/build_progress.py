@@ -17,7 +17,6 @@ from tiffin.build.progress import (
     StepStarted,
     silent,
 )
-
 from tiffin.cli.output import escape
 
 if TYPE_CHECKING:

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 from tiffin.errors import InvalidArgument
 
 if TYPE_CHECKING:
-    from tiffin.engine.options import CreateOptions
-
     from tiffin.cli.parser import CommandParser
+    from tiffin.containers.record import Resources
+    from tiffin.engine.options import CreateOptions
 
 _SIZE = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*([bkmgtp]?)(?:i?b)?", re.IGNORECASE)
 _FILE_LIMIT = 1 << 20

@@ -178,7 +178,7 @@ def _check_transfer(transfer: Transfer, place: Place) -> None:
             raise place.lacking("ADD of a URL or git repository")
     if transfer.chmod and not _OCTAL.fullmatch(transfer.chmod):
         if _SYMBOLIC.fullmatch(transfer.chmod):
-            raise place.lacking(f"symbolic {place.instruction} --chmod (use octal digits)")
+            raise place.lacking(f"a symbolic mode in {place.instruction} --chmod")
         raise place.error(f"invalid --chmod: {shown(transfer.chmod)}: use octal digits such as 0755")
 
 

@@ -57,7 +57,7 @@ def read_flags(
     """Name to value, for flags that take a value, each at most once.
 
     `lacking` are flags that Dockerfiles may use and tiffin does not have: Unsupported. Others:
-    DockerfileError with the nearest known flag.
+    DockerfileError with the nearest flag.
     """
     known, lacking = tuple(known), tuple(lacking)
     values: dict[str, str] = {}
@@ -66,7 +66,7 @@ def read_flags(
         if name in lacking:
             raise place.lacking(f"{place.instruction} --{name}")
         if name not in known:
-            hint = nearest(f"--{name}", [f"--{each}" for each in known])
+            hint = nearest(f"--{name}", [f"--{each}" for each in known + lacking])
             raise place.error(f"unknown flag: --{shown(name)}{hint}")
         if name in values:
             raise place.error(f"duplicate flag: --{name}")

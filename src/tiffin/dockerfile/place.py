@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 _SHOWN = 60
+_LONGEST = 400
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +25,9 @@ class Place:
 
     def error(self, message: str) -> DockerfileError:
         """The text as written is wrong."""
-        return DockerfileError(message, file=self.file, line=self.line, instruction=self.instruction)
+        return DockerfileError(
+            _printable(message), file=self.file, line=self.line, instruction=self.instruction
+        )
 
     def lacking(self, feature: str) -> Unsupported:
         """The text is right Dockerfile and this version of tiffin does not have what it asks for."""
@@ -34,7 +37,11 @@ class Place:
 
 def shown(text: str) -> str:
     """`text` for a one-line message: cut when long, and nothing in it that would drive a terminal."""
-    cut = text if len(text) <= _SHOWN else text[:_SHOWN] + "..."
+    return _printable(text, _SHOWN)
+
+
+def _printable(text: str, longest: int = _LONGEST) -> str:
+    cut = text if len(text) <= longest else text[:longest] + "..."
     return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in cut)
 
 

@@ -14,10 +14,9 @@ import queue
 import threading
 from typing import TYPE_CHECKING, NamedTuple
 
-from tiffin.layer.apply import apply_layer
-
 from tiffin.errors import Corrupt
 from tiffin.images.records import LayerBlob
+from tiffin.layer.apply import apply_layer
 from tiffin.layer.compress import compression_of, gzip_writer, open_decompressed
 from tiffin.oci.descriptor import LAYER_GZIP, LAYER_ZSTD
 

@@ -16,7 +16,7 @@ HEADERS = ("sys.h", "message.h")
 ZIGLANG = "ziglang>=0.13"
 HERE = os.path.dirname(os.path.abspath(__file__))
 
-_FLAGS = (
+FLAGS = (
     *("-std=gnu11", "-Os", "-Wall", "-Wextra", "-Werror", "-s"),
     *("-ffreestanding", "-nostdlib", "-static", "-fno-pie", "-no-pie"),
     *("-fno-stack-protector", "-fno-sanitize=all", "-fno-asynchronous-unwind-tables"),
@@ -117,7 +117,7 @@ def _attempt(command: list[str], output: str) -> str:
     sources = [os.path.join(HERE, name) for name in SOURCES]
     try:
         done = subprocess.run(
-            [*command, *_FLAGS, "-o", output, *sources],
+            [*command, *FLAGS, "-o", output, *sources],
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,

@@ -69,14 +69,23 @@ static long fork(long flags)
     return must(STAGE_FORK, CALL5(SYS_clone, flags | SIGCHLD, 0, 0, 0, 0));
 }
 
+/* From here on no descriptor leads outside: a working directory under /proc/self/fd finds nothing. */
+static void close_others(void)
+{
+    CALL1(SYS_close, MESSAGE_FD);
+    must(STAGE_DESCRIPTORS, CALL3(SYS_close_range, FIRST_OTHER_FD, ~0u, 0));
+    must(STAGE_DESCRIPTORS, CALL3(SYS_close_range, MESSAGE_FD, START_FD, CLOSE_RANGE_CLOEXEC));
+}
+
 /* Become, in a child that the engine reaps, a member of the container's namespaces. The child's pid as the
 engine
  * sees it is known to its parent alone: the child waits until that has been reported. */
 static void join(const struct message *m)
 {
     i32 ends[2];
-    must(STAGE_FORK, CALL2(SYS_pipe2, ends, O_CLOEXEC));
     must(STAGE_JOIN, CALL2(SYS_setns, m->join_pidfd, m->join_flags));
+    close_others(); /* before the container, which may be allowed to trace, can see the child */
+    must(STAGE_FORK, CALL2(SYS_pipe2, ends, O_CLOEXEC));
     long child = fork(CLONE_PARENT);
     u8 byte = 0;
     if (child) {
@@ -122,14 +131,6 @@ static void pivot(const struct message *m)
     must(STAGE_PIVOT, CALL5(SYS_mount, "", ".", "", MS_SLAVE | MS_REC, 0));
     must(STAGE_PIVOT, CALL2(SYS_umount2, ".", MNT_DETACH));
     must(STAGE_PIVOT, CALL1(SYS_chdir, "/"));
-}
-
-/* From here on no descriptor leads outside: a working directory under /proc/self/fd finds nothing. */
-static void close_others(void)
-{
-    CALL1(SYS_close, MESSAGE_FD);
-    must(STAGE_DESCRIPTORS, CALL3(SYS_close_range, FIRST_OTHER_FD, ~0u, 0));
-    must(STAGE_DESCRIPTORS, CALL3(SYS_close_range, MESSAGE_FD, START_FD, CLOSE_RANGE_CLOEXEC));
 }
 
 /* Where raising a limit is not ours to do (no CAP_SYS_RESOURCE), keep the hard limit there is and say so. */

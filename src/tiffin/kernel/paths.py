@@ -40,7 +40,6 @@ _RENAME_EXCHANGE = 2
 _RETRIES = 128  # of EAGAIN: a rename or mount anywhere on the machine while the kernel walked a `..`
 _MAX_LINKS = 40  # as the kernel's own limit for one path
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-_HERE = RESOLVE_NO_SYMLINKS | RESOLVE_BENEATH
 
 
 def openat2(dirfd: int, path: StrPath, flags: int, mode: int = 0, resolve: int = 0) -> int:
@@ -138,7 +137,7 @@ def _make_directory(parent: int, name: str, mode: int, uid: int, gid: int) -> st
             if error.errno in (EINVAL, ENOENT):  # made, or taken away, by somebody else meanwhile
                 return None
             raise
-    fd = openat2(parent, name, _DIRECTORY, 0, _HERE)
+    fd = openat2(parent, name, _DIRECTORY, 0, RESOLVE_NO_SYMLINKS)
     try:
         os.fchown(fd, uid, gid)
         os.fchmod(fd, mode)
@@ -149,7 +148,7 @@ def _make_directory(parent: int, name: str, mode: int, uid: int, gid: int) -> st
 
 def _step_down(fd: int, name: str) -> int:
     try:
-        return openat2(fd, name, _DIRECTORY, 0, _HERE)
+        return openat2(fd, name, _DIRECTORY, 0, RESOLVE_NO_SYMLINKS)
     except OSError as error:
         if error.errno == ELOOP:  # swapped for a link after it was made
             raise OSError(ENOTDIR, os.strerror(ENOTDIR), name) from error
@@ -212,7 +211,7 @@ def _unlink(parent: int, name: str) -> bool:
 def _enter(parent: int, name: str) -> int:
     """A descriptor to empty the directory by, or -1 when it is gone or became a file (then unlinked)."""
     try:
-        return openat2(parent, name, _DIRECTORY, 0, _HERE | RESOLVE_NO_XDEV)
+        return openat2(parent, name, _DIRECTORY, 0, RESOLVE_NO_SYMLINKS | RESOLVE_NO_XDEV)
     except FileNotFoundError:
         return -1
     except OSError as error:

@@ -50,9 +50,9 @@ def check_config(document: Any, what: str = "image config") -> dict[str, Any]:
     ):
         raise Corrupt(f"{what} has a malformed platform or time")
     rootfs = document.get("rootfs")
-    if not isinstance(rootfs, dict) or not isinstance(rootfs.get("diff_ids") or [], list):
+    if not isinstance(rootfs, dict) or not isinstance(_member(rootfs, "diff_ids", []), list):
         raise Corrupt(f"{what} has no rootfs.diff_ids")
-    ids = rootfs.get("diff_ids") or []
+    ids = _member(rootfs, "diff_ids", [])
     if len(ids) > LAYERS_MAX:
         raise LimitExceeded(f"{what} has {len(ids)} layers; {LAYERS_MAX} at most")
     try:
@@ -60,9 +60,15 @@ def check_config(document: Any, what: str = "image config") -> dict[str, Any]:
             check_digest(diff_id, f"diff_id in {what}")
     except InvalidArgument as error:
         raise Corrupt(str(error)) from error
-    _check_history(document.get("history") or [], what)
-    _check_settings(document.get("config") or {}, what)
+    _check_history(_member(document, "history", []), what)
+    _check_settings(_member(document, "config", {}), what)
     return document
+
+
+def _member(document: dict[str, Any], key: str, default: Any) -> Any:
+    """A member; Go writes null for one that is empty."""
+    value = document.get(key)
+    return default if value is None else value
 
 
 def _check_history(history: Any, what: str) -> None:
@@ -76,10 +82,10 @@ def _check_settings(settings: Any, what: str) -> None:
     if not isinstance(settings, dict):
         raise Corrupt(f"{what}: config is not a JSON object")
     for key in _STRINGS:
-        if not isinstance(settings.get(key) or "", str):
+        if not isinstance(_member(settings, key, ""), str):
             raise Corrupt(f"{what}: {key} is not a string")
     for key in _LISTS:
-        value = settings.get(key) or []
+        value = _member(settings, key, [])
         if (
             not isinstance(value, list)
             or len(value) > _LIST_MAX
@@ -87,7 +93,7 @@ def _check_settings(settings: Any, what: str) -> None:
         ):
             raise Corrupt(f"{what}: {key} is not a list of strings")
     for key in _MAPS:
-        value = settings.get(key) or {}
+        value = _member(settings, key, {})
         if not isinstance(value, dict) or len(value) > _LIST_MAX:
             raise Corrupt(f"{what}: {key} is not an object")
     if not all(isinstance(value, str) for value in (settings.get("Labels") or {}).values()):

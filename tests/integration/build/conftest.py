@@ -21,7 +21,9 @@ from tiffin.snapshot import Snapshots
 from tiffin.state import Layout, open_store
 
 BUSYBOX = "/usr/bin/busybox"
-_APPLETS = "sh ls cat cp mv rm mkdir rmdir ln chmod chown stat id env echo sleep touch test true false wget pwd"
+_APPLETS = (
+    "sh ls cat cp mv rm mkdir rmdir ln chmod chown stat id env echo sleep touch test true false wget pwd"
+)
 _APPLETS += " readlink nslookup ip hostname mount umount grep sed head tail wc find sort kill sync dd mkfifo"
 PASSWD = b"root:x:0:0:root:/root:/bin/sh\napp:x:1234:2345:App:/home/app:/bin/sh\n"
 GROUP = b"root:x:0:\nstaff:x:50:\nappgroup:x:2345:app\n"
@@ -33,7 +35,9 @@ def busybox_tar() -> bytes:
     out = io.BytesIO()
     writer = TarWriter(out)
 
-    def add(name: str, kind: Kind = Kind.DIRECTORY, mode: int = 0o755, data: bytes = b"", link: str = "") -> None:
+    def add(
+        name: str, kind: Kind = Kind.DIRECTORY, mode: int = 0o755, data: bytes = b"", link: str = ""
+    ) -> None:
         entry = Entry(name, kind, mode=mode, size=len(data), mtime_ns=MTIME, linkname=link)
         writer.add(entry, data if kind is Kind.FILE else None)
 
@@ -106,7 +110,9 @@ class Bench:
 
     @property
     def executed(self) -> list[str]:
-        return [event.name for event in self.events if isinstance(event, StepStarted) and "FROM" not in event.name]
+        return [
+            event.name for event in self.events if isinstance(event, StepStarted) and "FROM" not in event.name
+        ]
 
     @property
     def cached(self) -> list[str]:

@@ -1,8 +1,9 @@
 """A process of its own that plays the engine's part before the helper: namespaces, a root, descriptors, exec.
 
-Run by `harness.Box` as `python -m tests.integration.init.box PLAN`; the test's process stays out of it. PLAN
-is JSON: root, message (fields of Message; seccomp in hexadecimal), status, start, pid (descriptors), join (a
-pid).
+Run by `harness.Box` as `python -m tests.integration.init.box PLAN`; the test's process stays out of it. PLAN is
+the descriptor of a JSON file: root, message (fields of Message; seccomp in hexadecimal), status, start, pid
+(descriptors), join (a pid), host_pid (stay in the machine's pid namespace), leak (descriptors to open, carelessly,
+on the host's root).
 """
 
 from __future__ import annotations
@@ -44,6 +45,9 @@ def become(plan: dict[str, Any]) -> None:
         fields.update(mode=EXEC, join_pidfd=process.pidfd_open(plan["join"]), join_flags=NAMESPACES)
     else:
         fields.update(mode=CREATE, root_fd=make_root(plan["root"]))
+    taken = {int(name) for name in os.listdir("/proc/self/fd")}
+    for fd in set(plan["leak"]) - taken:
+        os.dup2(os.open("/", os.O_RDONLY | os.O_CLOEXEC), fd)
     execute_helper(open_helper(), Message(**fields), plan["status"], plan["start"])
 
 
@@ -52,7 +56,7 @@ def main() -> int:
         plan = json.load(file)
     process.set_pdeathsig(signal.SIGKILL)
     if "join" not in plan:
-        namespaces.unshare(NAMESPACES)
+        namespaces.unshare(NAMESPACES & ~(namespaces.CLONE_NEWPID if plan["host_pid"] else 0))
     child = os.fork()
     if not child:
         become(plan)

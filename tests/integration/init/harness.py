@@ -13,9 +13,10 @@ from tiffin.init import message as m
 from tiffin.init.message import Status
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
-APPLETS = ("cat", "env", "grep", "hostname", "ls", "mkdir", "ps", "sh", "sleep", "true")
+APPLETS = ("cat", "chmod", "env", "grep", "hostname", "ls", "mkdir", "ps", "sh", "sleep", "true")
 ALL_CAPABILITIES = (1 << 64) - 1
 
 
@@ -38,16 +39,26 @@ class Result(NamedTuple):
 class Box:
     """One run of the helper; keywords are fields of Message. `finish` releases it and collects all it said."""
 
-    def __init__(self, root: str, *args: str, join: int = 0, stdio: int | None = None, **fields: Any) -> None:
+    def __init__(
+        self,
+        root: str,
+        *args: str,
+        join: int = 0,
+        host_pid: bool = False,
+        leak: Sequence[int] = (),
+        stdio: int | None = None,
+        **fields: Any,
+    ) -> None:
         fields.setdefault("flags", m.NEW_SESSION | m.WAIT_START)
         fields.setdefault("env", ["PATH=/bin"])
         fields.setdefault("bounding", ALL_CAPABILITIES)
         fields["seccomp"] = fields.get("seccomp", b"").hex()
+        self.waits = bool(fields["flags"] & m.WAIT_START)
         self.status, status = os.pipe()
         start, self.start_fd = os.pipe()
         pids, pid = os.pipe()
         plan: dict[str, Any] = {"root": root, "message": {**fields, "args": args}}
-        plan |= {"status": status, "start": start, "pid": pid}
+        plan |= {"status": status, "start": start, "pid": pid, "host_pid": host_pid, "leak": list(leak)}
         if join:
             plan["join"] = join
         planned = os.memfd_create("plan")
@@ -85,7 +96,7 @@ class Box:
 
     def finish(self) -> Result:
         awaited = not any(word.kind in (m.READY, m.FAILED) for word in self.statuses)
-        if awaited and self.ready().kind == m.READY:
+        if awaited and self.ready().kind == m.READY and self.waits:
             self.start()
         self.executed()
         output = self.process.communicate(timeout=60)[0]

@@ -4,7 +4,10 @@ from tiffin.build.keys import step_key
 def test_a_key_depends_on_kind_parent_and_content_and_on_nothing_else() -> None:
     key = step_key("run", "p", {"b": 1, "a": ["x"]})
     assert key == step_key("run", "p", {"a": ["x"], "b": 1})
-    assert len({key, step_key("copy", "p", {"b": 1, "a": ["x"]}), step_key("run", "q", {"b": 1, "a": ["x"]})}) == 3
+    assert (
+        len({key, step_key("copy", "p", {"b": 1, "a": ["x"]}), step_key("run", "q", {"b": 1, "a": ["x"]})})
+        == 3
+    )
     assert step_key("run", "p", ["a", "b"]) != step_key("run", "p", ["ab"])
 
 

@@ -34,9 +34,8 @@ def arguments(parser: "CommandParser") -> None:
 
 
 def run(args: argparse.Namespace, session: "Session") -> int:
-    from tiffin.engine.options import ExecOptions
-
     from tiffin.cli.parser import UsageError
+    from tiffin.engine.options import ExecOptions
 
     if not args.command:
         raise UsageError("exec requires a container and a command; see 'tiffin exec --help'", 1)

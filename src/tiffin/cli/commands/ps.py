@@ -6,10 +6,9 @@ from typing import TYPE_CHECKING
 from tiffin.cli import output
 
 if TYPE_CHECKING:
-    from tiffin.engine.options import Summary
-
     from tiffin.cli.main import Session
     from tiffin.cli.parser import CommandParser
+    from tiffin.engine.options import Summary
 
 DESCRIPTION = "List containers: those that run, or every one with -a."
 EXAMPLES = """\

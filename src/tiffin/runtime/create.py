@@ -1,0 +1,379 @@
+"""Making a container's first process.
+
+    init = create(request)      # everything is ready, the command not yet executed
+    init.start()                # executed; raises CommandNotFound, CommandNotExecutable
+    code = init.wait()
+
+The caller (supervisor, build worker) has one thread. What happens:
+
+    parent                                    child
+      │ check, compute, make the cgroup          ·
+      ├──────── fork, into a new pid namespace ──▶│ namespaces, root, /proc, /dev, mounts     (child.py)
+      │ put the child into the cgroup             │   meanwhile
+      ├──────── go ──────────────────────────────▶│ cgroup namespace, masks, sysctls, user
+      │                                           │ exec helper: pivot, limits, ids, seccomp
+      │◀─────── ready, or what failed ────────────┤
+      ├──────── start() ─────────────────────────▶│ exec the command
+
+The two run side by side because moving a process between cgroups can wait for the kernel for ten
+milliseconds. On failure nothing remains: not the child, not the cgroup; the mounts were in the child's own
+namespace.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from tiffin.errors import EngineError, InvalidArgument, TiffinError
+from tiffin.kernel.namespaces import CLONE_NEWPID, setns, unshare
+from tiffin.kernel.process import pidfd_open, pidfd_send_signal, process_start_time
+from tiffin.runtime import child, devices
+from tiffin.runtime.cgroups import Cgroup, detect, open_cgroup
+from tiffin.runtime.console import Terminal, make_devpts, open_terminal
+from tiffin.runtime.process import await_executed, await_ready, check_process
+from tiffin.runtime.rootfs import check_destination
+from tiffin.runtime.seccomp import load_filter, read_profile
+from tiffin.runtime.step import step
+from tiffin.runtime.sysctls import sysctl_path
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from tiffin.runtime.cgroups import Hierarchies
+    from tiffin.runtime.options import RootMount
+
+_SIGKILL = 9
+_REQUIRED = (
+    {"destination": "/proc", "type": "proc", "source": "proc", "options": ["nosuid", "noexec", "nodev"]},
+    {
+        "destination": "/dev",
+        "type": "tmpfs",
+        "source": "tmpfs",
+        "options": ["nosuid", "mode=755", "size=65536k"],
+    },
+    {"destination": "/dev/pts", "type": "devpts", "source": "devpts", "options": ["nosuid", "noexec"]},
+)
+
+
+class CreateRequest(NamedTuple):
+    """What makes a container's process.
+
+    id              a checked container id; names the cgroup below `cgroup_parent`
+    spec            the runtime specification document (see `tiffin.runtime.spec`)
+    root            the root file system, an overlay or a bind (`tiffin.snapshot.mount.Mount`)
+    mount_point     an empty directory of the engine's on which the root is mounted, in the child's namespace
+    only stdio           descriptors for fds 0 to 2, used when the document's process.terminal is false
+    netns_fd        network namespace to join; -1: a new one with nothing but a loopback interface. A document
+                    without a network namespace shares the host's
+    cgroup_parent   `Layout.cgroup`
+    seccomp_cache   a private directory (`Layout.cache`), "" for none
+    helper_fd       from `tiffin.init.open_helper`; stays the caller's
+    """
+
+    id: str
+    spec: dict[str, Any]
+    root: RootMount
+    mount_point: str
+    stdio: tuple[int, int, int] = (0, 1, 2)
+    netns_fd: int = -1
+    cgroup_parent: str = "tiffin"
+    seccomp_cache: str = ""
+    helper_fd: int = -1
+
+
+class InitProcess:
+    """A container's first process. `pid` is the host's, `pid_start` makes it unmistakable for as long as the
+    machine runs. `console_fd` is the terminal's master, -1 without one. Descriptors are CLOEXEC and closed by
+    `close`, which does not end the process."""
+
+    def __init__(
+        self,
+        pid: int,
+        cgroup: Cgroup,
+        process: Mapping[str, Any],
+        console_fd: int,
+        status_fd: int,
+        start_fd: int,
+    ) -> None:
+        self.pid = pid
+        self.pid_start = process_start_time(pid)
+        self.pidfd = pidfd_open(pid)
+        self.cgroup = cgroup
+        self.console_fd = console_fd
+        self.warnings: list[str] = []
+        self._process = process
+        self._status_fd, self._start_fd = status_fd, start_fd
+        self._exit_code: int | None = None
+
+    def start(self) -> None:
+        """Execute the command. When that fails the process is reaped and its cgroup removed before
+        CommandNotFound or CommandNotExecutable (or EngineError) is raised."""
+        try:
+            os.write(self._start_fd, b"\1")
+            await_executed(self._status_fd, self._process)
+        except BrokenPipeError as error:
+            self.destroy()
+            raise EngineError("the container's process was killed before it started") from error
+        except TiffinError:
+            self.destroy()
+            raise
+        os.close(self._start_fd)
+        os.close(self._status_fd)
+        self._start_fd = self._status_fd = -1
+
+    def wait(self) -> int:
+        """The exit code, 128 + n after signal n. Blocks; to be told, poll `pidfd`. Idempotent."""
+        if self._exit_code is None:
+            code = os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
+            self._exit_code = code if code >= 0 else 128 - code
+        return self._exit_code
+
+    def signal(self, number: int) -> None:
+        """Send a signal; a process that has ended is no error."""
+        try:
+            pidfd_send_signal(self.pidfd, number)
+        except ProcessLookupError:
+            pass
+
+    def destroy(self) -> None:
+        """Kill, reap, remove the cgroup and close. For a process that shall not run (on)."""
+        self.signal(_SIGKILL)
+        self.wait()
+        self.close()
+        self.cgroup.delete()
+
+    def close(self) -> None:
+        """Close the descriptors. Idempotent."""
+        for fd in (self.pidfd, self.console_fd, self._status_fd, self._start_fd):
+            if fd >= 0:
+                os.close(fd)
+        self.pidfd = self.console_fd = self._status_fd = self._start_fd = -1
+
+
+def create(request: CreateRequest) -> InitProcess:
+    """Make the process, ready to `start`. Raises InvalidArgument, NotFound (a bind's source), Conflict (the
+    id's cgroup is in use), Unsupported, NoSpace, EngineError; nothing remains then."""
+    namespaces = _namespaces(request.spec)
+    hierarchies = detect()
+    cgroup = open_cgroup(f"{request.cgroup_parent}/{request.id}", hierarchies)
+    fds = Descriptors()
+    try:
+        plan, terminal = _plan(request, namespaces, hierarchies, fds)
+        warnings = cgroup.create((request.spec.get("linux") or {}).get("resources") or {})
+        try:
+            return _launch(plan, namespaces, cgroup, terminal, fds, warnings)
+        except BaseException as error:
+            _attempt(cgroup.delete, error)
+            raise
+    finally:
+        fds.close()
+
+
+def _launch(
+    plan: child.Plan,
+    namespaces: dict[str, str],
+    cgroup: Cgroup,
+    terminal: Terminal | None,
+    fds: Descriptors,
+    warnings: list[str],
+) -> InitProcess:
+    pid = _fork(plan, namespaces)
+    try:
+        fds.close_child_ends()
+        cgroup.add(pid)
+        os.write(fds.go, b"\1")
+        if message := read_all(fds.errors):
+            child.raise_reported(message)
+        await_ready(fds.status, plan.spec["process"], warnings)
+        master = fds.keep(terminal.master) if terminal else -1
+        init = InitProcess(
+            pid, cgroup, plan.spec["process"], master, fds.keep(fds.status), fds.keep(fds.start)
+        )
+    except BaseException as error:
+        reap(pid)
+        ended_first = isinstance(error, BrokenPipeError) or isinstance(error.__cause__, ProcessLookupError)
+        if ended_first and (message := read_all(fds.errors)):
+            child.raise_reported(message)  # what it said is the reason
+        raise
+    init.warnings = warnings
+    return init
+
+
+def _fork(plan: child.Plan, namespaces: dict[str, str]) -> int:
+    """Fork into a pid namespace, and bring this process's own children back to where it was."""
+    if "pid" not in namespaces:
+        pid = os.fork()
+        if pid == 0:
+            child.run(plan)
+        return pid
+    own = os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        with step("make a pid namespace"):
+            if namespaces["pid"]:
+                child.join_namespace(namespaces["pid"], CLONE_NEWPID)
+            else:
+                unshare(CLONE_NEWPID)
+        try:
+            pid = os.fork()
+            if pid == 0:
+                child.run(plan)
+        finally:
+            setns(own, CLONE_NEWPID)
+    finally:
+        os.close(own)
+    return pid
+
+
+def _plan(
+    request: CreateRequest, namespaces: dict[str, str], hierarchies: Hierarchies, fds: Descriptors
+) -> tuple[child.Plan, Terminal | None]:
+    spec = request.spec
+    linux, process = spec.get("linux") or {}, spec["process"]
+    mounts = _mounts(spec)
+    for name, value in (linux.get("sysctl") or {}).items():
+        sysctl_path(name, value, frozenset(namespaces))
+    wanted = devices.nodes(linux.get("devices") or ())
+    seccomp = seccomp_filter(linux.get("seccomp"), process, request.seccomp_cache)
+    with step("open pipes and terminals"):
+        fds.open()
+        stdio, devpts, terminal = request.stdio, -1, None
+        if process.get("terminal"):
+            devpts = fds.child_end(make_devpts())
+            terminal = open_terminal(devpts)
+            fds.own(terminal.master)
+            fds.child_end(terminal.slave)
+            stdio = (terminal.slave,) * 3
+    plan = child.Plan(
+        spec=spec,
+        root=request.root,
+        mount_point=request.mount_point,
+        namespaces=namespaces,
+        mounts=mounts,
+        nodes=wanted,
+        seccomp=seccomp,
+        hierarchies=hierarchies,
+        netns_fd=request.netns_fd,
+        stdio=stdio,
+        devpts_fd=devpts,
+        errors_fd=fds.child_errors,
+        go_fd=fds.child_go,
+        status_fd=fds.child_status,
+        start_fd=fds.child_start,
+        helper_fd=request.helper_fd,
+        parent_fds=fds.parent_ends(),
+    )
+    return plan, terminal
+
+
+def _namespaces(spec: Mapping[str, Any]) -> dict[str, str]:
+    """Kind → path to join, "" for a new one. Raises InvalidArgument for what is no container's document."""
+    if not isinstance(spec.get("process"), dict):
+        raise InvalidArgument("the container's document has no process")
+    check_process(spec["process"])
+    for name in spec.get("annotations") or {}:
+        if name.startswith("org.systemd.property."):
+            raise InvalidArgument(f"annotation {name!r} is not honoured: give limits as options")
+    listed = {
+        str(n["type"]): str(n.get("path") or "") for n in (spec.get("linux") or {}).get("namespaces") or ()
+    }
+    if unknown := set(listed) - {"pid", "ipc", "uts", "network", "cgroup", "mount"}:
+        raise InvalidArgument(f"namespaces of type {min(unknown)!r} are not known")
+    if "mount" not in listed or listed["mount"] or listed.get("cgroup"):
+        raise InvalidArgument(
+            "a container needs a mount namespace of its own, and joins nobody's cgroup namespace"
+        )
+    return listed
+
+
+def _mounts(spec: Mapping[str, Any]) -> list[tuple[str, dict[str, Any]]]:
+    """(target, entry) in order; /proc, /dev and /dev/pts come first whether the document names them or
+    not."""
+    listed = [(check_destination(entry), entry) for entry in spec.get("mounts") or ()]
+    first = []
+    for required in _REQUIRED:
+        path = str(required["destination"])
+        same = [entry for at, entry in listed if at == path and entry.get("type") == required["type"]]
+        first.append((path, same[0] if same else dict(required)))
+        listed = [(at, entry) for at, entry in listed if not same or entry is not same[0]]
+    return first + listed
+
+
+def seccomp_filter(wanted: Mapping[str, Any] | None, process: Mapping[str, Any], cache: str) -> bytes:
+    """The filter of a document's `linux.seccomp`; empty without one."""
+    if not wanted:
+        return b""
+    capabilities = frozenset((process.get("capabilities") or {}).get("bounding") or ())
+    if "profile" in wanted:
+        return load_filter(read_profile(wanted["profile"]), capabilities, cache)
+    import json
+
+    return load_filter(json.dumps(dict(wanted), sort_keys=True).encode(), capabilities, cache)
+
+
+class Descriptors:
+    """The pipes between parent and child; whatever is not kept is closed when `create` ends."""
+
+    def __init__(self) -> None:
+        self._open: set[int] = set()
+        self._child: list[int] = []
+
+    def open(self) -> None:
+        self.errors, self.child_errors = self._pipe(False)
+        self.go, self.child_go = self._pipe(True)
+        self.status, self.child_status = self._pipe(False)
+        self.start, self.child_start = self._pipe(True)
+
+    def _pipe(self, parent_writes: bool) -> tuple[int, int]:
+        read, write = os.pipe2(os.O_CLOEXEC)
+        ours, theirs = (write, read) if parent_writes else (read, write)
+        return self.own(ours), self.child_end(theirs)
+
+    def own(self, fd: int) -> int:
+        self._open.add(fd)
+        return fd
+
+    def child_end(self, fd: int) -> int:
+        self._child.append(fd)
+        return self.own(fd)
+
+    def parent_ends(self) -> tuple[int, ...]:
+        return tuple(self._open - set(self._child))
+
+    def close_child_ends(self) -> None:
+        for fd in self._child:
+            self._open.discard(fd)
+            os.close(fd)
+        self._child = []
+
+    def keep(self, fd: int) -> int:
+        self._open.discard(fd)
+        return fd
+
+    def close(self) -> None:
+        for fd in self._open:
+            os.close(fd)
+        self._open.clear()
+
+
+def read_all(fd: int) -> bytes:
+    chunks = []
+    while chunk := os.read(fd, 65536):
+        chunks.append(chunk)
+    return b"".join(chunks)
+
+
+def reap(pid: int) -> None:
+    try:
+        os.kill(pid, _SIGKILL)  # our own child, not yet reaped: the pid is its
+        os.waitpid(pid, 0)
+    except (ProcessLookupError, ChildProcessError):
+        pass
+
+
+def _attempt(undo: Any, error: BaseException) -> None:
+    """Run a clean-up step; its failure becomes a note on the error that made it necessary."""
+    try:
+        undo()
+    except TiffinError as failed:
+        error.add_note(f"and while cleaning up: {failed}")

@@ -1,0 +1,220 @@
+"""Running a further process in a container that runs.
+
+    parent                         child                      helper                     the command
+      │ pidfd, user, terminal: by descriptor
+      ├── fork ────────────────────▶│ into the cgroup
+      │                             ├── exec ──────────────────▶│ setns(pidfd), clone ────▶│ ours to reap
+      │◀──────────────── child pid, ready, end of file ─────────┤
+
+The container's files are looked at through /proc/PID/root, opened once and checked to be that container's.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from tiffin.errors import Conflict, EngineError, TiffinError
+from tiffin.init.launch import execute_helper
+from tiffin.init.message import CHILD, EXEC, FAILED, read_status
+from tiffin.kernel.mounts import DEVPTS_SUPER_MAGIC, filesystem_type
+from tiffin.kernel.namespaces import (
+    CLONE_NEWCGROUP,
+    CLONE_NEWIPC,
+    CLONE_NEWNET,
+    CLONE_NEWNS,
+    CLONE_NEWPID,
+    CLONE_NEWUTS,
+)
+from tiffin.kernel.paths import RESOLVE_NO_SYMLINKS, open_in_root
+from tiffin.kernel.process import pidfd_open, pidfd_send_signal, process_start_time
+from tiffin.runtime import child
+from tiffin.runtime.cgroups import Cgroup, open_cgroup
+from tiffin.runtime.console import Terminal, open_terminal
+from tiffin.runtime.create import Descriptors, read_all, reap, seccomp_filter
+from tiffin.runtime.process import (
+    await_executed,
+    await_ready,
+    check_process,
+    failure,
+    find_user,
+    message_for,
+    place_stdio,
+)
+from tiffin.runtime.step import step
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import NoReturn
+
+    from tiffin.init.message import Message
+
+_JOIN = CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWCGROUP
+_SIGKILL = 9
+
+
+class ExecRequest(NamedTuple):
+    """What makes a further process.
+
+    pid, pid_start  the container's first process, as `InitProcess` gave them
+    cgroup          path of the container's cgroup ("parent/id")
+    process         a `process` object (see `tiffin.runtime.spec.process`)
+    seccomp         the document's `linux.seccomp`; None for no filter
+    stdio           descriptors for fds 0 to 2, used when process.terminal is false
+    """
+
+    pid: int
+    pid_start: int
+    cgroup: str
+    process: dict[str, Any]
+    seccomp: Mapping[str, Any] | None = None
+    stdio: tuple[int, int, int] = (0, 1, 2)
+    seccomp_cache: str = ""
+    helper_fd: int = -1
+
+
+class ExecProcess:
+    """The running command: a child of this process, in the container's namespaces. See `InitProcess`."""
+
+    def __init__(self, pid: int, console_fd: int, warnings: list[str]) -> None:
+        self.pid = pid
+        self.pid_start = process_start_time(pid)
+        self.pidfd = pidfd_open(pid)
+        self.console_fd = console_fd
+        self.warnings = warnings
+        self._exit_code: int | None = None
+
+    def wait(self) -> int:
+        """The exit code, 128 + n after signal n. Blocks; to be told, poll `pidfd`. Idempotent."""
+        if self._exit_code is None:
+            code = os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
+            self._exit_code = code if code >= 0 else 128 - code
+        return self._exit_code
+
+    def signal(self, number: int) -> None:
+        """Send a signal; a process that has ended is no error."""
+        try:
+            pidfd_send_signal(self.pidfd, number)
+        except ProcessLookupError:
+            pass
+
+    def close(self) -> None:
+        """Close the descriptors. Idempotent."""
+        for fd in (self.pidfd, self.console_fd):
+            if fd >= 0:
+                os.close(fd)
+        self.pidfd = self.console_fd = -1
+
+
+def exec_process(request: ExecRequest) -> ExecProcess:
+    """Run the command. Returns once it is executed. Raises CommandNotFound, CommandNotExecutable, Conflict
+    (the container does not run), InvalidArgument, EngineError; nothing of it remains then."""
+    check_process(request.process)
+    fds = Descriptors()
+    try:
+        with step("open the container's process"):
+            pidfd, root_fd = _open_container(request, fds)
+        user = find_user(request.process, root_fd)
+        seccomp = seccomp_filter(request.seccomp, request.process, request.seccomp_cache)
+        terminal = None
+        with step("open pipes and terminals"):
+            fds.open()
+            if request.process.get("terminal"):
+                terminal = _open_terminal(root_fd, fds)
+        stdio = (terminal.slave,) * 3 if terminal else request.stdio
+        message = message_for(request.process, user, seccomp, EXEC, join_pidfd=pidfd, join_flags=_JOIN)
+        return _launch(request, message, stdio, terminal, fds)
+    finally:
+        fds.close()
+
+
+def _open_container(request: ExecRequest, fds: Descriptors) -> tuple[int, int]:
+    """A pidfd and the root of the container's first process. The start time, read after both were opened and
+    while the pidfd's process lives, says that all three are of one process."""
+    try:
+        pidfd = fds.own(pidfd_open(request.pid))
+        root_fd = fds.own(os.open(f"/proc/{request.pid}/root", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC))
+        same = process_start_time(request.pid) == request.pid_start
+        pidfd_send_signal(pidfd, 0)
+    except (ProcessLookupError, FileNotFoundError):
+        same = False
+    if not same:
+        raise Conflict(f"container {os.path.basename(request.cgroup)} is not running")
+    return pidfd, root_fd
+
+
+def _open_terminal(root_fd: int, fds: Descriptors) -> Terminal:
+    devpts = fds.own(
+        open_in_root(root_fd, "dev/pts", os.O_PATH | os.O_DIRECTORY, resolve=RESOLVE_NO_SYMLINKS)
+    )
+    if filesystem_type(devpts) != DEVPTS_SUPER_MAGIC:
+        raise EngineError("/dev/pts of the container holds no terminals; run the command without -t")
+    terminal = open_terminal(devpts)
+    fds.own(terminal.master)
+    fds.child_end(terminal.slave)
+    return terminal
+
+
+def _launch(
+    request: ExecRequest,
+    message: Message,
+    stdio: tuple[int, int, int],
+    terminal: Terminal | None,
+    fds: Descriptors,
+) -> ExecProcess:
+    cgroup, parents = open_cgroup(request.cgroup), fds.parent_ends()
+    joiner = os.fork()
+    if joiner == 0:
+        _run(request, message, stdio, cgroup, fds, parents)
+    pid, warnings = 0, []  # type: int, list[str]
+    try:
+        fds.close_child_ends()
+        os.write(fds.start, b"\1")
+        if report := read_all(fds.errors):
+            child.raise_reported(report)
+        status = read_status(fds.status)
+        if status is None or status.kind == FAILED:
+            raise (
+                failure(status, request.process) if status else EngineError("the helper ended without a word")
+            )
+        if status.kind != CHILD:
+            raise EngineError(f"the helper answered {status.kind!r} before it had joined the container")
+        pid = status.value
+        await_ready(fds.status, request.process, warnings)
+        await_executed(fds.status, request.process)
+        made = ExecProcess(pid, terminal.master if terminal else -1, warnings)
+    except (TiffinError, OSError) as error:
+        if pid:
+            reap(pid)
+        raise (
+            error if isinstance(error, TiffinError) else EngineError(f"cannot run the command: {error}")
+        ) from error
+    finally:
+        reap(joiner)
+    if terminal:
+        fds.keep(terminal.master)
+    return made
+
+
+def _run(
+    request: ExecRequest,
+    message: Message,
+    stdio: tuple[int, int, int],
+    cgroup: Cgroup,
+    fds: Descriptors,
+    parents: tuple[int, ...],
+) -> NoReturn:
+    """In the child: never returns."""
+    try:
+        for fd in parents:
+            # What the message names is a descriptor of the parent's that the helper needs.
+            if fd != message.join_pidfd:
+                os.close(fd)
+        cgroup.add(0)
+        place_stdio(*stdio, message.uid)
+        with step("run the helper"):
+            execute_helper(request.helper_fd, message, fds.child_status, fds.child_start)
+    except BaseException as error:  # noqa: BLE001 - whatever it is, the parent must learn of it
+        child.report(fds.child_errors, error)
+    finally:
+        os._exit(125)

@@ -1,0 +1,34 @@
+from __future__ import annotations
+
+import os
+import subprocess
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.integration.init.harness import make_rootfs
+from tiffin.init import compile as build
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@pytest.fixture(scope="module")
+def rootfs(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return make_rootfs(tmp_path_factory.mktemp("rootfs"))
+
+
+@pytest.fixture(scope="session")
+def probe_rootfs(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A busybox root with /bin/probe (probe.c) and a set-user-id copy of it."""
+    root: Path = tmp_path_factory.mktemp("probe") / "root"
+    make_rootfs(root)
+    compiler = build.host_compiler(os.uname().machine)
+    if compiler is None:
+        pytest.skip("needs a C compiler for the probe")
+    source = os.path.join(os.path.dirname(__file__), "probe.c")
+    for name, mode in (("probe", 0o755), ("setuid-probe", 0o4755)):
+        output = str(root / "bin" / name)
+        subprocess.run([*compiler, *build.FLAGS, "-I", build.HERE, "-o", output, source], check=True)
+        os.chmod(output, mode)
+    return str(root)
