@@ -56,7 +56,12 @@ def test_a_docker_archive_keeps_the_bytes_of_its_config(images: Images) -> None:
 def test_archives_may_be_compressed_and_come_through_a_pipe(images: Images, pack) -> None:
     read, write = os.pipe()
     data = pack(docker_archive("x:1", [LOWER]))
-    writer = threading.Thread(target=lambda: (os.write(write, data), os.close(write)))
+
+    def feed() -> None:
+        with open(write, "wb") as pipe:
+            pipe.write(data)
+
+    writer = threading.Thread(target=feed)
     writer.start()
     with open(read, "rb", buffering=0) as stream:
         assert images.load(stream) == ["docker.io/library/x:1"]
