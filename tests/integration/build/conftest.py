@@ -31,7 +31,8 @@ MTIME = 1_600_000_000 * 10**9
 
 
 def busybox_tar() -> bytes:
-    """A root filesystem as a tar: busybox and links to it, users, /tmp, and a merged-usr `/lib -> usr/lib`."""
+    """A root filesystem as a tar: busybox and links to it, users, /tmp, and a merged-usr `/lib ->
+    usr/lib`."""
     out = io.BytesIO()
     writer = TarWriter(out)
 
@@ -85,10 +86,10 @@ class Bench:
 
         return Builder(self.store, self.images, Runner(self.layout))
 
-    def build(self, dockerfile: str | None = None, **options: Any) -> BuildResult:
+    def build(self, text: str | None = None, **options: Any) -> BuildResult:
         self.events = []
-        if dockerfile is not None:
-            options["dockerfile"] = dockerfile.encode()
+        if text is not None:
+            options["dockerfile"] = text.encode()
         options.setdefault("network", "none")
         options.setdefault("tags", ("built",))
         request = BuildRequest(str(self.context), progress=self.events.append, **options)
