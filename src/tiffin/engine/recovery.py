@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING
 
 from tiffin.containers.states import SUPERVISED, State
 from tiffin.containers.store import Container, Containers
-from tiffin.errors import NotFound
+from tiffin.errors import Conflict, NotFound
 from tiffin.supervisor import control
 
 if TYPE_CHECKING:
+    from tiffin.engine.workspace import Workspace
     from tiffin.state import Store
 
 _KILLED = 128 + 9
@@ -35,6 +36,20 @@ def reconcile(store: Store) -> None:
 
         live = {container.id for container in Containers(store).in_states(SUPERVISED)}
         Networks(store).reconcile(live)
+
+
+def teardown(workspace: Workspace) -> None:
+    """See Engine.teardown."""
+    from tiffin.network.manager import Networks
+    from tiffin.runtime.cgroups import prune_parent
+
+    with workspace.store() as store:
+        reconcile(store)
+        running = Containers(store).in_states(SUPERVISED)
+        if running:
+            raise Conflict(f"container {running[0].id} is running; stop it first")
+        Networks(store).teardown()
+        prune_parent(workspace.layout.cgroup)
 
 
 def truth(store: Store, reference: str) -> Container:

@@ -1,7 +1,9 @@
 """The facade of the room: one short method for each thing that can be done with images."""
 
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, BinaryIO
 
+from tiffin.errors import TiffinError
 from tiffin.images.records import (
     Image,
     LayerBlob,
@@ -14,7 +16,7 @@ from tiffin.images.records import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from tiffin.content.store import ContentStore
     from tiffin.images.load import Progress
@@ -115,7 +117,8 @@ class Images:
         Images appear one by one, each whole; a bad archive leaves those before it and nothing else."""
         from tiffin.images.load import load_archive
 
-        return load_archive(self, stream, progress)
+        with self._nothing_left():
+            return load_archive(self, stream, progress)
 
     def save(self, texts: "Sequence[str]", out: BinaryIO, form: str = "") -> None:
         """Write images to one archive. `form` "" is read by every tool as OCI or docker-archive, whichever it
@@ -128,7 +131,8 @@ class Images:
         """A new image of one layer out of a root filesystem's tar, plain or compressed."""
         from tiffin.images.load import import_root
 
-        return import_root(self, stream, name, message)
+        with self._nothing_left():
+            return import_root(self, stream, name, message)
 
     def collect(self) -> int:
         """Remove blobs, layers and half-made things that nothing names or holds; the count. Does nothing
@@ -136,3 +140,15 @@ class Images:
         from tiffin.images.collect import collect
 
         return collect(self)
+
+    @contextmanager
+    def _nothing_left(self) -> "Iterator[None]":
+        """Collect what a failure left unnamed; a failure of that is noted on the first."""
+        try:
+            yield
+        except BaseException as error:
+            try:
+                self.collect()
+            except TiffinError as second:
+                error.add_note(f"cleaning up failed too: {second}")
+            raise

@@ -19,6 +19,10 @@
 Everything is little endian. A text is its length (u32), its bytes and a NUL; a list is its length (u32) and
 its items. Fields come in the order of `Message` below after magic, version and the length of the whole. A
 status word is three u32: kind, stage, and the errno, pid or resource number as i32.
+
+A container that may trace processes can write words in the name of the child that joins it. They are worth no more
+than that: a pid of `child` is to be used only after waitid(P_PID, pid, WEXITED|WNOHANG|WNOWAIT) has shown that it is
+the caller's own child.
 """
 
 from __future__ import annotations
