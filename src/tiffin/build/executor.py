@@ -22,6 +22,7 @@ from tiffin.build.mounting import mounted
 from tiffin.build.place import Ownership, Placer
 from tiffin.build.plan import CopyWork, DirectoryWork, RunWork, Step
 from tiffin.build.sources import Picked, SourceTree
+from tiffin.build.sweep import sweep
 from tiffin.build.tree import Cursor, Node, file_digest, open_file, tree_digest
 from tiffin.build.upper import drop_idle_marks
 from tiffin.build.workers import Channel, call
@@ -134,6 +135,9 @@ class StepExecutor:
                 return {"found": [[each.name, each.is_directory, _digest(root, each)] for each in found]}
 
         return list(call(look)["found"])
+
+    def clean_up(self) -> None:
+        sweep(self._images.store)
 
     def task(self, step: Step, below: Layers, source: Layers) -> Task:
         work = step.work

@@ -14,13 +14,12 @@ import select
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
-from tiffin.runtime.create import CreateRequest, InitProcess, create
-
 from tiffin.build.config import DEFAULT_PATH
 from tiffin.build.mountpoints import MountPoints
 from tiffin.init import open_helper
 from tiffin.network import files
 from tiffin.network.manager import Networks
+from tiffin.runtime.create import CreateRequest, InitProcess, create
 from tiffin.runtime.spec import ContainerOptions, default_spec
 from tiffin.snapshot import Mount
 from tiffin.state import Layout, open_store

@@ -84,7 +84,8 @@ def _write(images: "Images", chosen: "list[tuple[Image, list[str]]]", out: Binar
 def _docker_entry(images: "Images", image: "Image", names: "Sequence[str]") -> dict[str, Any]:
     return {
         "Config": _member(image.id),
-        "RepoTags": [parse_reference(name).familiar() for name in names] or None,
+        # Full, as podman writes them: Docker shortens them itself, podman takes a short one for localhost's.
+        "RepoTags": list(names) or None,
         "Layers": [_member(layer.blob) for layer in layers_of(images.store.db, image.id)],
     }
 

@@ -17,6 +17,7 @@ from tiffin.images import Images
 from tiffin.kernel import mounts
 from tiffin.layer.entry import Entry, Kind
 from tiffin.layer.tarwriter import TarWriter
+from tiffin.runtime.cgroups import prune_parent
 from tiffin.snapshot import Snapshots
 from tiffin.state import Layout, open_store
 
@@ -153,6 +154,7 @@ def bench(tmp_path: Path) -> Iterator[Bench]:
     made = Bench(tmp_path)
     yield made
     staged = os.listdir(made.layout.staging)
+    prune_parent(made.layout.cgroup)
     made.store.close()
     assert staged == []
 

@@ -211,3 +211,56 @@ def test_names_resolve_and_packages_come_in_a_run(based: Bench) -> None:
         build_args={name: value for name, value in os.environ.items() if name.lower().endswith("_proxy")},
     )
     assert based.log == "fetched\n"
+
+
+def test_a_container_left_by_a_killed_worker_and_builder_is_taken_down_by_the_next_build(
+    based: Bench,
+) -> None:
+    marker = f"32{os.getpid()}9"
+    process = start(based, f"FROM base\nRUN echo begun; sleep {marker}".encode())
+    wait_until(lambda: marked(f"sleep\0{marker}"))
+    workers = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    process.send_signal(19)  # stopped: it cannot answer to what happens to its worker
+    for pid in workers:
+        os.kill(int(pid), 9)
+    process.kill()
+    process.communicate(timeout=30)
+    assert marked(f"sleep\0{marker}")
+    based.build("FROM base\nENV A=1")
+    wait_until(lambda: not marked(f"sleep\0{marker}"))
+    based.images.collect()
+    assert leftovers(based) == []
+
+
+def test_a_worker_that_is_killed_is_an_error_and_nothing_stays(based: Bench) -> None:
+    marker = f"33{os.getpid()}9"
+    process = start(based, f"FROM base\nRUN echo begun; sleep {marker}".encode())
+    wait_until(lambda: marked(f"sleep\0{marker}"))
+    for pid in Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split():
+        os.kill(int(pid), 9)
+    process.communicate(timeout=30)
+    assert process.returncode == 1
+    assert not marked(f"sleep\0{marker}")
+    based.images.collect()
+    assert leftovers(based) == []
+
+
+def test_a_program_with_threads_builds_too(based: Bench) -> None:
+    import threading
+
+    done = threading.Event()
+    thread = threading.Thread(target=done.wait)
+    thread.start()
+    try:
+        result = based.build(
+            "FROM base\nARG A\nRUN echo $A; echo x >/x", build_args={"A": "1"}, labels={"l": "v"}
+        )
+        assert based.log == "1\n"
+        assert based.executed == ["[2/2] RUN echo $A; echo x >/x"]
+        assert based.images.resolve("built").id == result.image_id
+        with pytest.raises(StepError, match=r"Dockerfile:2: RUN: .*code: 3") as caught:
+            based.build("FROM base\nRUN echo said; exit 3")
+        assert (caught.value.status, caught.value.log) == (3, "said\n")
+    finally:
+        done.set()
+        thread.join()

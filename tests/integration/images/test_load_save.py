@@ -174,7 +174,10 @@ def test_saving_twice_gives_the_same_bytes(images: Images) -> None:
 def test_a_repository_without_a_tag_saves_all_its_tags_and_an_id_none(images: Images) -> None:
     load(images, docker_archive("x:1", [LOWER]))
     images.tag("x:1", "x:2")
-    for what, tags in (("x", ["x:1", "x:2"]), (images.resolve("x:1").id[7:19], None)):
+    for what, tags in (
+        ("x", ["docker.io/library/x:1", "docker.io/library/x:2"]),
+        (images.resolve("x:1").id[7:19], None),
+    ):
         packed = io.BytesIO()
         images.save([what], packed, "docker-archive")
         start = packed.getvalue().index(b'[{"Config"')

@@ -2,6 +2,8 @@
 
 import json
 import os
+import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -29,9 +31,16 @@ def box(images: Images, tmp_path: Path) -> Path:
     return archive
 
 
-def podman(tmp_path: Path, *words: str | Path) -> str:
-    where = ["--root", f"{tmp_path}/podman", "--runroot", f"{tmp_path}/podman-run", "--storage-driver", "vfs"]
-    return run(need("podman"), *where, *map(str, words))
+Podman = Callable[..., str]
+
+
+@pytest.fixture
+def podman(tmp_path: Path) -> Iterator[Podman]:
+    """Run podman on storage of the test's own."""
+    run_directory = tempfile.mkdtemp(prefix="tiffin-podman-")  # it takes no path of more than 50 characters
+    where = ["--root", f"{tmp_path}/podman", "--runroot", run_directory, "--storage-driver", "vfs"]
+    yield lambda *words: run(need("podman"), *where, *map(str, words))
+    run("rm", "-r", run_directory)
 
 
 def same_image(tmp_path: Path, archive: Path, images: Images, name: str = NAME) -> None:
@@ -66,20 +75,22 @@ def test_skopeo_reads_the_archive_as_either_kind(images: Images, box: Path, kind
 
 @pytest.mark.parametrize("form", ["", "oci-archive", "docker-archive"])
 def test_podman_loads_each_form_under_the_same_name_and_id(
-    images: Images, box: Path, tmp_path: Path, form: str
+    images: Images, box: Path, tmp_path: Path, podman: Podman, form: str
 ) -> None:
     with box.open("wb") as out:
         images.save([NAME], out, form)
-    assert NAME in podman(tmp_path, "load", "-i", box)
-    assert podman(tmp_path, "images", "-q", "--no-trunc").strip() == images.resolve(NAME).id
-    podman(tmp_path, "rmi", "-af")
+    assert NAME in podman("load", "-i", box)
+    assert podman("images", "-q", "--no-trunc").strip() == images.resolve(NAME).id
+    podman("rmi", "-af")
 
 
 @pytest.mark.parametrize("form", ["docker-archive", "oci-archive"])
-def test_what_podman_saves_loads_here(images: Images, box: Path, tmp_path: Path, form: str) -> None:
-    podman(tmp_path, "load", "-i", box)
-    podman(tmp_path, "save", "--format", form, "-o", tmp_path / "saved.tar", NAME)
-    podman(tmp_path, "rmi", "-af")
+def test_what_podman_saves_loads_here(
+    images: Images, box: Path, tmp_path: Path, podman: Podman, form: str
+) -> None:
+    podman("load", "-i", box)
+    podman("save", "--format", form, "-o", tmp_path / "saved.tar", NAME)
+    podman("rmi", "-af")
     same_image(tmp_path, tmp_path / "saved.tar", images)
 
 
