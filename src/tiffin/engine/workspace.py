@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from tiffin.errors import EngineError
 from tiffin.kernel.process import thread_count
 from tiffin.state import Store, locate, open_store
 
@@ -55,7 +56,7 @@ class Workspace:
                 if self._may_fork():
                     _fork(job, fds)
                 else:
-                    self._warm_launcher().submit(job, fds)
+                    self._launch(job, fds)
         except BaseException:
             ours.close()
             raise
@@ -71,6 +72,18 @@ class Workspace:
             return False
         self._close_idle()
         return not any(_leads_to(fd, self.layout.database) for fd in os.listdir("/proc/self/fd"))
+
+    def _launch(self, job: Job, fds: list[int]) -> None:
+        launcher = self._warm_launcher()
+        try:
+            launcher.submit(job, fds)
+        except EngineError:
+            # Somebody killed it. The job did not reach it: a message is sent whole or not at all.
+            with self._lock:
+                if self._launcher is launcher:
+                    self._launcher = None
+            launcher.close()
+            self._warm_launcher().submit(job, fds)
 
     def _warm_launcher(self) -> Launcher:
         from tiffin.supervisor.launcher import Launcher
