@@ -5,17 +5,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from tiffin.build.apart import build_apart
 from tiffin.build.cache import BuildCache, Layer
 from tiffin.build.context import MAX_DOCKERFILE, Context
-from tiffin.build.executor import Runner, StepExecutor
+from tiffin.build.executor import StepExecutor
 from tiffin.build.export import image_document
 from tiffin.build.plan import BaseWork, Given, make_plan
 from tiffin.build.progress import Notice, Progress, silent
 from tiffin.build.solver import Solver
-from tiffin.build.sweep import sweep
 from tiffin.dockerfile.stages import Dockerfile, parse_dockerfile
 from tiffin.errors import InvalidArgument, LimitExceeded, NotFound
 from tiffin.images import Images, LayerBlob
@@ -24,6 +22,9 @@ from tiffin.oci.image import check_config
 from tiffin.oci.platform import host_platform
 from tiffin.oci.reference import parse_reference
 from tiffin.state import Store
+
+if TYPE_CHECKING:
+    from tiffin.build.steps import Runner
 
 NETWORKS = ("bridge", "host", "none")
 _DEFAULT_NETWORKS = ("", "default")
@@ -84,6 +85,8 @@ class Builder:
         Dockerfile, base image), InvalidArgument, NoSpace and the other errors of the stores.
         """
         if thread_count() != 1:
+            from tiffin.build.apart import build_apart
+
             return build_apart(self._store.layout, request)
         names = [str(parse_reference(tag)) for tag in request.tags]
         if request.network in _DEFAULT_NETWORKS:
@@ -95,7 +98,6 @@ class Builder:
         context = Context(request.context_dir, self._store.layout.cache)
         try:
             dockerfile = _read(context, request.dockerfile)
-            sweep(self._store)
             with self._store.adding():
                 return self._build(request, dockerfile, context, names)
         finally:

@@ -72,7 +72,7 @@ class Executor(Protocol):
         """The same for sources among another step's files, which are looked at now. NotFound."""
 
     def clean_up(self) -> None:
-        """Take down what a worker left that was killed."""
+        """Take down what workers left that were killed, of this build or another."""
 
     def task(
         self, step: Step, below: tuple[Layer, ...], source: tuple[Layer, ...]
@@ -111,6 +111,7 @@ class Solver:
         self._done: dict[int, Outcome] = {}
         self._made: dict[str, Cached] = {}
         self._running: dict[int, _Running] = {}
+        self._swept = False
 
     def solve(self) -> list[Outcome]:
         """Outcomes of the steps from the target's first to the target itself. Raises StepError,
@@ -248,6 +249,9 @@ class Solver:
             return True
         below = self._done[step.parent].layers
         source = self._done[step.source].layers if step.source >= 0 else ()
+        if not self._swept:
+            self._executor.clean_up()
+            self._swept = True
         worker = start(self._executor.task(step, below, source))
         self._running[worker.fd] = _Running(step, keys, worker, time.monotonic(), bytearray())
         self._progress(StepStarted(step.number + 1, step.title))

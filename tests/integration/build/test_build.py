@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from tests.integration.build.conftest import Bench
+from tests.building import Bench
 from tiffin.build import StepError
 from tiffin.build.progress import StepDone, StepFailed, StepStarted
 from tiffin.errors import DockerfileError, InvalidArgument, NotFound

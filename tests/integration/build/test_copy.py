@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.build.conftest import Bench
+from tests.building import Bench
 from tiffin.errors import DockerfileError
 from tiffin.layer.entry import Entry, Kind
 from tiffin.layer.tarwriter import TarWriter
