@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from tiffin.state import Store
 
 _KILLED = 128 + 9
+_STARTING_PATIENCE = 60.0
 _DIED = "the container's supervisor died, and the container with it"
 _DIED_EARLY = "the container's supervisor died before the container was started"
 
@@ -53,8 +54,16 @@ def teardown(workspace: Workspace) -> None:
 
 
 def truth(store: Store, reference: str) -> Container:
-    """The container that `reference` means, recovered first when its supervisor died. Raises NotFound."""
+    """The container that `reference` means, recovered first when its supervisor died, and no longer being started.
+    Raises NotFound."""
     container = Containers(store).find(reference)
+    deadline = time.monotonic() + _STARTING_PATIENCE
+    while container.status == State.STARTING and control.is_held(store.layout, container.id):
+        # It is about to run, or to be as it was: short work, and neither state is the truth now.
+        if time.monotonic() > deadline:
+            raise Conflict(f"container {container.id} is still being started; try again")
+        time.sleep(0.005)
+        container = Containers(store).find(container.id)
     if container.status in SUPERVISED and _recover_if_dead(store, container):
         current = Containers(store).get(container.id)
         if current is None:

@@ -67,7 +67,9 @@ def test_a_c_program_is_compiled_in_one_stage_and_served_from_another(debian: Ti
 
 
 def test_apt_get_works_inside_run(debian: Tiffin, tmp_path: Path) -> None:
-    settings = subprocess.run(["sh", "-c", "cat /etc/apt/apt.conf.d/*proxy* 2>/dev/null || true"], capture_output=True)
+    settings = subprocess.run(
+        ["sh", "-c", "cat /etc/apt/apt.conf.d/*proxy* 2>/dev/null || true"], capture_output=True
+    )
     (tmp_path / "apt.conf").write_bytes(settings.stdout)
     (tmp_path / "Dockerfile").write_text(
         "FROM debian-test\n"

@@ -79,7 +79,9 @@ def test_a_kill_at_any_moment_leaves_the_truth_and_nothing_else(ground: Ground, 
         for summary in ground.containers.list(show_all=True):
             assert summary.state in ("created", "exited"), summary
     else:
-        await_that(lambda: all(summary.state != "running" for summary in ground.containers.list(show_all=True)))
+        await_that(
+            lambda: all(summary.state != "running" for summary in ground.containers.list(show_all=True))
+        )
     for summary in ground.containers.list(show_all=True):
         state = ground.state(summary.id)
         if summary.state == "exited":

@@ -165,6 +165,21 @@ def test_twenty_threads_run_a_container_each(ground: Ground) -> None:
     assert outputs == {number: (number, b"%d\n" % number, b"") for number in range(20)}
 
 
+def test_a_launcher_that_was_killed_is_replaced(ground: Ground) -> None:
+    stop = threading.Event()
+    thread = threading.Thread(target=stop.wait)
+    thread.start()
+    try:
+        assert ground.run("true")[0] == 0
+        launcher = ground.engine._workspace._launcher
+        assert launcher is not None
+        os.kill(launcher._pid, signal.SIGKILL)
+        assert ground.run("true")[0] == 0
+    finally:
+        stop.set()
+        thread.join()
+
+
 def test_containers_outlive_the_launcher_and_the_engine(ground: Ground) -> None:
     from tiffin import Engine
 

@@ -12,7 +12,16 @@ from fcntl import ioctl
 import pytest
 
 from tests.integration.engine.conftest import Ground, await_that
-from tiffin import CommandNotExecutable, CommandNotFound, Conflict, CreateOptions, ExecOptions, LogQuery, NotFound, Streams
+from tiffin import (
+    CommandNotExecutable,
+    CommandNotFound,
+    Conflict,
+    CreateOptions,
+    ExecOptions,
+    LogQuery,
+    NotFound,
+    Streams,
+)
 
 pytestmark = pytest.mark.root
 
@@ -121,7 +130,9 @@ def test_attaching_to_what_does_not_run_is_refused(ground: Ground) -> None:
         ground.containers.attach(ground.create("true"), Streams())
 
 
-def test_a_client_that_does_not_read_holds_the_container_back_and_one_that_left_does_not(ground: Ground) -> None:
+def test_a_client_that_does_not_read_holds_the_container_back_and_one_that_left_does_not(
+    ground: Ground,
+) -> None:
     container = ground.start("sh", "-c", "sleep 0.3; yes | head -c 3000000 | tail -c 2; echo done")
     with ground.engine._workspace.store():
         from tiffin.supervisor import control
@@ -218,7 +229,9 @@ def terminal() -> Iterator[Terminal]:
     made.close()
 
 
-def test_a_shell_at_a_terminal_has_its_size_and_ends_with_its_exit_code(ground: Ground, terminal: Terminal) -> None:
+def test_a_shell_at_a_terminal_has_its_size_and_ends_with_its_exit_code(
+    ground: Ground, terminal: Terminal
+) -> None:
     container = ground.create("sh", tty=True, open_stdin=True)
     streams = Streams(terminal.end, terminal.end, terminal.end)
     with in_thread(lambda: ground.containers.start_attached(container, streams)) as result:
@@ -246,7 +259,9 @@ def test_the_detach_keys_leave_it_running(ground: Ground, terminal: Terminal) ->
 def test_exec_with_a_terminal(ground: Ground, terminal: Terminal) -> None:
     container = ground.start("sleep", "1000")
     streams = Streams(terminal.end, terminal.end, terminal.end)
-    options = ExecOptions(("sh", "-c", "tty; read line; stty size; echo got $line; exit 6"), tty=True, open_stdin=True)
+    options = ExecOptions(
+        ("sh", "-c", "tty; read line; stty size; echo got $line; exit 6"), tty=True, open_stdin=True
+    )
     with in_thread(lambda: ground.containers.exec(container, options, streams)) as result:
         await_that(lambda: terminal.shows(b"/dev/pts/"))
         terminal.type(b"word\r")
