@@ -47,14 +47,22 @@ class Snapshots:
         return path
 
     def root_mount(
-        self, diff_ids: "Sequence[str]", upper: str = "", work: str = "", readonly: bool = False
+        self,
+        diff_ids: "Sequence[str]",
+        upper: str = "",
+        work: str = "",
+        readonly: bool = False,
+        mount_points: bool = False,
     ) -> Mount:
         # overlayfs refuses one directory twice. Whatever a layer says at a lower place is said again by its
         # topmost one, so that one alone gives the same tree.
         order = dict.fromkeys(reversed(diff_ids))
         if len(order) > LAYERS_MAX:
             raise LimitExceeded(f"the image has {len(order)} layers; overlayfs stacks {LAYERS_MAX} at most")
-        lower = tuple(self.layer_path(diff_id) for diff_id in order) or (self._empty(),)
+        lower = tuple(self.layer_path(diff_id) for diff_id in order)
+        if mount_points:
+            lower += (self._mount_points(),)
+        lower = lower or (self._empty(),)
         options = (*_OPTIONS, "ro") if readonly or not upper else _OPTIONS
         return Mount("", "overlay", "overlay", options, lower, upper, work)
 
@@ -64,6 +72,28 @@ class Snapshots:
             os.mkdir(path, 0o755)
         except FileExistsError:
             pass
+        return path
+
+    def _mount_points(self) -> str:
+        """A layer of what the runtime mounts on. At the bottom it gives way to all that an image has, and keeps
+        these out of the upper, which becomes `diff` and `commit`."""
+        path = f"{self._layout.layers}/mount-points"
+        if os.path.isdir(path):
+            return path
+        aside = f"{self._layout.staging}/mount-points-{os.urandom(8).hex()}"
+        try:
+            for name in ("", "dev", "proc", "sys", "etc"):
+                os.mkdir(f"{aside}/{name}")
+                os.chmod(f"{aside}/{name}", _ROOT_MODE)
+            for name in ("hosts", "hostname", "resolv.conf"):
+                os.close(os.open(f"{aside}/etc/{name}", os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o644))
+            try:
+                os.rename(aside, path)
+            except OSError as error:
+                if error.errno not in (errno.EEXIST, errno.ENOTEMPTY):  # another made it meanwhile
+                    raise
+        except OSError as error:
+            raise _failed("prepare the layer of mount points", error) from error
         return path
 
     def prepare_writable(self, directory: str, diff_ids: "Sequence[str]" = ()) -> tuple[str, str]:

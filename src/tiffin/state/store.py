@@ -37,6 +37,8 @@ class Store(NamedTuple):
         """One write transaction (BEGIN IMMEDIATE), committed on success, rolled back on any exception.
         Atomic and durable: a commit has reached the disk. Do nothing slow within."""
         db = self.db
+        # SQLite's own wait for another writer is a sleep that grows; a lock wakes the next one at once.
+        turn = lock_file(f"{self.layout.root}/write.lock")
         try:
             db.execute("BEGIN IMMEDIATE")
             try:
@@ -51,6 +53,8 @@ class Store(NamedTuple):
                     f"no space left on the disk of {self.layout.root}; free some and try again"
                 ) from error
             raise
+        finally:
+            os.close(turn)
 
     @contextmanager
     def adding(self) -> Iterator[None]:

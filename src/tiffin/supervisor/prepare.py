@@ -44,7 +44,7 @@ def prepare(store: Store, record: ContainerRecord) -> Prepared:
     snapshots = Snapshots(store)
     upper, work = snapshots.prepare_writable(directory, record.layers)
     # Writable even for a read-only container: the runtime makes mount points in it, then seals it.
-    root = snapshots.root_mount(record.layers, upper, work)
+    root = snapshots.root_mount(record.layers, upper, work, mount_points=True)
     mounts = volumes.mounts(store, snapshots, record)
     ports = tuple(PortMapping(*port) for port in record.ports)
     attachment = Networks(store).attach(record.id, record.network, ports)
