@@ -16,7 +16,7 @@ from typing import NamedTuple
 from tiffin.build.sources import Picked
 from tiffin.build.tree import Cursor, Node, kept_xattrs, open_file
 from tiffin.errors import Conflict, InvalidArgument
-from tiffin.kernel.paths import mkdirs_in_root, open_in_root
+from tiffin.kernel.paths import RESOLVE_BENEATH, RESOLVE_NO_SYMLINKS, mkdirs_in_root, open_in_root, openat2
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -37,6 +37,13 @@ class Ownership(NamedTuple):
 
     def mode_of(self, node: Node) -> int:
         return stat.S_IMODE(node.mode) if self.mode < 0 else self.mode
+
+
+class Reserved(NamedTuple):
+    """An empty directory to be filled later: its path in the upper, and whether it was made for this."""
+
+    path: str
+    fresh: bool
 
 
 class Placer:
@@ -104,40 +111,68 @@ class Placer:
 
     def put_directory(self, top: int, picked: Picked, dest: str) -> None:
         """Copy what is in a directory into `dest`. A `dest` that was not there takes the directory's own
-        metadata."""
+        metadata.
+        """
         fresh = not self.is_directory(dest)
         target = self.make_directory(dest)
-        source = open_in_root(top, picked.base, _DIRECTORY)
-        times: dict[str, tuple[int, int]] = {}
+        try:
+            self._fill(target, dest, top, picked, fresh=fresh)
+        finally:
+            os.close(target)
+
+    def reserve(self, dest: str) -> Reserved | None:
+        """Make `dest`, a directory, and see to it that it is in the upper; None when something is in it already.
+
+        What an empty directory is to hold can be written to the upper itself once the overlay is unmounted: through
+        overlayfs, making a file costs twice as much.
+        """
+        fresh = not self.is_directory(dest)
+        target = self.make_directory(dest)
+        try:
+            if not fresh and os.listdir(target):
+                return None
+            os.utime(target, ns=_times(target))  # has it copied up
+            return Reserved(os.readlink(f"/proc/self/fd/{target}"), fresh)
+        finally:
+            os.close(target)
+
+    def put_reserved(self, upper: int, reserved: Reserved, top: int, picked: Picked) -> None:
+        """`put_directory` into a reserved one, below the upper directory. Nothing has the upper mounted."""
+        resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS
+        target = openat2(upper, reserved.path.lstrip("/") or ".", _DIRECTORY, 0, resolve)
+        try:
+            self._fill(target, "", top, picked, fresh=reserved.fresh)
+        finally:
+            os.close(target)
+
+    def _fill(self, target: int, dest: str, top: int, picked: Picked, *, fresh: bool) -> None:
+        times: dict[str, tuple[int, int]] = {}  # that directories are to be left with
 
         def leave(path: str, fd: int) -> None:
-            if path in times:
-                os.utime(fd, ns=times[path])
+            os.utime(fd, ns=times[path])
 
         def step(fd: int, name: str, path: str) -> int:
             found = self._step(fd, name, f"{dest.rstrip('/')}/{path}")
-            if path not in times:
-                times[path] = _times(found)
+            times.setdefault(path, _times(found))
             return found
 
+        before = _times(target)
+        source = open_in_root(top, picked.base, _DIRECTORY)
         try:
-            before = _times(target)
             with Cursor(source) as reading, Cursor(target, step, leave) as writing:
                 for node in picked.nodes[1:]:
                     parent, name = reading.parent(node.path)
                     into, _ = writing.parent(node.path)
-                    if node.is_directory:
-                        if self._put_directory(node, into, name):
-                            times[node.path] = (node.mtime_ns, node.mtime_ns)
-                    else:
+                    if not node.is_directory:
                         self._put(parent, name, node, into, name)
-            if fresh and picked.base:
-                self._dress(target, picked.nodes[0])
-            elif not fresh and len(picked.nodes) > 1:
-                os.utime(target, ns=before)
+                    elif self._put_directory(node, into, name):
+                        times[node.path] = (node.mtime_ns, node.mtime_ns)
         finally:
             os.close(source)
-            os.close(target)
+        if fresh and picked.base:
+            self._dress(target, picked.nodes[0])
+        elif not fresh and len(picked.nodes) > 1:
+            os.utime(target, ns=before)
 
     def _through_links(self, path: str) -> str:
         """Where a file written to `path` lands: a link in its place is followed inside the tree, as `open`

@@ -127,18 +127,23 @@ def execute(layout: Layout, work: RunWork, below: Layers, channel: Channel, run:
 def copy(layout: Layout, work: CopyWork, below: Layers, source: Layers, context_fd: int) -> dict[str, Any]:
     """COPY and ADD: from the stack `source`, or from the context when `context_fd` is given (else -1)."""
     with Stack(layout, below) as stack:
-        with ExitStack() as open_trees:
-            root = open_trees.enter_context(stack.writable())
-            if context_fd >= 0:
-                top, picked = context_fd, list(work.picked)
-            else:
-                diff_ids = [layer.diff_id for layer in source]
-                mount = stack.rooms.snapshots.root_mount(diff_ids, readonly=True)
-                top = open_trees.enter_context(mounted(mount))
+        with ExitStack() as source_tree:
+            top, picked = context_fd, list(work.picked)
+            if context_fd < 0:
+                mount = stack.rooms.snapshots.root_mount([layer.diff_id for layer in source], readonly=True)
+                top = source_tree.enter_context(mounted(mount))
                 picked = _pick(top, work.sources)
-            owner = _owner(root, work.chown)
-            placer = Placer(root, Ownership(owner or ((0, 0) if context_fd >= 0 else None), work.chmod))
-            _place(placer, root, top, picked, work, owner)
+            reserved = None
+            with stack.writable() as root:
+                owner = _owner(root, work.chown)
+                placer = Placer(root, Ownership(owner or ((0, 0) if context_fd >= 0 else None), work.chmod))
+                if len(picked) == 1 and picked[0].is_directory and not work.files:
+                    reserved = placer.reserve(work.dest)
+                if reserved is None:
+                    _place(placer, root, top, picked, work, owner)
+            if reserved is not None:
+                with _directory(stack.upper) as upper:
+                    placer.put_reserved(upper, reserved, top, picked[0])
         return stack.finish(keep=placer.steady)
 
 

@@ -307,3 +307,25 @@ def test_a_directory_made_in_a_layer_hides_nothing_in_other_images(based: Bench)
     assert first == second
     with based.tree("second") as top:
         assert sorted(os.listdir(top / "new")) == ["f", "mine"]
+
+
+def test_an_empty_directory_of_the_image_is_filled_and_keeps_its_own_metadata(filled: Bench) -> None:
+    filled.build(
+        "FROM base\nRUN mkdir /app && chown 5:6 /app && chmod 711 /app && touch -d @1012608000 /app\nCOPY d /app"
+    )
+    assert filled.layer_names() == ["app", "app/link", "app/out", "app/run.sh", "app/sub", "app/sub/x"]
+    with filled.tree() as top:
+        assert looks(top / "app") == (5, 6, "0o711")
+        assert (top / "app").stat().st_mtime == 1012608000
+        assert (top / "app" / "sub" / "x").read_text() == "x\n"
+    layer = filled.layout.layer(filled.images.resolve("built").diff_ids[-1])
+    assert "trusted.overlay.opaque" not in os.listxattr(f"{layer}/app")
+
+
+def test_the_whole_context_on_scratch_is_the_image(bench: Bench) -> None:
+    bench.write("a/b", "b")
+    bench.write("c", "c")
+    bench.build("FROM scratch\nCOPY . /")
+    assert bench.layer_names() == ["a", "a/b", "c"]
+    bench.build("FROM scratch\nCOPY . /deep/er/")
+    assert "deep/er/a/b" in bench.layer_names()
