@@ -6,11 +6,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.building import based, bench
 from tests.integration.init.harness import make_rootfs
 from tiffin.init import compile as build
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+__all__ = ["based", "bench", "probe_rootfs", "rootfs"]
 
 
 @pytest.fixture(scope="module")

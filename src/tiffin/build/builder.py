@@ -5,11 +5,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from tiffin.build.cache import BuildCache, Layer
 from tiffin.build.context import MAX_DOCKERFILE, Context
-from tiffin.build.executor import Runner, StepExecutor
+from tiffin.build.executor import StepExecutor
 from tiffin.build.export import image_document
 from tiffin.build.plan import BaseWork, Given, make_plan
 from tiffin.build.progress import Notice, Progress, silent
@@ -17,12 +17,17 @@ from tiffin.build.solver import Solver
 from tiffin.dockerfile.stages import Dockerfile, parse_dockerfile
 from tiffin.errors import InvalidArgument, LimitExceeded, NotFound
 from tiffin.images import Images, LayerBlob
+from tiffin.kernel.process import thread_count
 from tiffin.oci.image import check_config
 from tiffin.oci.platform import host_platform
 from tiffin.oci.reference import parse_reference
 from tiffin.state import Store
 
+if TYPE_CHECKING:
+    from tiffin.build.steps import Runner
+
 NETWORKS = ("bridge", "host", "none")
+_DEFAULT_NETWORKS = ("", "default")
 
 
 class BuildRequest(NamedTuple):
@@ -35,7 +40,7 @@ class BuildRequest(NamedTuple):
     build_args   values for ARG
     labels       set on the image after its last instruction
     no_cache     execute every step anew (results are still kept for later builds)
-    network      of RUN: "bridge", "host" or "none"
+    network      of RUN: "bridge" (so is ""), "host" or "none"
     jobs         how many steps may run at once; 0: as many as there are processors, at least two
     progress     is told what happens; see tiffin.build.progress
     """
@@ -63,7 +68,8 @@ class BuildResult(NamedTuple):
 class Builder:
     """Builds images into one engine's stores. `run` executes a RUN: see tiffin.build.run.
 
-    To be used in a process with one thread: every step is forked.
+    Every step is forked, which takes a process with one thread. In a program that has more, a build runs as a
+    whole in a process of its own, with tiffin's own `Runner`.
     """
 
     def __init__(self, store: Store, images: Images, run: Runner) -> None:
@@ -78,7 +84,13 @@ class Builder:
         Raises DockerfileError (StepError for a step that failed, with the end of its log), NotFound (context,
         Dockerfile, base image), InvalidArgument, NoSpace and the other errors of the stores.
         """
+        if thread_count() != 1:
+            from tiffin.build.apart import build_apart
+
+            return build_apart(self._store.layout, request)
         names = [str(parse_reference(tag)) for tag in request.tags]
+        if request.network in _DEFAULT_NETWORKS:
+            request = request._replace(network="bridge")
         if request.network not in NETWORKS:
             raise InvalidArgument(
                 f"invalid network {request.network!r} for a build; choose one of {', '.join(NETWORKS)}"

@@ -135,10 +135,11 @@ def _read_outside(path: str) -> bytes | None:
 
 
 def _read_file(fd: int, shown: str, *, regular: bool) -> bytes:
+    mode = os.fstat(fd).st_mode
+    if stat.S_ISDIR(mode) or (regular and not stat.S_ISREG(mode)):
+        os.close(fd)
+        raise InvalidArgument(f"{shown!r} is not a file")
     with open(fd, "rb", buffering=0) as file:
-        mode = os.fstat(fd).st_mode
-        if stat.S_ISDIR(mode) or (regular and not stat.S_ISREG(mode)):
-            raise InvalidArgument(f"{shown!r} is not a file")
         data = b""
         while len(data) <= MAX_DOCKERFILE and (more := file.read(MAX_DOCKERFILE + 1 - len(data))):
             data += more

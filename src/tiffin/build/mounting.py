@@ -24,7 +24,9 @@ def mounted(mount: Mount) -> Iterator[int]:
         tree = _detached(mount)
     except OSError as error:
         if error.errno == ENODEV:
-            raise Unsupported("this kernel has no overlay filesystem; load it with: modprobe overlay") from error
+            raise Unsupported(
+                "this kernel has no overlay filesystem; load it with: modprobe overlay"
+            ) from error
         raise EngineError(f"cannot mount the image's layers: {error}") from error
     try:
         root = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=tree)
@@ -41,7 +43,9 @@ def _detached(mount: Mount) -> int:
     attributes = options.set | mounts.MOUNT_ATTR_NODEV
     if not mount.upper and len(mount.lower) == 1:  # not an overlay, says the kernel
         tree = mounts.open_tree(mounts.AT_FDCWD, mount.lower[0], mounts.OPEN_TREE_CLONE)
-        mounts.mount_setattr(tree, "", 0, set=attributes | mounts.MOUNT_ATTR_RDONLY, propagation=mounts.MS_PRIVATE)
+        mounts.mount_setattr(
+            tree, "", 0, set=attributes | mounts.MOUNT_ATTR_RDONLY, propagation=mounts.MS_PRIVATE
+        )
         return tree
     try:
         return overlay_by_context(mount, attributes, options.data)

@@ -115,7 +115,7 @@ class Placer:
                 os.utime(fd, ns=times[path])
 
         def step(fd: int, name: str, path: str) -> int:
-            found = self._step(fd, name, f"{dest}/{path}")
+            found = self._step(fd, name, f"{dest.rstrip('/')}/{path}")
             if path not in times:
                 times[path] = _times(found)
             return found
@@ -170,7 +170,7 @@ class Placer:
         except OSError as error:
             if error.errno not in (ELOOP, ENOTDIR):
                 raise
-        return open_in_root(self._root, path, _DIRECTORY)
+        return self.make_directory(path)
 
     def _put_directory(self, node: Node, parent: int, name: str) -> bool:
         """Make a directory, dressed but for its times; False when there is one already, or a link to one."""

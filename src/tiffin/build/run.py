@@ -14,21 +14,18 @@ import select
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
-from tiffin.runtime.create import CreateRequest, InitProcess, create
-
 from tiffin.build.config import DEFAULT_PATH
 from tiffin.build.mountpoints import MountPoints
-from tiffin.init import open_helper
-from tiffin.network import files
-from tiffin.network.manager import Networks
-from tiffin.runtime.spec import ContainerOptions, default_spec
 from tiffin.snapshot import Mount
 from tiffin.state import Layout, open_store
 
+# The network and runtime rooms are imported by the worker that needs them: a build that finds every step in the
+# cache is over in the time that importing them takes.
 if TYPE_CHECKING:
-    from tiffin.build.executor import Stack
     from tiffin.build.plan import RunWork
+    from tiffin.build.steps import Stack
     from tiffin.build.workers import Channel
+    from tiffin.runtime.create import InitProcess
 
 HOSTNAME = "build"  # one for all, so that a program that writes it down gives the same layer everywhere
 
@@ -43,6 +40,8 @@ class Runner:
         """The command's exit code, 128 + n after signal n. What it wrote is in the stack's upper. Raises
         CommandNotFound, CommandNotExecutable, InvalidArgument (no such user) and what the runtime raises.
         """
+        from tiffin.network.manager import Networks
+
         identity = os.path.basename(stack.directory)
         with ExitStack() as undo:
             store = open_store(self._layout)
@@ -66,6 +65,9 @@ class Runner:
     def _execute(
         self, identity: str, spec: dict[str, Any], stack: Stack, netns_fd: int, channel: Channel
     ) -> int:
+        from tiffin.init import open_helper
+        from tiffin.runtime.create import CreateRequest, create
+
         mount_point = f"{stack.directory}/rootfs"
         os.mkdir(mount_point, 0o755)
         with ExitStack() as undo:
@@ -130,6 +132,8 @@ def _relay(outputs: dict[int, int], channel: Channel) -> None:
 
 
 def _spec(work: RunWork, mounts: tuple[Mount, ...]) -> dict[str, Any]:
+    from tiffin.runtime.spec import ContainerOptions, default_spec
+
     env = [*work.env, *work.quiet_env]
     if not any(pair.startswith("PATH=") for pair in env):
         env.insert(0, f"PATH={DEFAULT_PATH}")
@@ -147,6 +151,8 @@ def _spec(work: RunWork, mounts: tuple[Mount, ...]) -> dict[str, Any]:
 
 def _write_files(directory: str, work: RunWork, address: str) -> tuple[Mount, ...]:
     """The files that are mounted into the container, and their mounts."""
+    from tiffin.network import files
+
     resolv = files.host_resolv_conf() if work.network == "host" else files.resolv_conf()
     texts = [
         ("hosts", "/etc/hosts", files.hosts(address, [HOSTNAME]), 0o644, "rw"),

@@ -21,7 +21,7 @@ from tiffin.build.keys import step_key
 from tiffin.build.plan import BaseWork, CopyWork, DirectoryWork, Plan, RunWork, SettingsWork, Step
 from tiffin.build.progress import Progress, StepCached, StepDone, StepFailed, StepLog, StepStarted
 from tiffin.build.sources import Picked
-from tiffin.build.workers import Channel, Failed, Log, Result, Worker, start
+from tiffin.build.workers import Channel, Failed, Log, Message, Result, Worker, start
 from tiffin.dockerfile.place import shown
 from tiffin.errors import (
     DockerfileError,
@@ -71,6 +71,9 @@ class Executor(Protocol):
     def stage_digest(self, layers: tuple[Layer, ...], sources: tuple[str, ...]) -> list[Any]:
         """The same for sources among another step's files, which are looked at now. NotFound."""
 
+    def clean_up(self) -> None:
+        """Take down what workers left that were killed, of this build or another."""
+
     def task(
         self, step: Step, below: tuple[Layer, ...], source: tuple[Layer, ...]
     ) -> Callable[[Channel], dict[str, Any]]:
@@ -108,6 +111,7 @@ class Solver:
         self._done: dict[int, Outcome] = {}
         self._made: dict[str, Cached] = {}
         self._running: dict[int, _Running] = {}
+        self._swept = False
 
     def solve(self) -> list[Outcome]:
         """Outcomes of the steps from the target's first to the target itself. Raises StepError,
@@ -245,6 +249,9 @@ class Solver:
             return True
         below = self._done[step.parent].layers
         source = self._done[step.source].layers if step.source >= 0 else ()
+        if not self._swept:
+            self._executor.clean_up()
+            self._swept = True
         worker = start(self._executor.task(step, below, source))
         self._running[worker.fd] = _Running(step, keys, worker, time.monotonic(), bytearray())
         self._progress(StepStarted(step.number + 1, step.title))
@@ -261,7 +268,7 @@ class Solver:
             if running.worker.ended:
                 self._ended(running)
 
-    def _message(self, running: _Running, message: Log | Result | Failed) -> None:
+    def _message(self, running: _Running, message: Message) -> None:
         step = running.step
         if isinstance(message, Log):
             running.tail.extend(message.data)
@@ -269,9 +276,9 @@ class Solver:
             self._progress(StepLog(step.number + 1, message.stream, message.data))
         elif isinstance(message, Failed):
             raise self._failure(running, message.error)
-        elif "status" in message.value:
+        elif isinstance(message, Result) and "status" in message.value:
             raise self._command_failed(running, message.value["status"])
-        else:
+        elif isinstance(message, Result):
             layer = message.value["layer"]
             found = Cached(running.keys[0], Layer(*layer) if layer else None, time.time_ns())
             self._made[found.key] = found
@@ -284,6 +291,7 @@ class Solver:
         status = running.worker.close()
         del self._running[running.worker.fd]
         if running.step.number not in self._done:
+            self._executor.clean_up()
             raise self._failure(running, EngineError(f"its worker process ended with {status}; see --debug"))
 
     def _command_failed(self, running: _Running, status: int) -> TiffinError:

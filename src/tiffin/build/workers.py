@@ -23,14 +23,13 @@ from contextlib import suppress
 from types import FrameType
 from typing import Any, NamedTuple
 
-from tiffin import errors
 from tiffin.errors import EngineError, TiffinError
 from tiffin.kernel import process
 from tiffin.kernel.mounts import MS_PRIVATE, MS_REC, mount
 from tiffin.kernel.namespaces import CLONE_NEWNS, unshare
 
 _HEADER = struct.Struct("<BI")
-_LOG_OUT, _LOG_ERR, _RESULT, _FAILED = 1, 2, 3, 4
+_LOG_OUT, _LOG_ERR, _RESULT, _FAILED, _EVENT = 1, 2, 3, 4, 5
 _PIECE = 1 << 16
 _MESSAGE_MAX = 64 << 20
 
@@ -53,7 +52,13 @@ class Failed(NamedTuple):
     error: TiffinError
 
 
-Message = Log | Result | Failed
+class Told(NamedTuple):
+    """Whatever two ends have agreed on."""
+
+    value: dict[str, Any]
+
+
+Message = Log | Result | Failed | Told
 
 
 class Channel:
@@ -65,6 +70,9 @@ class Channel:
     def log(self, stream: int, data: bytes) -> None:
         for at in range(0, len(data), _PIECE):
             self._send(stream, data[at : at + _PIECE])
+
+    def tell(self, value: dict[str, Any]) -> None:
+        self._send(_EVENT, json.dumps(value).encode())
 
     def result(self, value: dict[str, Any]) -> None:
         self._send(_RESULT, json.dumps(value).encode())
@@ -212,11 +220,20 @@ def _message(kind: int, body: bytes) -> Message:
     if kind in (_LOG_OUT, _LOG_ERR):
         return Log(kind, body)
     document = json.loads(body)
-    if kind == _RESULT:
-        return Result(document)
-    found = getattr(errors, document["class"], EngineError)
+    if kind in (_RESULT, _EVENT):
+        return Result(document) if kind == _RESULT else Told(document)
+    found = _class_named(document["class"], TiffinError) or EngineError
     error = TiffinError.__new__(found)
     Exception.__init__(error, document["text"])
     for name, value in document.get("details", {}).items():
         setattr(error, name, value)
     return Failed(error)
+
+
+def _class_named(name: str, below: type[TiffinError]) -> type[TiffinError] | None:
+    """The error class of that name, this room's own included."""
+    for each in below.__subclasses__():
+        found = each if each.__name__ == name else _class_named(name, each)
+        if found is not None:
+            return found
+    return None

@@ -26,7 +26,7 @@ Options:
   --version     print the version
   --help        print this help
 """
-_EARLY = {"run", "create", "exec", "start"}
+_EARLY = {"run", "create"}
 
 
 class Globals(NamedTuple):
@@ -146,9 +146,11 @@ def _dispatch(command: Command, words: list[str], options: Globals) -> int:
 
 
 def _exit_code(command: Command | None, error: TiffinError) -> int:
-    if command is not None and command.short in _EARLY:
-        return error.exit_code if error.exit_code in (126, 127) else 125 if command.short != "start" else 1
-    return 1
+    if command is None:
+        return 1
+    if command.short in ("run", "exec", "start") and error.exit_code in (126, 127):
+        return error.exit_code
+    return 125 if command.short in _EARLY else 1
 
 
 def _no_command(words: list[str]) -> int:

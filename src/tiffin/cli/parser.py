@@ -8,8 +8,6 @@ from typing import Any, NoReturn
 
 from tiffin.cli.table import Command
 
-# Docker: a usage error of `run` and `create` is an error "before the container", 125; of `exec` too.
-_EARLY = {"run", "create", "exec"}
 _BOOLEANS = {"true": True, "1": True, "t": True, "false": False, "0": False, "f": False}
 
 
@@ -60,7 +58,9 @@ class CommandParser(argparse.ArgumentParser):
         self.add_argument(*names, action=Switch, help=help, default=default)
 
     def error(self, message: str) -> NoReturn:
-        code = 125 if self.command.short in _EARLY else 1
+        # Docker: 125 for a wrong flag of any command; 1 for missing operands, but 125 for those of run and create
+        early = self.command.short in ("run", "create") or "required" not in message
+        code = 125 if early else 1
         raise UsageError(f"{_docker_words(message)}; see 'tiffin {self.command.shown} --help'", code)
 
     def parse(self, words: Sequence[str]) -> argparse.Namespace:

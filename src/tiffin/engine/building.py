@@ -1,4 +1,5 @@
-"""Building images, as the build room does it, with the engine's own way to run a step."""
+"""Building images, as the build room does it. A program with threads has it done by a process without: every step of
+a build is forked, and forking is safe from one thread alone."""
 
 from __future__ import annotations
 
@@ -7,9 +8,11 @@ from typing import TYPE_CHECKING, Any
 from tiffin.build.builder import Builder, BuildRequest, BuildResult
 from tiffin.build.run import Runner
 from tiffin.engine.images import open_images
+from tiffin.kernel.process import thread_count
 
 if TYPE_CHECKING:
     from tiffin.engine.workspace import Workspace
+    from tiffin.state import Store
 
 
 class BuildService:
@@ -19,7 +22,17 @@ class BuildService:
         self._workspace = workspace
 
     def build(self, context: str, **options: Any) -> BuildResult:
-        """Build the Dockerfile of directory `context`; `options` are the further fields of BuildRequest."""
+        """Build the Dockerfile of directory `context`; `options` are the further fields of BuildRequest.
+        `progress` is called in the calling thread."""
+        request = BuildRequest(context, **options)
+        if thread_count() > 1:
+            from tiffin.engine.build_process import build_apart
+
+            return build_apart(self._workspace.layout, request)
         with self._workspace.store() as store:
-            images = open_images(store)
-            return Builder(store, images, Runner(store.layout)).build(BuildRequest(context, **options))
+            return build_in(store, request)
+
+
+def build_in(store: Store, request: BuildRequest) -> BuildResult:
+    """Build in this process, which has one thread."""
+    return Builder(store, open_images(store), Runner(store.layout)).build(request)

@@ -69,6 +69,13 @@ class Engine:
 
         return lifecycle.run_captured(self._workspace, image, command, stdin, options)
 
+    def teardown(self) -> None:
+        """Take down what the engine keeps on the machine for all its containers: bridge, firewall table, parent
+        cgroup. They are made again when next needed. Raises Conflict while a container runs."""
+        from tiffin.engine import recovery
+
+        recovery.teardown(self._workspace)
+
     def close(self) -> None:
         """Idempotent. Containers go on running."""
         self._workspace.close()

@@ -12,13 +12,15 @@ from typing import TYPE_CHECKING
 
 from tiffin.containers.states import SUPERVISED, State
 from tiffin.containers.store import Container, Containers
-from tiffin.errors import NotFound
+from tiffin.errors import Conflict, NotFound
 from tiffin.supervisor import control
 
 if TYPE_CHECKING:
+    from tiffin.engine.workspace import Workspace
     from tiffin.state import Store
 
 _KILLED = 128 + 9
+_STARTING_PATIENCE = 60.0
 _DIED = "the container's supervisor died, and the container with it"
 _DIED_EARLY = "the container's supervisor died before the container was started"
 
@@ -37,9 +39,31 @@ def reconcile(store: Store) -> None:
         Networks(store).reconcile(live)
 
 
+def teardown(workspace: Workspace) -> None:
+    """See Engine.teardown."""
+    from tiffin.network.manager import Networks
+    from tiffin.runtime.cgroups import prune_parent
+
+    with workspace.store() as store:
+        reconcile(store)
+        running = Containers(store).in_states(SUPERVISED)
+        if running:
+            raise Conflict(f"container {running[0].id} is running; stop it first")
+        Networks(store).teardown()
+        prune_parent(workspace.layout.cgroup)
+
+
 def truth(store: Store, reference: str) -> Container:
-    """The container that `reference` means, recovered first when its supervisor died. Raises NotFound."""
+    """The container that `reference` means, recovered first when its supervisor died, and no longer being started.
+    Raises NotFound."""
     container = Containers(store).find(reference)
+    deadline = time.monotonic() + _STARTING_PATIENCE
+    while container.status == State.STARTING and control.is_held(store.layout, container.id):
+        # It is about to run, or to be as it was: short work, and neither state is the truth now.
+        if time.monotonic() > deadline:
+            raise Conflict(f"container {container.id} is still being started; try again")
+        time.sleep(0.005)
+        container = Containers(store).find(container.id)
     if container.status in SUPERVISED and _recover_if_dead(store, container):
         current = Containers(store).get(container.id)
         if current is None:

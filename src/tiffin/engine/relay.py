@@ -208,11 +208,14 @@ def _raw(streams: Streams, tty: bool) -> Iterator[None]:
     import tty as modes
 
     before = termios.tcgetattr(fd)
-    modes.setraw(fd)
+    modes.setraw(fd, termios.TCSADRAIN)  # and not the default, which drops what was typed ahead
     try:
         yield
     finally:
-        termios.tcsetattr(fd, termios.TCSADRAIN, before)
+        try:
+            termios.tcsetattr(fd, termios.TCSADRAIN, before)
+        except termios.error:
+            pass  # the terminal is gone
 
 
 @contextmanager

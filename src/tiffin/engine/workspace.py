@@ -1,16 +1,19 @@
 """What the use cases of one engine share: the layout, open stores, and a way to fork.
 
 Stores are pooled: a use case leases one for as long as it works (`with workspace.store() as store`), one thread
-at a time each. None is open while a supervisor is forked from this process, see tiffin.supervisor.fork.
+at a time each. A supervisor is forked from this process when it may be, see tiffin.supervisor.fork, and from a
+launcher else.
 """
 
 from __future__ import annotations
 
+import os
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from tiffin.errors import EngineError
 from tiffin.kernel.process import thread_count
 from tiffin.state import Store, locate, open_store
 
@@ -27,7 +30,6 @@ class Workspace:
 
         self.layout = locate(root, run)
         self._idle: list[Store] = []
-        self._leased = 0
         self._launcher: Launcher | None = None
         self._lock = _thread.allocate_lock()
 
@@ -36,44 +38,52 @@ class Workspace:
         """An open store for the caller alone, back in the pool afterwards."""
         with self._lock:
             store = self._idle.pop() if self._idle else None
-            self._leased += 1
+        if store is None:
+            store = open_store(self.layout, any_thread=True)
         try:
-            if store is None:
-                store = open_store(self.layout, any_thread=True)
             yield store
         finally:
             with self._lock:
-                self._leased -= 1
-                if store is not None:
-                    self._idle.append(store)
+                self._idle.append(store)
 
     def submit(self, job: Job, lock: int = -1) -> socket.socket:
         """Have the job done by a process that belongs to nobody; returns our end of its channel, where its
-        outcome arrives. Gives `lock` away: it is closed here. No store may be leased by the calling thread."""
+        outcome arrives. Gives `lock` away: it is closed here."""
         ours, theirs = socket.socketpair()
         try:
             with theirs:
                 fds = [theirs.fileno(), lock] if lock >= 0 else [theirs.fileno()]
-                if thread_count() > 1:
-                    self._warm_launcher().submit(job, fds)
+                if self._may_fork():
+                    _fork(job, fds)
                 else:
-                    self._fork(job, fds)
+                    self._launch(job, fds)
         except BaseException:
             ours.close()
             raise
         finally:
             if lock >= 0:
-                import os
-
                 os.close(lock)
         return ours
 
-    def _fork(self, job: Job, fds: list[int]) -> None:
-        from tiffin.supervisor import work
-        from tiffin.supervisor.fork import fork_orphan
+    def _may_fork(self) -> bool:
+        """Whether this process has one thread and, our idle stores closed, no connection to the database left:
+        not of a use case in progress, not of a second engine."""
+        if thread_count() > 1:
+            return False
+        self._close_idle()
+        return not any(_leads_to(fd, self.layout.database) for fd in os.listdir("/proc/self/fd"))
 
-        self._close_stores()
-        fork_orphan(lambda: work.do(job, fds), fds)
+    def _launch(self, job: Job, fds: list[int]) -> None:
+        launcher = self._warm_launcher()
+        try:
+            launcher.submit(job, fds)
+        except EngineError:
+            # Somebody killed it. The job did not reach it: a message is sent whole or not at all.
+            with self._lock:
+                if self._launcher is launcher:
+                    self._launcher = None
+            launcher.close()
+            self._warm_launcher().submit(job, fds)
 
     def _warm_launcher(self) -> Launcher:
         from tiffin.supervisor.launcher import Launcher
@@ -83,20 +93,30 @@ class Workspace:
                 self._launcher = Launcher()
             return self._launcher
 
-    def _close_stores(self) -> None:
+    def _close_idle(self) -> None:
         with self._lock:
             idle, self._idle = self._idle, []
-            leased = self._leased
-        assert not leased, "a store is leased across a fork"
         for store in idle:
             store.close()
 
     def close(self) -> None:
         """Close the stores and let the launcher end. Idempotent; a later use opens them again."""
+        self._close_idle()
         with self._lock:
-            idle, self._idle = self._idle, []
             launcher, self._launcher = self._launcher, None
-        for store in idle:
-            store.close()
         if launcher is not None:
             launcher.close()
+
+
+def _fork(job: Job, fds: list[int]) -> None:
+    from tiffin.supervisor import work
+    from tiffin.supervisor.fork import fork_orphan
+
+    fork_orphan(lambda: work.do(job, fds), fds)
+
+
+def _leads_to(fd: str, path: str) -> bool:
+    try:
+        return os.readlink(f"/proc/self/fd/{fd}") == path
+    except FileNotFoundError:  # the descriptor of the listing itself
+        return False

@@ -60,6 +60,9 @@ _SIOCGIFFLAGS, _SIOCSIFFLAGS, _IFF_UP = 0x8913, 0x8914, 1
 _KINDS = {"uts": CLONE_NEWUTS, "ipc": CLONE_NEWIPC, "network": CLONE_NEWNET}
 
 
+_SIGKILL = 9
+
+
 class Plan(NamedTuple):
     """All that the child needs, checked and computed before the fork. Descriptors: -1 for none."""
 
@@ -132,6 +135,7 @@ def _become(plan: Plan) -> None:
         root_fd=root_fd,
         hostname=str(plan.spec.get("hostname") or "") if own_uts else "",
         domainname=str(plan.spec.get("domainname") or "") if own_uts else "",
+        pdeathsig=_SIGKILL,  # a container does not outlive the process that watches over it
     )
     place_stdio(*plan.stdio, user.uid)
     with step("run the helper"):

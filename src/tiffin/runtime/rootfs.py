@@ -140,6 +140,11 @@ def mount_root(root: RootMount, mount_point: str) -> int:
     return fd
 
 
+def open_overlay(root: RootMount) -> int:
+    """The root as a detached mount, in no namespace: to be read by descriptor, and gone with it."""
+    return _overlay(root)
+
+
 def _overlay(root: RootMount) -> int:
     if not root.lower:
         raise InvalidArgument("an overlay root needs at least one layer")

@@ -27,6 +27,14 @@ def acquire(layout: Layout, container_id: str, *, wait: bool = True) -> int:
             _make(directory)
 
 
+def is_held(layout: Layout, container_id: str) -> bool:
+    """Whether somebody has the container's lock at this moment."""
+    lock = acquire(layout, container_id, wait=False)
+    if lock >= 0:
+        os.close(lock)
+    return lock < 0
+
+
 def discard(layout: Layout, container_id: str) -> None:
     """Remove the run directory of a container that is no more; the caller holds its lock. Idempotent."""
     directory = layout.container_run(container_id)

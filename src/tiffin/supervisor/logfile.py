@@ -42,36 +42,37 @@ class LogReader:
         for path in self._older:
             yield from self._whole_file(path)
         self._older = []
-        while True:
-            if self._fd < 0:
-                try:
-                    self._fd = os.open(f"{self._directory}/{NAME}", os.O_RDONLY | os.O_CLOEXEC)
-                except FileNotFoundError:
-                    return
-            yield from self._entries()
-            if not self._replaced():
+        if self._fd < 0:
+            try:
+                self._fd = os.open(f"{self._directory}/{NAME}", os.O_RDONLY | os.O_CLOEXEC)
+            except FileNotFoundError:
                 return
+        while True:
             yield from self._entries()
+            newer = self._successor()
+            if newer < 0:
+                return
+            yield from self._entries()  # what was written between the end above and the rotation
             os.close(self._fd)
-            self._fd, self._rest = -1, b""
+            self._fd, self._rest = newer, b""
 
     def skip_to_tail(self, count: int) -> Iterator[Entry]:
         """Give the last `count` entries instead of everything; `read` goes on from there."""
         lines: list[bytes] = []
         for path in [f"{self._directory}/{NAME}", *self._older[::-1]]:
-            if len(lines) >= count:
-                break
             try:
                 fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
             except FileNotFoundError:
                 continue
             end = os.fstat(fd).st_size
             lines = _last_lines(fd, end, count - len(lines)) + lines
-            if self._fd < 0 and path == f"{self._directory}/{NAME}":
+            if self._fd < 0:
                 os.lseek(fd, _line_end(fd, end), os.SEEK_SET)
                 self._fd = fd
             else:
                 os.close(fd)
+            if len(lines) >= count:
+                break
         self._older = []
         for line in lines[len(lines) - count :] if count else ():
             yield from _parse(line)
@@ -99,12 +100,36 @@ class LogReader:
             for line in lines:
                 yield from _parse(line)
 
-    def _replaced(self) -> bool:
+    def _successor(self) -> int:
+        """The file that came after ours, opened; -1 while ours is the newest. When ours was dropped since, the
+        oldest that there is."""
+        ours = os.fstat(self._fd).st_ino
+        while True:
+            number = 0
+            while (inode := self._inode(number)) not in (ours, 0):
+                number += 1
+            if inode == ours and number == 0:
+                return -1
+            if number == 0:
+                return -1  # between two renames of a rotation: the next look finds it
+            try:
+                fd = os.open(self._name(number - 1), os.O_RDONLY | os.O_CLOEXEC)
+            except FileNotFoundError:
+                continue
+            # Still the neighbour once it is open? Else another rotation came between.
+            if inode == 0 or self._inode(number) == ours:
+                return fd
+            os.close(fd)
+
+    def _name(self, number: int) -> str:
+        return f"{self._directory}/{NAME}" + (f".{number}" if number else "")
+
+    def _inode(self, number: int) -> int:
+        """0 when there is no such file."""
         try:
-            now = os.stat(f"{self._directory}/{NAME}")
+            return os.stat(self._name(number)).st_ino
         except FileNotFoundError:
-            return False
-        return os.fstat(self._fd).st_ino != now.st_ino
+            return 0
 
 
 def _parse(line: bytes) -> Iterator[Entry]:

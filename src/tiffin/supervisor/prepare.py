@@ -43,7 +43,8 @@ def prepare(store: Store, record: ContainerRecord) -> Prepared:
     os.makedirs(f"{directory}/rootfs", mode=0o700, exist_ok=True)
     snapshots = Snapshots(store)
     upper, work = snapshots.prepare_writable(directory, record.layers)
-    root = snapshots.root_mount(record.layers, upper, work, readonly=record.read_only)
+    # Writable even for a read-only container: the runtime makes mount points in it, then seals it.
+    root = snapshots.root_mount(record.layers, upper, work)
     mounts = volumes.mounts(store, snapshots, record)
     ports = tuple(PortMapping(*port) for port in record.ports)
     attachment = Networks(store).attach(record.id, record.network, ports)
@@ -82,7 +83,8 @@ def _options(
         no_new_privileges=security.no_new_privileges,
         readonly=record.read_only,
         host=frozenset({"network"} if record.network == "host" else ()),
-        mounts=[*_file_mounts(record, directory), *mounts],
+        # In order of depth, so that none hides another.
+        mounts=sorted([*_file_mounts(record, directory), *mounts], key=lambda mount: mount.target.count("/")),
         shm_size=record.shm_size,
         seccomp=security.seccomp,
         sysctls=record.sysctls,

@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable
 from typing import NamedTuple
 
+from tiffin.errors import Corrupt
 from tiffin.kernel.process import pidfd_send_signal
 from tiffin.supervisor.client import HIGH_WATER, Client
 from tiffin.supervisor.frames import Kind, Want, exit_payload, terminal_size
@@ -219,14 +220,16 @@ class Session:
 
     def _receive(self, client: Client) -> None:
         for kind, payload in client.receive():
-            if kind == Kind.STDIN:
-                if client.wants & Want.STDIN and self._stdin >= 0 and not self._input_ended:
-                    self._input += payload
-                    self._write_input()
-            elif kind == Kind.STDIN_EOF:
-                self._end_input(client)
-            else:
+            try:
                 _COMMANDS.get(kind, Session._ignore)(self, client, payload)
+            except Corrupt:
+                client.close()
+                return
+
+    def _take_input(self, client: Client, payload: bytes) -> None:
+        if client.wants & Want.STDIN and self._stdin >= 0 and not self._input_ended:
+            self._input += payload
+            self._write_input()
 
     def _attach(self, client: Client, payload: bytes) -> None:
         client.want(payload[0] if payload else 0)
@@ -263,7 +266,7 @@ class Session:
 
     # The process's stdin
 
-    def _end_input(self, client: Client) -> None:
+    def _end_input(self, client: Client, payload: bytes = b"") -> None:  # noqa: ARG002 - as above
         """A client's input is over; the process's is too when it was to have one client's (Docker's StdinOnce)."""
         if client.had_stdin and self._stdin_once and not self._tty:
             self._input_ended = True
@@ -297,6 +300,8 @@ class Session:
 
 
 _COMMANDS: dict[int, Callable[[Session, Client, bytes], None]] = {
+    Kind.STDIN: Session._take_input,
+    Kind.STDIN_EOF: Session._end_input,
     Kind.ATTACH: Session._attach,
     Kind.WAIT: Session._wait,
     Kind.WATCH: Session._watch,

@@ -16,11 +16,10 @@ if TYPE_CHECKING:
 
 
 def mounts(store: Store, snapshots: Snapshots, record: ContainerRecord) -> list[Mount]:
-    """In order of depth, so that none hides another. Raises NoSpace, EngineError."""
+    """In the record's order. Raises NoSpace, EngineError."""
     if not record.mounts:
         return []
     _fill(store, snapshots, record)
-    ordered = sorted(record.mounts, key=lambda mount: str(mount["destination"]).count("/"))
     return [
         Mount(
             str(mount["destination"]),
@@ -28,7 +27,7 @@ def mounts(store: Store, snapshots: Snapshots, record: ContainerRecord) -> list[
             "tmpfs" if mount["type"] == "tmpfs" else str(mount["source"]),
             tuple(mount["options"]),
         )
-        for mount in ordered
+        for mount in record.mounts
     ]
 
 

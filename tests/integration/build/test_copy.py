@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.build.conftest import Bench
+from tests.building import Bench
 from tiffin.errors import DockerfileError
 from tiffin.layer.entry import Entry, Kind
 from tiffin.layer.tarwriter import TarWriter
@@ -83,7 +83,9 @@ def test_files_of_the_context_become_roots_and_keep_mode_and_time(filled: Bench)
         ("COPY <<one <<two /heres/\n1\none\n2\ntwo", "heres/two"),
     ],
 )
-def test_a_destination_is_a_directory_when_it_ends_or_exists_as_one(filled: Bench, line: str, path: str) -> None:
+def test_a_destination_is_a_directory_when_it_ends_or_exists_as_one(
+    filled: Bench, line: str, path: str
+) -> None:
     filled.build(f"FROM base\nWORKDIR /w\n{line}")
     with filled.tree() as top:
         assert (top / path).is_file()
@@ -227,7 +229,9 @@ def test_add_unpacks_archives_with_their_own_owners(based: Bench, how: str) -> N
         "zst": zstandard.ZstdCompressor().compress,
     }
     based.write("archive.bin", pack[how](small_tar()))
-    based.build("FROM base\nADD archive.bin /lib/new\nADD --chown=9:10 archive.bin /o\nCOPY archive.bin /copied")
+    based.build(
+        "FROM base\nADD archive.bin /lib/new\nADD --chown=9:10 archive.bin /o\nCOPY archive.bin /copied"
+    )
     with based.tree() as top:
         assert looks(top / "usr/lib/new/sub") == (77, 88, "0o750")
         assert looks(top / "usr/lib/new/sub/x") == (77, 88, "0o640")

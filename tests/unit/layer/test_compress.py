@@ -19,8 +19,8 @@ from tiffin.layer.limits import DEFAULT_LIMITS, Limits
 TAR = archive((entry("a"), random.Random(1).randbytes(2_500_000)), (entry("zeros"), bytes(3_000_000)))
 
 
-def zstd(data: bytes, **options: bool) -> bytes:
-    return zstandard.ZstdCompressor(**options).compress(data)
+def zstd(data: bytes, write_checksum: bool = False) -> bytes:
+    return zstandard.ZstdCompressor(write_checksum=write_checksum).compress(data)
 
 
 def zstd_stream(data: bytes, window_log: int) -> bytes:

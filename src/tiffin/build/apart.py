@@ -1,0 +1,134 @@
+"""A build for a program that has threads: the whole of it in a process of its own, which has one.
+
+program                                 python -c "... apart.main()"
+  │ fd 0: the request, json ──────────────► │
+  │ ◄─────────────── EVENT, json ────────── │ fd 3, as `workers` words its messages
+  │ ◄─────────────── RESULT or FAILED ───── │
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import sys
+from typing import TYPE_CHECKING, Any
+
+from tiffin.build import progress as events
+from tiffin.build.progress import Event, StepLog
+from tiffin.build.workers import Channel, Failed, Result, Told, Worker
+from tiffin.errors import EngineError
+from tiffin.kernel import process
+from tiffin.state import Layout
+
+if TYPE_CHECKING:
+    from tiffin.build.builder import BuildRequest, BuildResult
+
+_CODE = "import sys; sys.path[:] = {path!r}; from tiffin.build import apart; apart.main()"
+_REPORT = 3
+
+
+def build_apart(layout: Layout, request: BuildRequest) -> BuildResult:
+    """As `Builder.build` with the engine's own way to run a step. Events reach `request.progress` in this thread."""
+    from tiffin.build.builder import BuildResult
+
+    worker = _spawn(layout, request)
+    result: dict[str, Any] | None = None
+    try:
+        while not worker.ended:
+            for message in worker.receive():
+                if isinstance(message, Told):
+                    request.progress(_event(message.value))
+                elif isinstance(message, Failed):
+                    raise message.error
+                elif isinstance(message, Result):
+                    result = message.value
+    finally:
+        worker.stop()
+        worker.drain()
+        status = worker.close()
+    if result is None:
+        raise EngineError(f"the build's process ended with {status} and said nothing")
+    return BuildResult(result["image_id"], tuple(result["names"]), tuple(result["warnings"]))
+
+
+def _spawn(layout: Layout, request: BuildRequest) -> Worker:
+    memory = os.memfd_create("tiffin-build", os.MFD_CLOEXEC)
+    reader, writer = os.pipe2(os.O_CLOEXEC)
+    try:
+        with open(memory, "w", encoding="utf-8", errors="surrogateescape", closefd=False) as file:
+            file.write(json.dumps({"layout": layout, "request": _request_document(request)}))
+        os.lseek(memory, 0, os.SEEK_SET)
+        code = _CODE.format(path=[os.path.abspath(entry) for entry in sys.path])
+        pid = os.posix_spawn(
+            sys.executable,
+            [sys.executable, "-I", "-c", code],
+            dict(os.environ),
+            file_actions=[
+                (os.POSIX_SPAWN_DUP2, memory, 0),
+                (os.POSIX_SPAWN_DUP2, writer, _REPORT),
+            ],
+        )
+    except BaseException:
+        os.close(reader)
+        raise
+    finally:
+        os.close(memory)
+        os.close(writer)
+    return Worker(pid, process.pidfd_open(pid), reader)
+
+
+def _request_document(request: BuildRequest) -> dict[str, Any]:
+    document = {key: value for key, value in request._asdict().items() if key != "progress"}
+    if isinstance(request.dockerfile, bytes):
+        document["dockerfile"] = {"base64": base64.b64encode(request.dockerfile).decode()}
+    for key in ("build_args", "labels"):
+        document[key] = dict(document[key])
+    document["context_dir"] = os.path.abspath(request.context_dir)
+    return document
+
+
+def main() -> None:
+    """The child: one request from fd 0, messages to fd 3."""
+    from tiffin.build.builder import Builder, BuildRequest
+    from tiffin.build.run import Runner
+    from tiffin.content import LocalContent
+    from tiffin.images import Images
+    from tiffin.snapshot import Snapshots
+    from tiffin.state import open_store
+
+    os.set_inheritable(_REPORT, False)
+    channel = Channel(_REPORT)
+    with open(0, encoding="utf-8", errors="surrogateescape", closefd=False) as file:
+        document = json.load(file)
+    options = document["request"]
+    if isinstance(options["dockerfile"], dict):
+        options["dockerfile"] = base64.b64decode(options["dockerfile"]["base64"])
+    options["tags"] = tuple(options["tags"])
+    layout = Layout(*document["layout"])
+    try:
+        store = open_store(layout)
+        images = Images(store, LocalContent(layout), Snapshots(store))
+        request = BuildRequest(**options, progress=lambda event: channel.tell(_event_document(event)))
+        result = Builder(store, images, Runner(layout)).build(request)
+        channel.result(result._asdict())
+    except BrokenPipeError:  # the program has gone
+        sys.exit(1)
+    except Exception as error:  # noqa: BLE001 - the program raises it
+        channel.failed(error)
+        sys.exit(1)
+
+
+def _event_document(event: Event) -> dict[str, Any]:
+    fields: list[Any] = list(event)
+    if isinstance(event, StepLog):
+        fields[2] = base64.b64encode(event.data).decode()
+    return {"event": type(event).__name__, "fields": fields}
+
+
+def _event(document: dict[str, Any]) -> Event:
+    fields = document["fields"]
+    if document["event"] == StepLog.__name__:
+        return StepLog(fields[0], fields[1], base64.b64decode(fields[2]))
+    made: Event = getattr(events, document["event"])(*fields)
+    return made

@@ -1,0 +1,48 @@
+"""What a killed build leaves: its step's container, for a moment still running, with cgroup and address.
+
+A living step holds the lock of its workspace, and takes the rest down before it lets go of that. So a cgroup of
+a step whose workspace is unlocked, or gone, is nobody's.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+
+from tiffin.network.manager import Networks
+from tiffin.runtime.cgroups import detect
+from tiffin.runtime.delete import delete
+from tiffin.state import Store
+
+PREFIX = "build-"
+
+
+def sweep(store: Store) -> None:
+    """Take down the containers of dead steps. Idempotent; safe beside other builds. One listing when there is
+    nothing to do. Their workspaces are the collector's.
+    """
+    layout = store.layout
+    names: set[str] = set()
+    for mount in detect().mounts():
+        try:
+            names.update(name for name in os.listdir(f"{mount}/{layout.cgroup}") if name.startswith(PREFIX))
+        except FileNotFoundError:
+            continue
+    for name in sorted(names):
+        if not _alive(f"{layout.staging}/{name}"):
+            delete(f"{layout.cgroup}/{name}")
+            Networks(store).detach(name)
+
+
+def _alive(workspace: str) -> bool:
+    try:
+        fd = os.open(workspace, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(fd)
+    return False

@@ -1,0 +1,126 @@
+"""A build in a process of its own, for a program with threads.
+
+    program ──(root, run, request)──▶ builder process
+            ◀── event, event, ... ───
+            ◀── result or error ─────   and it ends; it also ends, killed, with the program
+
+Both ends are this program's: the values travel as pickles over a socket pair that nobody else has.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+import signal
+import socket
+import sys
+from struct import Struct
+from typing import TYPE_CHECKING, Any
+
+from tiffin.build.builder import BuildRequest, BuildResult
+from tiffin.build.progress import silent
+from tiffin.errors import EngineError
+from tiffin.state import Layout, locate, open_store
+
+if TYPE_CHECKING:
+    from tiffin.build.progress import Event
+
+_LENGTH = Struct("!I")
+_SOCKET = 3
+
+
+def build_apart(layout: Layout, request: BuildRequest) -> BuildResult:
+    """Build there, passing events on here. Raises what the build raised."""
+    ours, theirs = socket.socketpair()
+    with ours:
+        with theirs:
+            pid = _spawn(theirs)
+        try:
+            _send(
+                ours,
+                (
+                    layout.root,
+                    layout.run,
+                    os.path.abspath(request.context_dir),
+                    request._replace(progress=silent),
+                ),
+            )
+            while True:
+                kind, value = _receive(ours)
+                if kind == "event":
+                    request.progress(value)
+                elif kind == "result":
+                    result: BuildResult = value
+                    return result
+                else:
+                    raise _revive(*value)
+        except EOFError:
+            raise EngineError("the build's process died; try again") from None
+        except BaseException:
+            os.kill(pid, signal.SIGTERM)  # our child, not yet reaped
+            raise
+        finally:
+            ours.close()
+            os.waitpid(pid, 0)
+
+
+def _spawn(theirs: socket.socket) -> int:
+    paths = [path for path in sys.path if path]
+    program = f"import sys; sys.path[:] = {paths!r}; from tiffin.engine.build_process import main; main()"
+    return os.posix_spawn(
+        sys.executable,
+        [sys.executable, "-I", "-c", program],
+        os.environ,
+        file_actions=[(os.POSIX_SPAWN_DUP2, theirs.fileno(), _SOCKET)],
+        setsigmask=(),
+    )
+
+
+def main() -> None:
+    """The builder process."""
+    from tiffin.engine.building import build_in
+
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # an exception, so that steps are undone
+    with socket.socket(fileno=_SOCKET) as connection:
+        os.set_inheritable(_SOCKET, False)
+        root, run, context, request = _receive(connection)
+
+        def progress(event: Event, /) -> None:
+            _send(connection, ("event", event))
+
+        store = open_store(locate(root, run))
+        try:
+            result = build_in(store, request._replace(context_dir=context, progress=progress))
+            _send(connection, ("result", result))
+        except Exception as error:  # noqa: BLE001 - raised again in the program that asked
+            _send(connection, ("error", (type(error), error.args, vars(error))))
+        finally:
+            store.close()
+
+
+def _revive(kind: type[Exception], arguments: tuple[Any, ...], members: dict[str, Any]) -> Exception:
+    """The error as it was. Not by calling its class: some make their message of other arguments."""
+    error = kind.__new__(kind)
+    error.args = arguments
+    vars(error).update(members)
+    return error
+
+
+def _send(connection: socket.socket, value: object) -> None:
+    data = pickle.dumps(value)
+    connection.sendall(_LENGTH.pack(len(data)) + data)
+
+
+def _receive(connection: socket.socket) -> Any:
+    (length,) = _LENGTH.unpack(_exactly(connection, _LENGTH.size))
+    return pickle.loads(_exactly(connection, length))  # noqa: S301 - from the process that we started, by its socket
+
+
+def _exactly(connection: socket.socket, length: int) -> bytes:
+    data = bytearray()
+    while len(data) < length:
+        piece = connection.recv(length - len(data))
+        if not piece:
+            raise EOFError
+        data += piece
+    return bytes(data)

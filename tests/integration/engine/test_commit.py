@@ -1,0 +1,63 @@
+"""diff, commit and export."""
+
+import io
+import tarfile  # noqa: TID251 - reads what we wrote as any other program would
+
+import pytest
+
+from tests.integration.engine.conftest import Ground, await_that
+from tiffin import CommitOptions, CreateOptions
+
+pytestmark = pytest.mark.root
+
+SCRIPT = "echo new > /new; rm /etc/group; echo x >> /etc/passwd; mkdir /d; touch /d/f"
+
+
+def test_diff_says_what_was_added_changed_and_deleted(ground: Ground) -> None:
+    container = ground.start("sh", "-c", SCRIPT)
+    ground.containers.wait(container)
+    changes = [(change.kind, change.path) for change in ground.containers.diff(container)]
+    assert ("A", "/new") in changes
+    assert ("D", "/etc/group") in changes
+    assert ("C", "/etc/passwd") in changes
+    assert ("C", "/etc") in changes
+    assert ("A", "/d/f") in changes
+    assert not [path for _, path in changes if path.startswith(("/bin", "/root"))]
+
+
+def test_diff_of_what_never_ran_is_empty(ground: Ground) -> None:
+    assert not ground.containers.diff(ground.create("true"))
+
+
+def test_a_commit_of_a_running_container_runs_with_its_changes_and_settings(ground: Ground) -> None:
+    container = ground.start("sh", "-c", f"{SCRIPT}; sleep 1000", env=("A=1",), workdir="/d", labels=("k=v",))
+
+    await_that(lambda: ground.exec(container, "test", "-e", "/d/f")[0] == 0)
+    image = ground.containers.commit(container, CommitOptions("lunch:2", author="cook", message="packed"))
+    assert ground.state(container)["Status"] == "running"
+    document = ground.engine.images.inspect("lunch:2")
+    assert document["Id"] == image
+    assert "A=1" in document["Config"]["Env"]
+    assert document["Config"]["Labels"] == {"k": "v"}
+    created = ground.containers.create(
+        CreateOptions("lunch:2", ("sh", "-c", "pwd; cat /new; ls /etc/group; echo $A"), network="none")
+    )
+    ground.containers.start(created.id)
+    assert ground.containers.wait(created.id) in (0, 1)
+    assert b"/d\nnew\n" in ground.logs(created.id)
+    assert b"1\n" in ground.logs(created.id)
+    assert ground.run("test", "-e", "/new")[0] == 1  # the base image is what it was
+    ground.remove_all()
+    ground.engine.images.remove("lunch:2")
+
+
+def test_export_is_the_whole_tree(ground: Ground) -> None:
+    container = ground.start("sh", "-c", SCRIPT)
+    ground.containers.wait(container)
+    out = io.BytesIO()
+    ground.containers.export(container, out)
+    out.seek(0)
+    with tarfile.open(fileobj=out) as tar:
+        names = {name.strip("/").removeprefix("./") for name in tar.getnames()}
+    assert {"new", "d/f", "bin/busybox", "etc/passwd"} <= names
+    assert "etc/group" not in names
