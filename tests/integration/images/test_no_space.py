@@ -37,7 +37,7 @@ def test_a_full_disk_is_said_and_nothing_stays(
     load(small, docker_archive("kept:1", [tar({"a": b"a"})]))
     data = os.urandom(12 << 20) if noise else bytes(12 << 20)
     for _ in range(2):
-        with pytest.raises(NoSpace, match="(?i)no space left"):
+        with pytest.raises(NoSpace, match=r"(?i)no space left"):
             _load(small, docker_archive("x:1", [tar({"big": data})]), tmp_path if seekable else None)
         assert stored(small) == (3, 1, 0)
     assert [row.names for row in small.list()] == [("docker.io/library/kept:1",)]
