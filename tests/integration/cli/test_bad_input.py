@@ -55,8 +55,8 @@ def test_one_line_and_dockers_code(shared: Tiffin, words: list[str], code: int, 
 
 
 def test_a_taken_name_is_refused_in_dockers_words(shared: Tiffin) -> None:
-    name = shared.ok("create", "--name", "taken", "busybox")
-    line = shared.fails("create", "--name", "taken", "busybox", code=125)
+    name = shared.ok("create", "--name", "taken", "busybox", "true")
+    line = shared.fails("create", "--name", "taken", "busybox", "true", code=125)
     assert f'The container name "/taken" is already in use by container "{name}"' in line
     shared.ok("rm", "taken")
 
