@@ -76,7 +76,7 @@ def plan(options: CreateOptions, image: Image) -> ContainerRecord:
         raise InvalidArgument("No command specified")
     stop_signal = options.stop_signal or str(settings.get("StopSignal") or "SIGTERM")
     parse_signal(stop_signal)
-    parse_security_options(options.security_opts)
+    check_rights(options)
     return ContainerRecord(
         id=container_id,
         name=options.name,
@@ -152,6 +152,31 @@ def merge_env(given: Sequence[str], image: Sequence[str]) -> tuple[str, ...]:
             chosen[key] = os.environ[key]
     merged = [f"{key}={value}" for key, value in chosen.items()]
     return (*merged, *(entry for entry in image if entry.partition("=")[0] not in chosen))
+
+
+def check_rights(options: CreateOptions) -> None:
+    """Refuse now what the runtime would refuse at the start. Raises InvalidArgument, Unsupported."""
+    parse_security_options(options.security_opts)
+    if options.cap_add or options.cap_drop:
+        from tiffin.runtime.defaults import choose_capabilities
+
+        choose_capabilities(options.cap_add, options.cap_drop, available=0)
+    if options.sysctls:
+        from tiffin.runtime.sysctls import sysctl_path
+
+        kinds = frozenset(("ipc", "uts")) | frozenset(() if options.network == "host" else ("network",))
+        for name, value in _pairs(options.sysctls, "--sysctl").items():
+            sysctl_path(name, value, kinds)
+    if options.ulimits:
+        from tiffin.runtime.process import rlimits
+
+        rlimits(
+            {
+                "rlimits": [
+                    {"type": name.upper(), "soft": soft, "hard": hard} for name, soft, hard in options.ulimits
+                ]
+            }
+        )
 
 
 def _workdir(path: str) -> str:

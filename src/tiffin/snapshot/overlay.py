@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from tiffin.errors import Corrupt, EngineError, LimitExceeded, NoSpace
 from tiffin.oci.digest import check_digest, is_digest
-from tiffin.snapshot.mount import Mount
+from tiffin.oci.mount import Mount
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -59,12 +59,15 @@ class Snapshots:
         order = dict.fromkeys(reversed(diff_ids))
         if len(order) > LAYERS_MAX:
             raise LimitExceeded(f"the image has {len(order)} layers; overlayfs stacks {LAYERS_MAX} at most")
-        lower = tuple(self.layer_path(diff_id) for diff_id in order)
+        lower: list[str] = []
+        for diff_id in order:
+            lower.append(self.layer_path(diff_id))
+            if _is_opaque(lower[-1]):  # overlayfs overlooks the mark on the root of a lower layer
+                break
         if mount_points:
-            lower += (self._mount_points(),)
-        lower = lower or (self._empty(),)
+            lower.append(self._mount_points())
         options = (*_OPTIONS, "ro") if readonly or not upper else _OPTIONS
-        return Mount("", "overlay", "overlay", options, lower, upper, work)
+        return Mount("", "overlay", "overlay", options, tuple(lower) or (self._empty(),), upper, work)
 
     def _empty(self) -> str:
         path = f"{self._layout.layers}/empty"
@@ -228,6 +231,13 @@ class StagedTree:
         finally:
             os.close(self.fd)
             self.fd = -1
+
+
+def _is_opaque(directory: str) -> bool:
+    try:
+        return os.getxattr(directory, "trusted.overlay.opaque", follow_symlinks=False) == b"y"
+    except OSError:
+        return False
 
 
 def _tree_size(root: int) -> int:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from tiffin.snapshot.mount import Mount
+    from tiffin.oci.mount import Mount
 
 
 class StagedLayer(Protocol):

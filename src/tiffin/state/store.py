@@ -119,11 +119,21 @@ def _make_directories(layout: Layout) -> None:
     _private_directory(layout.root)
     for name in _DIRECTORIES:
         _private_directory(f"{layout.root}/{name}")
-    marker = f"{layout.oci}/oci-layout"
-    if not os.path.exists(marker):
-        with open(f"{marker}.{os.getpid()}", "w", encoding="ascii") as file:
-            file.write('{"imageLayoutVersion":"1.0.0"}')
-        os.rename(file.name, marker)
+    _write_once(f"{layout.oci}/index.json", '{"schemaVersion":2,"manifests":[]}')
+    _write_once(f"{layout.oci}/oci-layout", '{"imageLayoutVersion":"1.0.0"}')
+
+
+def _write_once(path: str, text: str) -> None:
+    """Make a file whole, unless it is there; of two processes the first wins."""
+    aside = f"{path}.{os.getpid()}"
+    with open(aside, "w", encoding="ascii") as file:
+        file.write(text)
+    try:
+        os.link(aside, path)
+    except FileExistsError:
+        pass
+    finally:
+        os.unlink(aside)
 
 
 def _private_directory(path: str) -> None:

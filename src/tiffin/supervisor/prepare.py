@@ -10,9 +10,9 @@ from tiffin.containers.security import parse_security_options
 from tiffin.network import files
 from tiffin.network.manager import Networks
 from tiffin.network.records import Attachment, PortMapping
+from tiffin.oci.mount import Mount
 from tiffin.runtime import defaults
 from tiffin.runtime.spec import ContainerOptions, default_spec
-from tiffin.snapshot.mount import Mount
 from tiffin.snapshot.overlay import Snapshots
 from tiffin.supervisor import volumes
 

@@ -55,8 +55,8 @@ def test_one_line_and_dockers_code(shared: Tiffin, words: list[str], code: int, 
 
 
 def test_a_taken_name_is_refused_in_dockers_words(shared: Tiffin) -> None:
-    name = shared.ok("create", "--name", "taken", "busybox")
-    line = shared.fails("create", "--name", "taken", "busybox", code=125)
+    name = shared.ok("create", "--name", "taken", "busybox", "true")
+    line = shared.fails("create", "--name", "taken", "busybox", "true", code=125)
     assert f'The container name "/taken" is already in use by container "{name}"' in line
     shared.ok("rm", "taken")
 
@@ -128,7 +128,8 @@ def test_a_full_disk_is_one_clear_line(tmp_path: Path) -> None:
 def test_without_root_it_says_so(tmp_path: Path) -> None:
     # Once as root first: an ordinary user may not be able to read this interpreter's modules.
     script = (
-        "import os, sys; from tiffin.cli.main import main; main(['--root', sys.argv[1], '--run', sys.argv[2], 'ps', '-q']);"
+        "import os, sys; from tiffin.cli.main import main;"
+        "main(['--root', sys.argv[1], '--run', sys.argv[2], 'ps', '-q']);"
         "os.setgid(65534); os.setuid(65534); sys.exit(main(['--root', '/var/lib/tiffin-none', 'ps', '-q']))"
     )
     command = [sys.executable, "-c", script, f"{tmp_path}/root", f"{tmp_path}/run"]

@@ -22,7 +22,14 @@ def test_diff_says_what_was_added_changed_and_deleted(ground: Ground) -> None:
     assert ("C", "/etc/passwd") in changes
     assert ("C", "/etc") in changes
     assert ("A", "/d/f") in changes
-    assert not [path for _, path in changes if path.startswith(("/bin", "/root"))]
+    others = ("/bin", "/root", "/dev", "/proc", "/sys", "/etc/hosts", "/etc/hostname", "/etc/resolv.conf")
+    assert not [path for _, path in changes if path.startswith(others)]
+
+
+def test_diff_of_what_changed_nothing_is_empty(ground: Ground) -> None:
+    container = ground.start("true")
+    ground.containers.wait(container)
+    assert not ground.containers.diff(container)
 
 
 def test_diff_of_what_never_ran_is_empty(ground: Ground) -> None:
