@@ -17,6 +17,7 @@ from tiffin.images import Images
 from tiffin.kernel import mounts
 from tiffin.layer.entry import Entry, Kind
 from tiffin.layer.tarwriter import TarWriter
+from tiffin.network.manager import Networks
 from tiffin.runtime.cgroups import prune_parent
 from tiffin.snapshot import Snapshots
 from tiffin.state import Layout, open_store
@@ -155,6 +156,9 @@ def bench(tmp_path: Path) -> Iterator[Bench]:
     yield made
     staged = os.listdir(made.layout.staging)
     prune_parent(made.layout.cgroup)
+    networks = Networks(made.store)
+    if networks.known():
+        networks.teardown()
     made.store.close()
     assert staged == []
 

@@ -9,14 +9,13 @@ from pathlib import Path
 CACHE = Path(__file__).parent.parent / ".cache" / "test-images"
 
 
-def _once(name: str, make: Callable[[Path], None]) -> Path:
-    """`CACHE/name`, made by one process at a time and only when it is missing."""
-    CACHE.mkdir(parents=True, exist_ok=True)
-    path = CACHE / name
-    with open(CACHE / f"{name}.lock", "w") as lock:
+def once(path: Path, make: Callable[[Path], None]) -> Path:
+    """`path`, made (aside, then renamed) by one process at a time and only when it is missing."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with open(f"{path}.lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not path.exists():
-            aside = CACHE / f"{name}.{os.getpid()}"
+            aside = path.with_name(f"{path.name}.{os.getpid()}")
             make(aside)
             aside.rename(path)
     return path
@@ -48,7 +47,7 @@ def busybox_tar() -> Path:
         subprocess.run([*command, "-cf", str(path), "."], check=True)
         subprocess.run(["rm", "-r", tree], check=True)
 
-    return _once("busybox.tar", make)
+    return once(CACHE / "busybox.tar", make)
 
 
 def debian_tar() -> Path:
@@ -68,4 +67,4 @@ def debian_tar() -> Path:
         if done.returncode:
             raise RuntimeError(f"mmdebstrap: {done.stderr[-600:]}")
 
-    return _once("debian.tar", make)
+    return once(CACHE / "debian.tar", make)

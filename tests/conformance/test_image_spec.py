@@ -57,6 +57,10 @@ def test_the_store_is_a_valid_layout_of_valid_images(images: Images) -> None:
         valid(json.loads(images.content.read_bytes(config["digest"], config["size"])), "config-schema.json")
 
 
+def test_an_empty_store_is_a_valid_layout(images: Images) -> None:
+    valid(json.loads(Path(images.store.layout.oci, "index.json").read_bytes()), "image-index-schema.json")
+
+
 def test_an_archive_is_a_valid_layout(images: Images) -> None:
     load(images, docker_archive("x:1", [tar({"a": b"a"})]))
     packed = io.BytesIO()

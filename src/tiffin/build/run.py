@@ -49,6 +49,8 @@ class Runner:
             networks = Networks(store)
             undo.callback(networks.detach, identity)
             attachment = networks.attach(identity, work.network)
+            for notice in attachment.notices:
+                channel.tell({"notice": notice})
             if attachment.netns_fd >= 0:
                 undo.callback(os.close, attachment.netns_fd)
             mounts = _write_files(stack.directory, work, attachment.address)

@@ -19,9 +19,9 @@ from typing import Any, NamedTuple, Protocol
 from tiffin.build.cache import BuildCache, Cached, Layer
 from tiffin.build.keys import step_key
 from tiffin.build.plan import BaseWork, CopyWork, DirectoryWork, Plan, RunWork, SettingsWork, Step
-from tiffin.build.progress import Progress, StepCached, StepDone, StepFailed, StepLog, StepStarted
+from tiffin.build.progress import Notice, Progress, StepCached, StepDone, StepFailed, StepLog, StepStarted
 from tiffin.build.sources import Picked
-from tiffin.build.workers import Channel, Failed, Log, Message, Result, Worker, start
+from tiffin.build.workers import Channel, Failed, Log, Message, Told, Worker, start
 from tiffin.dockerfile.place import shown
 from tiffin.errors import (
     DockerfileError,
@@ -274,11 +274,13 @@ class Solver:
             running.tail.extend(message.data)
             del running.tail[:-_TAIL]
             self._progress(StepLog(step.number + 1, message.stream, message.data))
+        elif isinstance(message, Told):
+            self._progress(Notice(message.value["notice"]))
         elif isinstance(message, Failed):
             raise self._failure(running, message.error)
-        elif isinstance(message, Result) and "status" in message.value:
+        elif "status" in message.value:
             raise self._command_failed(running, message.value["status"])
-        elif isinstance(message, Result):
+        else:
             layer = message.value["layer"]
             found = Cached(running.keys[0], Layer(*layer) if layer else None, time.time_ns())
             self._made[found.key] = found
@@ -305,6 +307,7 @@ class Solver:
     def _failure(self, running: _Running, error: TiffinError) -> TiffinError:
         if isinstance(error, (DockerfileError, *_OF_THE_MACHINE)):
             self._tell_failed(running, str(error))
+            error.add_note(f"at {self._plan.file}:{running.step.line}: {running.step.keyword}")
             return error
         return self._step_error(running, str(error), -1)
 

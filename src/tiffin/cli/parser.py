@@ -2,6 +2,7 @@
 `--flag=false` for switches, and help with examples."""
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from typing import Any, NoReturn
@@ -46,7 +47,7 @@ class CommandParser(argparse.ArgumentParser):
             usage=f"tiffin {command.shown} {command.usage}",
             description=description,
             epilog=f"Examples:\n{_indent(examples)}" if examples else None,
-            formatter_class=argparse.RawDescriptionHelpFormatter,
+            formatter_class=_formatter,
             add_help=False,
             allow_abbrev=False,
         )
@@ -83,6 +84,19 @@ class CommandParser(argparse.ArgumentParser):
         for dest in off:
             setattr(args, dest, False)
         return args
+
+
+def _formatter(prog: str) -> argparse.RawDescriptionHelpFormatter:
+    # Given a width, argparse does not import shutil (and with it every compressor) to ask for one.
+    return argparse.RawDescriptionHelpFormatter(prog, max_help_position=34, width=_width())
+
+
+def _width() -> int:
+    try:
+        columns = os.get_terminal_size(1).columns
+    except OSError:
+        columns = 110
+    return max(min(columns, 130) - 2, 60)
 
 
 def _docker_words(message: str) -> str:

@@ -18,7 +18,6 @@ from tiffin.layer.diff import Change, changes, diff_tar, tree_tar
 from tiffin.oci.image import History, extend_config, format_time, settings
 from tiffin.oci.reference import parse_reference
 from tiffin.snapshot.overlay import Snapshots
-from tiffin.supervisor.initlayer import known_layer
 
 if TYPE_CHECKING:
     from tiffin.containers import Container, ContainerRecord
@@ -73,8 +72,7 @@ def export(workspace: Workspace, reference: str, out: BinaryIO) -> None:
         if os.path.isdir(upper):
             # A read-only stack with the upper on top needs no work directory, and may be mounted beside the
             # container's own.
-            init = known_layer(store.layout, container.record)
-            mount = mount._replace(lower=(upper, *filter(None, [init]), *mount.lower))
+            mount = mount._replace(lower=(upper, *mount.lower))
         fd = open_overlay(mount)
         try:
             tree_tar(fd, out)
@@ -115,9 +113,8 @@ def _trees(store: Store, container: Container) -> Iterator[tuple[int, list[int]]
             os.makedirs(directory, mode=0o700, exist_ok=True)
             upper, _ = snapshots.prepare_writable(directory, container.record.layers)
         order = dict.fromkeys(reversed(container.record.layers))
-        init = known_layer(store.layout, container.record)
         fds = []
-        for path in [upper, *filter(None, [init]), *(snapshots.layer_path(diff_id) for diff_id in order)]:
+        for path in [upper, *(snapshots.layer_path(diff_id) for diff_id in order)]:
             fd = os.open(path, _DIRECTORY)
             undo.callback(os.close, fd)
             fds.append(fd)

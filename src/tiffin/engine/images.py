@@ -55,11 +55,7 @@ class ImageService:
     def remove(self, name: str, force: bool = False) -> Sequence[tuple[str, str]]:
         """("Untagged", name) and ("Deleted", digest) in order. Raises Conflict when a container uses it."""
         with self._workspace.store() as store:
-            from tiffin.supervisor.initlayer import prune
-
-            removed = open_images(store).remove(name, force)
-            prune(store)
-            return removed
+            return open_images(store).remove(name, force)
 
     def load(self, stream: BinaryIO, progress: Callable[..., None] | None = None) -> Sequence[str]:
         """The names of the images in an archive, OCI or docker-archive."""

@@ -5,12 +5,13 @@ one unnamed file in staging, which the kernel drops with its last descriptor. Me
 are keys of a table and nothing more: no path of the archive's ever reaches the filesystem (T11).
 """
 
+import errno
 import os
 import posixpath
 import stat
 from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
-from tiffin.errors import Corrupt, LimitExceeded, NoSpace
+from tiffin.errors import Corrupt, EngineError, LimitExceeded, NoSpace
 from tiffin.layer.compress import compression_of, open_decompressed
 from tiffin.layer.limits import DEFAULT_LIMITS
 from tiffin.layer.tarstream import Kind, TarReader
@@ -73,7 +74,11 @@ class Archive:
             self._copy(stream)
         except OSError as error:
             self._close()
-            raise NoSpace(f"cannot copy the archive to {layout.staging}: {error.strerror}") from error
+            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                raise NoSpace(
+                    f"no space left to copy the archive to {layout.staging}; free some and try again"
+                ) from error
+            raise EngineError(f"cannot copy the archive to {layout.staging}: {error}") from error
         except BaseException:
             self._close()
             raise

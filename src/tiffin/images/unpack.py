@@ -120,14 +120,15 @@ class _Compressor:
         self._thread = threading.Thread(target=self._run, name="compress layer", daemon=True)
 
     def _run(self) -> None:
+        piece: bytes | None = b""
         try:
             with gzip_writer(self._blob) as out:
                 while (piece := self._pieces.get()) is not None:
                     out.write(piece)
         except Exception as error:  # noqa: BLE001 - carried to the thread that waits for it
             self._error = error
-            while self._pieces.get() is not None:  # the writer must not wait for ever
-                pass
+            while piece is not None:  # until the writer ends: it must not wait for room in the queue
+                piece = self._pieces.get()
 
     def write(self, data: bytes) -> int:
         if self._error is not None:

@@ -43,7 +43,8 @@ _RTM_NEWADDR, _RTM_GETADDR = 20, 22
 _RTM_NEWROUTE, _RTM_GETROUTE = 24, 26
 
 _IFLA_ADDRESS, _IFLA_IFNAME, _IFLA_MTU, _IFLA_MASTER, _IFLA_PROTINFO, _IFLA_LINKINFO = 1, 3, 4, 10, 12, 18
-_IFLA_AF_SPEC, _IFLA_NET_NS_FD = 26, 28
+_IFLA_OPERSTATE, _IFLA_AF_SPEC, _IFLA_NET_NS_FD = 16, 26, 28
+_OPERSTATE_UP = 6
 _IFLA_INFO_KIND, _IFLA_INFO_DATA = 1, 2
 _VETH_INFO_PEER = 1
 _IFLA_INET6_ADDR_GEN_MODE = 8
@@ -79,7 +80,8 @@ class Request(NamedTuple):
 
 
 class Link(NamedTuple):
-    """A network interface. `master` is the index of the bridge that it is a port of, 0 for none."""
+    """A network interface. `master` is the index of the bridge that it is a port of, 0 for none; `running`
+    whether it carries packets: it is up, its other end too, and the kernel has taken note (RFC 2863)."""
 
     ifindex: int
     name: str
@@ -87,6 +89,7 @@ class Link(NamedTuple):
     mtu: int
     master: int
     mac: str
+    running: bool
 
 
 class Address(NamedTuple):
@@ -372,7 +375,9 @@ def _decode_link(body: bytes) -> Link:
     name = os.fsdecode(attributes.get(_IFLA_IFNAME, b"").rstrip(b"\0"))
     (mtu,) = struct.unpack("=I", attributes.get(_IFLA_MTU, b"\0\0\0\0"))
     (master,) = struct.unpack("=I", attributes.get(_IFLA_MASTER, b"\0\0\0\0"))
-    return Link(index, name, bool(flags & _IFF_UP), mtu, master, attributes.get(_IFLA_ADDRESS, b"").hex(":"))
+    mac = attributes.get(_IFLA_ADDRESS, b"").hex(":")
+    running = attributes.get(_IFLA_OPERSTATE) == bytes([_OPERSTATE_UP])
+    return Link(index, name, bool(flags & _IFF_UP), mtu, master, mac, running)
 
 
 def _refusal(flags: int, body: bytes, what: str) -> OSError | None:

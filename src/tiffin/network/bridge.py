@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from typing import TYPE_CHECKING
 
 from tiffin.errors import EngineError, PermissionDenied
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from tiffin.network.records import Endpoint, Network
 
 _DEFAULT_MTU = 1500
+_TRIES, _PAUSE = 100, 0.001  # seconds
 _OWN_NAMESPACE = "/proc/thread-self/ns/net"
 
 
@@ -76,10 +78,11 @@ def connect(host: netlink.Socket, link: netlink.Link, endpoint: Endpoint) -> int
                 netlink.add_address(eth0.ifindex, endpoint.address, endpoint.prefix),
                 netlink.add_route(endpoint.gateway),
             )
-        if endpoint.ports:
-            port = host.link(endpoint.veth)
-            if port is not None:
-                host.run(netlink.set_hairpin(port.ifindex))
+            _await_running(inside, "eth0")
+            port = _await_running(host, endpoint.veth)
+            _await_running(host, link.name)  # a bridge runs while a port does
+        if port is not None and endpoint.ports:
+            host.run(netlink.set_hairpin(port.ifindex))
     except BaseException:
         os.close(fd)
         raise
@@ -143,6 +146,19 @@ def _make_namespace() -> tuple[int, netlink.Socket]:
     finally:
         os.close(home)
     return fd, inside
+
+
+def _await_running(where: netlink.Socket, name: str) -> netlink.Link | None:
+    """Until an interface that is up carries packets, for which the kernel takes its own time: what is sent
+    before is lost, and a container's first connection would take a second. Kernels since 6.8 see to it when
+    asked about the interface; others within a millisecond or so. Goes on without, in the end."""
+    link = where.link(name)
+    for _ in range(_TRIES):
+        if link is None or link.running:
+            break
+        time.sleep(_PAUSE)
+        link = where.link(name)
+    return link
 
 
 def _uplink_mtu(host: netlink.Socket) -> int:

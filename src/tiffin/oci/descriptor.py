@@ -102,7 +102,7 @@ def parse_document(data: bytes, media_type: str = "", what: str = "manifest") ->
     stated = document.get("mediaType", "") or media_type or (INDEX if is_index else MANIFEST)
     if media_type and stated != media_type:
         raise Corrupt(f"{what} says that it is {str(stated)[:80]!r} but was named as {media_type!r}")
-    if stated not in INDEXES | MANIFESTS:
+    if not isinstance(stated, str) or stated not in INDEXES | MANIFESTS:
         raise Unsupported(f"{what} has media type {str(stated)[:80]!r}; an OCI or Docker image is wanted")
     if (stated in INDEXES) != is_index:
         raise Corrupt(f"{what} does not have the shape that its media type {stated!r} says")

@@ -61,7 +61,7 @@ class CreateRequest(NamedTuple):
 
     id              a checked container id; names the cgroup below `cgroup_parent`
     spec            the runtime specification document (see `tiffin.runtime.spec`)
-    root            the root file system, an overlay or a bind (`tiffin.snapshot.mount.Mount`)
+    root            the root file system, an overlay or a bind (`tiffin.oci.mount.Mount`)
     mount_point     an empty directory of the engine's on which the root is mounted, in the child's namespace
     only stdio           descriptors for fds 0 to 2, used when the document's process.terminal is false
     netns_fd        network namespace to join; -1: a new one with nothing but a loopback interface. A document

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 class RootMount(Protocol):
-    """What `create` reads of the root's mount: `tiffin.snapshot.mount.Mount` is one."""
+    """What `create` reads of the root's mount: `tiffin.oci.mount.Mount` is one."""
 
     @property
     def type(self) -> str: ...

@@ -17,7 +17,7 @@ from tiffin.runtime import defaults
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from tiffin.snapshot.mount import Mount
+    from tiffin.oci.mount import Mount
 
 _PRIVATE = ("pid", "ipc", "uts", "network", "cgroup", "mount")
 

@@ -4,7 +4,7 @@ What a snapshot store promises is the `SnapshotStore` Protocol (store.py), with 
 tests/suites/snapshot.py; `Snapshots` (overlay.py) keeps trees in the form that overlayfs stacks.
 """
 
-from tiffin.snapshot.mount import Mount
+from tiffin.oci.mount import Mount
 from tiffin.snapshot.overlay import Snapshots
 
 __all__ = ["Mount", "Snapshots"]

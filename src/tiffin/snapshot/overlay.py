@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from tiffin.errors import Corrupt, EngineError, LimitExceeded, NoSpace
 from tiffin.oci.digest import check_digest, is_digest
-from tiffin.snapshot.mount import Mount
+from tiffin.oci.mount import Mount
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -47,16 +47,27 @@ class Snapshots:
         return path
 
     def root_mount(
-        self, diff_ids: "Sequence[str]", upper: str = "", work: str = "", readonly: bool = False
+        self,
+        diff_ids: "Sequence[str]",
+        upper: str = "",
+        work: str = "",
+        readonly: bool = False,
+        mount_points: bool = False,
     ) -> Mount:
         # overlayfs refuses one directory twice. Whatever a layer says at a lower place is said again by its
         # topmost one, so that one alone gives the same tree.
         order = dict.fromkeys(reversed(diff_ids))
         if len(order) > LAYERS_MAX:
             raise LimitExceeded(f"the image has {len(order)} layers; overlayfs stacks {LAYERS_MAX} at most")
-        lower = tuple(self.layer_path(diff_id) for diff_id in order) or (self._empty(),)
+        lower: list[str] = []
+        for diff_id in order:
+            lower.append(self.layer_path(diff_id))
+            if _is_opaque(lower[-1]):  # overlayfs overlooks the mark on the root of a lower layer
+                break
+        if mount_points:
+            lower.append(self._mount_points())
         options = (*_OPTIONS, "ro") if readonly or not upper else _OPTIONS
-        return Mount("", "overlay", "overlay", options, lower, upper, work)
+        return Mount("", "overlay", "overlay", options, tuple(lower) or (self._empty(),), upper, work)
 
     def _empty(self) -> str:
         path = f"{self._layout.layers}/empty"
@@ -64,6 +75,28 @@ class Snapshots:
             os.mkdir(path, 0o755)
         except FileExistsError:
             pass
+        return path
+
+    def _mount_points(self) -> str:
+        """A layer of what the runtime mounts on. At the bottom it gives way to all that an image has, and keeps
+        these out of the upper, which becomes `diff` and `commit`."""
+        path = f"{self._layout.layers}/mount-points"
+        if os.path.isdir(path):
+            return path
+        aside = f"{self._layout.staging}/mount-points-{os.urandom(8).hex()}"
+        try:
+            for name in ("", "dev", "proc", "sys", "etc"):
+                os.mkdir(f"{aside}/{name}")
+                os.chmod(f"{aside}/{name}", _ROOT_MODE)
+            for name in ("hosts", "hostname", "resolv.conf"):
+                os.close(os.open(f"{aside}/etc/{name}", os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o644))
+            try:
+                os.rename(aside, path)
+            except OSError as error:
+                if error.errno not in (errno.EEXIST, errno.ENOTEMPTY):  # another made it meanwhile
+                    raise
+        except OSError as error:
+            raise _failed("prepare the layer of mount points", error) from error
         return path
 
     def prepare_writable(self, directory: str, diff_ids: "Sequence[str]" = ()) -> tuple[str, str]:
@@ -198,6 +231,13 @@ class StagedTree:
         finally:
             os.close(self.fd)
             self.fd = -1
+
+
+def _is_opaque(directory: str) -> bool:
+    try:
+        return os.getxattr(directory, "trusted.overlay.opaque", follow_symlinks=False) == b"y"
+    except OSError:
+        return False
 
 
 def _tree_size(root: int) -> int:

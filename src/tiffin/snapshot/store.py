@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from tiffin.snapshot.mount import Mount
+    from tiffin.oci.mount import Mount
 
 
 class StagedLayer(Protocol):
@@ -52,9 +52,16 @@ class SnapshotStore(Protocol):
         """Its tree; raises Corrupt when it is not here."""
 
     def root_mount(
-        self, diff_ids: "Sequence[str]", upper: str = "", work: str = "", readonly: bool = False
+        self,
+        diff_ids: "Sequence[str]",
+        upper: str = "",
+        work: str = "",
+        readonly: bool = False,
+        mount_points: bool = False,
     ) -> "Mount":
-        """How to mount the stack. Raises Corrupt (a layer is missing), LimitExceeded (too many)."""
+        """How to mount the stack. `mount_points` puts a layer with what a runtime mounts on (/proc, /etc/hosts)
+        below all others, so that the upper stays the container's own. Raises Corrupt (a layer is missing),
+        LimitExceeded (too many)."""
 
     def prepare_writable(self, directory: str, diff_ids: "Sequence[str]" = ()) -> tuple[str, str]:
         """Make `upper` and `work` in an existing directory of the engine; their paths. The upper's own owner,

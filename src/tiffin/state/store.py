@@ -37,6 +37,8 @@ class Store(NamedTuple):
         """One write transaction (BEGIN IMMEDIATE), committed on success, rolled back on any exception.
         Atomic and durable: a commit has reached the disk. Do nothing slow within."""
         db = self.db
+        # SQLite's own wait for another writer is a sleep that grows; a lock wakes the next one at once.
+        turn = lock_file(f"{self.layout.root}/write.lock")
         try:
             db.execute("BEGIN IMMEDIATE")
             try:
@@ -51,6 +53,8 @@ class Store(NamedTuple):
                     f"no space left on the disk of {self.layout.root}; free some and try again"
                 ) from error
             raise
+        finally:
+            os.close(turn)
 
     @contextmanager
     def adding(self) -> Iterator[None]:
@@ -115,11 +119,21 @@ def _make_directories(layout: Layout) -> None:
     _private_directory(layout.root)
     for name in _DIRECTORIES:
         _private_directory(f"{layout.root}/{name}")
-    marker = f"{layout.oci}/oci-layout"
-    if not os.path.exists(marker):
-        with open(f"{marker}.{os.getpid()}", "w", encoding="ascii") as file:
-            file.write('{"imageLayoutVersion":"1.0.0"}')
-        os.rename(file.name, marker)
+    _write_once(f"{layout.oci}/index.json", '{"schemaVersion":2,"manifests":[]}')
+    _write_once(f"{layout.oci}/oci-layout", '{"imageLayoutVersion":"1.0.0"}')
+
+
+def _write_once(path: str, text: str) -> None:
+    """Make a file whole, unless it is there; of two processes the first wins."""
+    aside = f"{path}.{os.getpid()}"
+    with open(aside, "w", encoding="ascii") as file:
+        file.write(text)
+    try:
+        os.link(aside, path)
+    except FileExistsError:
+        pass
+    finally:
+        os.unlink(aside)
 
 
 def _private_directory(path: str) -> None:

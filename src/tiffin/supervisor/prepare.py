@@ -10,12 +10,11 @@ from tiffin.containers.security import parse_security_options
 from tiffin.network import files
 from tiffin.network.manager import Networks
 from tiffin.network.records import Attachment, PortMapping
+from tiffin.oci.mount import Mount
 from tiffin.runtime import defaults
 from tiffin.runtime.spec import ContainerOptions, default_spec
-from tiffin.snapshot.mount import Mount
 from tiffin.snapshot.overlay import Snapshots
 from tiffin.supervisor import volumes
-from tiffin.supervisor.initlayer import init_layer
 
 if TYPE_CHECKING:
     from typing import Any
@@ -45,9 +44,7 @@ def prepare(store: Store, record: ContainerRecord) -> Prepared:
     snapshots = Snapshots(store)
     upper, work = snapshots.prepare_writable(directory, record.layers)
     # Writable even for a read-only container: the runtime makes mount points in it, then seals it.
-    root = snapshots.root_mount(record.layers, upper, work)
-    if init := init_layer(store, snapshots, record):
-        root = root._replace(lower=(init, *root.lower))
+    root = snapshots.root_mount(record.layers, upper, work, mount_points=True)
     mounts = volumes.mounts(store, snapshots, record)
     ports = tuple(PortMapping(*port) for port in record.ports)
     attachment = Networks(store).attach(record.id, record.network, ports)

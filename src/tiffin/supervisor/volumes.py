@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
+from tiffin.oci.mount import Mount
 from tiffin.runtime.rootfs import open_overlay
-from tiffin.snapshot.mount import Mount
 from tiffin.volumes import Volumes
 
 if TYPE_CHECKING:

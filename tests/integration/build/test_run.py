@@ -263,3 +263,9 @@ def test_a_program_with_threads_builds_too(based: Bench) -> None:
     finally:
         done.set()
         thread.join()
+
+
+def test_a_run_starts_with_no_signal_ignored_and_no_descriptor_of_ours(based: Bench) -> None:
+    lines = output(based, "FROM base\nRUN grep SigIgn /proc/self/status; ls /proc/self/fd")
+    assert lines[0].split()[1] == "0" * 16
+    assert lines[1:] == ["0", "1", "2", "3"]  # 3 is the directory that ls reads

@@ -2,6 +2,8 @@
 
 import os
 import socket
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -53,8 +55,8 @@ def test_one_line_and_dockers_code(shared: Tiffin, words: list[str], code: int, 
 
 
 def test_a_taken_name_is_refused_in_dockers_words(shared: Tiffin) -> None:
-    name = shared.ok("create", "--name", "taken", "busybox")
-    line = shared.fails("create", "--name", "taken", "busybox", code=125)
+    name = shared.ok("create", "--name", "taken", "busybox", "true")
+    line = shared.fails("create", "--name", "taken", "busybox", "true", code=125)
     assert f'The container name "/taken" is already in use by container "{name}"' in line
     shared.ok("rm", "taken")
 
@@ -101,25 +103,19 @@ def test_a_truncated_archive_is_refused_and_nothing_is_kept(shared: Tiffin, tmp_
     data = whole.read_bytes()
     cut = tmp_path / "cut.tar"
     cut.write_bytes(data[: len(data) // 2])
-    before = shared.ok("images")
-    assert "cut" in shared.fails("load", "-i", cut) or True
-    assert shared.ok("images") == before
+    before = shared.ok("images", "-q", "--no-trunc")
+    assert "truncated" in shared.fails("load", "-i", cut)
+    assert shared.ok("images", "-q", "--no-trunc") == before
 
 
 def test_a_full_disk_is_one_clear_line(tmp_path: Path) -> None:
-    pytest.importorskip("tiffin.engine")
-    import subprocess
-
     disk = tmp_path / "disk"
     disk.mkdir()
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=3m", "tmpfs", disk], check=True)
     try:
-        from tests.images import busybox_tar
-
         big = tmp_path / "big.tar"
         (tmp_path / "noise").write_bytes(os.urandom(8 << 20))
         subprocess.run(["tar", "-C", tmp_path, "-cf", big, "noise"], check=True)
-        assert busybox_tar().exists()
         tiffin = Tiffin(disk)
         tiffin.run_directory = tmp_path / "run"
         line = tiffin.fails("import", big, "big")
@@ -130,13 +126,14 @@ def test_a_full_disk_is_one_clear_line(tmp_path: Path) -> None:
 
 
 def test_without_root_it_says_so(tmp_path: Path) -> None:
-    import subprocess
-    import sys
-
-    done = subprocess.run(
-        [sys.executable, "-m", "tiffin", "--root", "/var/lib/tiffin-none", "ps"],
-        capture_output=True, text=True, user=65534, env={**os.environ, "HOME": "/"},
-    )  # fmt: skip
-    assert done.returncode != 0
+    # Once as root first: an ordinary user may not be able to read this interpreter's modules.
+    script = (
+        "import os, sys; from tiffin.cli.main import main;"
+        "main(['--root', sys.argv[1], '--run', sys.argv[2], 'ps', '-q']);"
+        "os.setgid(65534); os.setuid(65534); sys.exit(main(['--root', '/var/lib/tiffin-none', 'ps', '-q']))"
+    )
+    command = [sys.executable, "-c", script, f"{tmp_path}/root", f"{tmp_path}/run"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 1
     assert len(done.stderr.strip().splitlines()) == 1
-    assert "root" in done.stderr
+    assert "run as root" in done.stderr

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import time
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -50,6 +51,17 @@ def test_a_container_has_an_address_a_route_and_no_ipv6(networks: Networks, stac
         assert ("0.0.0.0", 0, eth0.ifindex) in link.routes()
         with open("/proc/net/if_inet6") as file:
             assert [line.split()[-1] for line in file] in ([], ["lo"])
+
+
+def test_the_first_packet_arrives(networks: Networks, place: Lab, stack: ExitStack) -> None:
+    machine = stack.enter_context(serve(place.machine, "0.0.0.0", 81))
+    for number in range(20):
+        made = networks.attach(f"c{number}")
+        begun = time.monotonic()
+        reaches(made.netns_fd, (made.gateway, 81), machine)
+        assert time.monotonic() - begun < 0.9, "ARP or SYN was lost and sent again after a second"
+        networks.detach(f"c{number}")
+        made.close()
 
 
 def test_containers_reach_each_other_the_machine_and_beyond(
@@ -355,8 +367,6 @@ def _other_links() -> set[str]:
 
 def _wait_until_gone(store: Store, container: str) -> None:
     """Until the interfaces of a closed namespace are gone: the kernel takes its time."""
-    import time
-
     end = time.monotonic() + 10
     row = store.db.execute("SELECT veth FROM endpoints WHERE container = ?", (container,)).fetchone()
     with netlink.Socket() as host:

@@ -35,6 +35,9 @@ class CgroupV2:
             except FileExistsError:
                 if self.pids():
                     raise Conflict(f"cgroup {self.path} is in use by another container") from None
+                # Left by an engine that was killed: its limits, events and device programs are not ours.
+                files.remove_directory(self._directory)
+                os.mkdir(self._directory, 0o755)
             warnings = self.update(resources)
             if resources.get("devices"):
                 self._attach_devices(resources["devices"])
