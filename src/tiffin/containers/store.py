@@ -105,9 +105,9 @@ class Containers(NamedTuple):
                 "Container name cannot be empty" if not reference else f"No such container: {reference}"
             )
         rows = self.store.db.execute(
-            f"SELECT {_COLUMNS}, id = ?1 AS exact FROM containers WHERE id = ?1 OR name = ?2"  # noqa: S608 - as above
+            f"SELECT {_COLUMNS}, id = ? AS exact FROM containers WHERE id = ? OR name = ?"  # noqa: S608 - as above
             " ORDER BY exact DESC",
-            (reference, name),
+            (reference, reference, name),
         ).fetchall()
         if not rows and _is_hex(reference):
             rows = self.store.db.execute(

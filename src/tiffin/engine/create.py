@@ -22,6 +22,7 @@ from tiffin.engine.signals import parse_signal
 from tiffin.errors import Conflict, InvalidArgument, Unsupported
 from tiffin.images.records import find_image
 from tiffin.network.ports import parse_publish
+from tiffin.supervisor import control
 from tiffin.volumes import Volumes
 
 if TYPE_CHECKING:
@@ -49,13 +50,18 @@ def create_in(store: Store, options: CreateOptions) -> Container:
     wanted = mounts.requests(options, image.settings.get("Volumes") or ())
     if not wanted:
         return _insert(store, record)
+    # The rows of its uses come before its own: the lock says that somebody is at work between them.
+    lock = control.acquire(store.layout, record.id)
     volumes = Volumes(store)
-    prepared = volumes.prepare(record.id, wanted)
     try:
+        prepared = volumes.prepare(record.id, wanted)
         return _insert(store, record._replace(mounts=tuple(mounts.document(mount) for mount in prepared)))
     except BaseException:
         volumes.release(record.id, anonymous=True)
+        control.discard(store.layout, record.id)
         raise
+    finally:
+        os.close(lock)
 
 
 def _insert(store: Store, record: ContainerRecord) -> Container:

@@ -27,6 +27,7 @@ _DIED_EARLY = "the container's supervisor died before the container was started"
 
 def reconcile(store: Store) -> None:
     """Recover every container whose supervisor died. Idempotent; safe beside other processes."""
+    _release_orphans(store)
     found = [
         container
         for container in Containers(store).in_states(SUPERVISED)
@@ -37,6 +38,24 @@ def reconcile(store: Store) -> None:
 
         live = {container.id for container in Containers(store).in_states(SUPERVISED)}
         Networks(store).reconcile(live)
+
+
+def _release_orphans(store: Store) -> None:
+    """Volumes taken for a container whose `create` died before there was a container."""
+    rows = store.db.execute(
+        "SELECT DISTINCT container FROM volume_uses WHERE container NOT IN (SELECT id FROM containers)"
+    ).fetchall()
+    for (container_id,) in rows:
+        from tiffin.volumes import Volumes
+
+        lock = control.acquire(store.layout, container_id, wait=False)
+        if lock >= 0:
+            try:
+                if Containers(store).get(container_id) is None:
+                    Volumes(store).release(container_id, anonymous=True)
+                    control.discard(store.layout, container_id)
+            finally:
+                os.close(lock)
 
 
 def teardown(workspace: Workspace) -> None:

@@ -123,7 +123,10 @@ class InitProcess:
         self._start_fd = self._status_fd = -1
 
     def wait(self) -> int:
-        """The exit code, 128 + n after signal n. Blocks; to be told, poll `pidfd`. Idempotent."""
+        """The exit code, 128 + n after signal n. Blocks; to be told, poll `pidfd`. Idempotent.
+
+        The kernel ends PID 1 of a namespace last, after every process in it has been reaped: whoever ran
+        commands in the container must `wait` for those too, or this blocks."""
         if self._exit_code is None:
             code = os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
             self._exit_code = code if code >= 0 else 128 - code

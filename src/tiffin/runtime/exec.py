@@ -163,23 +163,17 @@ def _launch(
     fds: Descriptors,
 ) -> ExecProcess:
     cgroup, parents = open_cgroup(request.cgroup), fds.parent_ends()
+    os.write(fds.start, b"\1")  # now: later the reader may have failed, and gone, before it was told its pid
     joiner = os.fork()
     if joiner == 0:
         _run(request, message, stdio, cgroup, fds, parents)
     pid, warnings = 0, []  # type: int, list[str]
     try:
         fds.close_child_ends()
-        os.write(fds.start, b"\1")
+        started = process_start_time(joiner)
         if report := read_all(fds.errors):
             child.raise_reported(report)
-        status = read_status(fds.status)
-        if status is None or status.kind == FAILED:
-            raise (
-                failure(status, request.process) if status else EngineError("the helper ended without a word")
-            )
-        if status.kind != CHILD:
-            raise EngineError(f"the helper answered {status.kind!r} before it had joined the container")
-        pid = status.value
+        pid = _await_child(request, fds.status, joiner, started)
         await_ready(fds.status, request.process, warnings)
         await_executed(fds.status, request.process)
         made = ExecProcess(pid, terminal.master if terminal else -1, warnings)
@@ -194,6 +188,27 @@ def _launch(
     if terminal:
         fds.keep(terminal.master)
     return made
+
+
+def _await_child(request: ExecRequest, status_fd: int, joiner: int, started: int) -> int:
+    """The pid of the process in the container. A container that may trace can write status words in that
+    process's name as soon as it is there: a pid is believed only of a child of ours no older than the
+    joiner."""
+    while status := read_status(status_fd):
+        if status.kind == FAILED:
+            raise failure(status, request.process)
+        known = status.kind == CHILD and status.value != joiner and _is_child(status.value)
+        if known and process_start_time(status.value) >= started:
+            return status.value
+    raise EngineError("the helper ended before it had joined the container")
+
+
+def _is_child(pid: int) -> bool:
+    try:
+        os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+    except (ChildProcessError, OSError):
+        return False
+    return True
 
 
 def _run(

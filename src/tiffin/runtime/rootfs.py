@@ -32,7 +32,9 @@ from tiffin.kernel.mounts import (
     MS_RDONLY,
     MS_REC,
     OPEN_TREE_CLONE,
+    PROC_SUPER_MAGIC,
     explain,
+    filesystem_type,
     fsconfig_create,
     fsconfig_fd,
     fsconfig_flag,
@@ -59,6 +61,7 @@ _PROC_FILES = frozenset(
 )
 _STRING_LIMIT = 255  # of one fsconfig value
 _PAGE = 4096
+_MAX_LINKS = 40
 
 
 def make_private() -> None:
@@ -280,6 +283,8 @@ def attach(root_fd: int, mount_fd: int, path: str) -> None:
     else:
         target = _file_target(root_fd, path)
     try:
+        if filesystem_type(target) == PROC_SUPER_MAGIC and not path.startswith("/proc"):
+            raise InvalidArgument(f"cannot mount at {path}: in this image it leads into /proc")
         move_mount(mount_fd, target)
     except NotADirectoryError as error:
         raise InvalidArgument(
@@ -304,24 +309,36 @@ def _directory_target(root_fd: int, path: str) -> int:
 
 
 def _file_target(root_fd: int, path: str) -> int:
-    try:
-        return open_in_root(root_fd, path, os.O_PATH)
-    except FileNotFoundError:
-        pass
-    except OSError as error:
-        raise _no_mount_point(path, error) from error
-    directory, _, name = path.rpartition("/")
-    try:
-        parent = mkdirs_in_root(root_fd, directory or "/", 0o755)
+    at = path
+    for _ in range(_MAX_LINKS):
         try:
-            os.close(
-                os.open(name, os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644, dir_fd=parent)
-            )
-            return openat2(parent, name, os.O_PATH | os.O_NOFOLLOW, 0, RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS)
-        finally:
-            os.close(parent)
-    except OSError as error:
-        raise _no_mount_point(path, error) from error
+            return open_in_root(root_fd, at, os.O_PATH)
+        except FileNotFoundError:
+            pass
+        except OSError as error:
+            raise _no_mount_point(path, error) from error
+        try:
+            fd, link = _make_file(root_fd, at)
+        except OSError as error:
+            raise _no_mount_point(path, error) from error
+        if fd >= 0:
+            return fd
+        at = link if link.startswith("/") else f"{os.path.dirname(at)}/{link}"
+    raise InvalidArgument(f"cannot make the mount point {path}: too many symbolic links")
+
+
+def _make_file(root_fd: int, at: str) -> tuple[int, str]:
+    """A new empty file's descriptor, or -1 and the text of a dangling link that stands in its place."""
+    directory, _, name = at.rpartition("/")
+    parent = mkdirs_in_root(root_fd, directory or "/", 0o755)
+    try:
+        try:
+            os.close(os.open(name, os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644, dir_fd=parent))
+        except FileExistsError:
+            return -1, os.readlink(name, dir_fd=parent)
+        return openat2(parent, name, os.O_PATH | os.O_NOFOLLOW, 0, RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS), ""
+    finally:
+        os.close(parent)
 
 
 def _no_mount_point(path: str, error: OSError) -> Exception:

@@ -54,6 +54,9 @@ def supervise(job: StartJob, channel: socket.socket, lock: int) -> None:
     failures are recorded in the row."""
     layout = locate(job.root, job.run)
     store = open_store(layout)
+    # What we record is about this boot: a power loss ends the container too, and the next command says so. Whole
+    # transactions all the same; only the wait for the disk is spared.
+    store.db.execute("PRAGMA synchronous=NORMAL")
     container = Containers(store).get(job.container)
     if container is None:
         raise NotFound(f"No such container: {job.container}")
@@ -66,11 +69,11 @@ def supervise(job: StartJob, channel: socket.socket, lock: int) -> None:
         _give_up(store, container, error)
         os.close(lock)
         raise
-    store.close()
     client.queue(Kind.STARTED)
     running.session.run()
     code = running.process.wait()
-    _finish(layout, container, running, code)
+    _finish(store, container, running, code)
+    store.close()
     os.close(lock)
     running.session.finish(code)
 
@@ -148,12 +151,11 @@ def _give_up(store: Store, container: Container, error: BaseException) -> None:
         error.add_note(f"while taking it down: {failure}")
 
 
-def _finish(layout: Layout, container: Container, running: _Running, code: int) -> None:
-    store = open_store(layout)
+def _finish(store: Store, container: Container, running: _Running, code: int) -> None:
     rows = Containers(store)
     finished = time.time_ns()
     try:
-        oom_killed = open_cgroup(takedown.cgroup_path(layout, container.id)).oom_killed()
+        oom_killed = open_cgroup(takedown.cgroup_path(store.layout, container.id)).oom_killed()
         if not container.record.auto_remove:
             # Known from here on, whatever happens to us while taking down.
             rows.ended(container.id, code, finished, oom_killed=oom_killed)
@@ -164,9 +166,7 @@ def _finish(layout: Layout, container: Container, running: _Running, code: int) 
         else:
             rows.exited(container.id, code, finished, oom_killed=oom_killed, error=failure)
     except NotFound:
-        control.discard(layout, container.id)  # somebody forced the row away
-    finally:
-        store.close()
+        control.discard(store.layout, container.id)  # somebody forced the row away
 
 
 def _take_down(store: Store, container: Container) -> str:

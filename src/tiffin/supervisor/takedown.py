@@ -4,7 +4,7 @@ The caller holds the container's lock.
 """
 
 from tiffin.containers.store import Container, Containers
-from tiffin.errors import TiffinError
+from tiffin.errors import Conflict, NotFound, TiffinError
 from tiffin.kernel.paths import AT_FDCWD, remove_tree
 from tiffin.network.manager import Networks
 from tiffin.runtime.cgroups import open_cgroup
@@ -64,5 +64,16 @@ def forget(store: Store, container: Container, *, volumes: bool) -> None:
     remove_tree(AT_FDCWD, store.layout.container(container.id))
     if any(mount.get("name") for mount in container.record.mounts):
         Volumes(store).release(container.id, anonymous=volumes)
+        for mount in container.record.mounts if volumes else ():
+            if mount.get("anonymous"):
+                _remove_volume(store, str(mount["name"]))
     Containers(store).delete(container.id)
     control.discard(store.layout, container.id)
+
+
+def _remove_volume(store: Store, name: str) -> None:
+    """An anonymous volume that nobody uses any more, also when a crash came between its release and this."""
+    try:
+        Volumes(store).remove(name)
+    except (NotFound, Conflict):
+        pass  # removed with its last use, as it should be; or another container was given it

@@ -136,6 +136,17 @@ def test_a_removal_that_was_cut_short_is_finished(ground: Ground) -> None:
     assert not ground.containers.list(show_all=True)
 
 
+def test_a_create_that_died_half_way_leaves_no_volume(ground: Ground) -> None:
+    from tiffin.volumes import Volumes, parse_volume
+
+    with ground.engine._workspace.store() as store:
+        Volumes(store).prepare("f" * 64, [parse_volume("/scratch"), parse_volume("kept:/data")])
+    assert not ground.containers.list()
+    assert os.listdir(f"{ground.root}/volumes") == ["kept"]
+    with ground.engine._workspace.store() as store:
+        Volumes(store).remove("kept")
+
+
 def _supervisor(ground: Ground, container: str) -> int:
     with ground.engine._workspace.store() as store:
         row = store.db.execute("SELECT supervisor FROM containers WHERE id = ?", (container,)).fetchone()
