@@ -48,6 +48,7 @@ def fork_orphan(task: Callable[[], None], keep: Sequence[int], *, reaped: bool =
 
 def _let_go(keep: Sequence[int]) -> None:
     gc.freeze()
+    gc.enable()
     signal.set_wakeup_fd(-1)
     for number in _DEFAULT:
         signal.signal(number, signal.SIG_DFL)
