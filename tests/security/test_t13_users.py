@@ -5,6 +5,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from tiffin.errors import InvalidArgument
 from tiffin.runtime.users import User, resolve_user
@@ -123,3 +125,27 @@ def test_t13_no_files_at_all_leave_numbers(tmp_path: Path) -> None:
     with pytest.raises(InvalidArgument, match="no matching entries in passwd file"):
         resolve_user(fd, "app")
     os.close(fd)
+
+
+lines = st.lists(
+    st.sampled_from([b":", b"0", b"1", b"app", b"\n", b"x", b"-", b"#", b"4294967296", b"\xff", b"root"]),
+    max_size=40,
+)
+
+
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(lines, st.sampled_from(["app", "root", "1", "x", "4294967296", "-", "app:1", "root:app", "#", ":app"]))
+def test_t13_only_an_entry_that_says_zero_makes_root(tmp_path: Path, words: list[bytes], text: str) -> None:
+    (tmp_path / "etc").mkdir(exist_ok=True)
+    (tmp_path / "etc/passwd").write_bytes(b"".join(words))
+    fd = os.open(tmp_path, os.O_PATH)
+    try:
+        user = resolve_user(fd, text)
+    except InvalidArgument:
+        return
+    finally:
+        os.close(fd)
+    name = text.partition(":")[0].encode()
+    zero = [line.split(b":") for line in b"".join(words).split(b"\n")]
+    if user.uid == 0 and name:
+        assert any(fields[0] == name and len(fields) > 3 and set(fields[2]) == {0x30} for fields in zero)

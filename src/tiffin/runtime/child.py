@@ -11,6 +11,7 @@ parent by three descriptors:
 from __future__ import annotations
 
 import fcntl
+import gc
 import os
 import socket
 import struct
@@ -88,6 +89,7 @@ class Plan(NamedTuple):
 def run(plan: Plan) -> NoReturn:
     """Become the container's first process, or report why not and exit. Never returns."""
     try:
+        gc.disable()  # a collection would write to, and so copy, every page shared with the parent
         os.umask(0)
         for fd in plan.parent_fds:  # or we would not see the parent's end of them close when it is killed
             os.close(fd)

@@ -48,7 +48,9 @@ class CgroupV1:
         except FileExistsError:
             if files.processes(directory):
                 raise Conflict(f"cgroup {self.path} is in use by another container") from None
-            # Left by an engine that was killed: as good as new once its limits are set again.
+            # Left by an engine that was killed: its limits and counters are not ours.
+            files.remove_directory(directory)
+            os.mkdir(directory, 0o755)
         except OSError as error:
             raise EngineError(f"cannot make cgroup {directory}: {error.strerror}") from error
         made.append(directory)
