@@ -43,3 +43,30 @@ def test_the_reference_is_what_the_code_says() -> None:
         env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, ["src", os.environ.get("PYTHONPATH", "")]))},
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.root
+def test_the_readmes_program_builds_and_runs(tmp_path: Path) -> None:
+    readme = (DOCS.parent / "README.md").read_text()
+    program = re.findall(r"^```python\n(.*?)^```$", readme, re.MULTILINE | re.DOTALL)[0]
+    assert len(program.splitlines()) <= 10
+    with fresh_engine(tmp_path / "engine", busybox=False) as tiffin:
+        tiffin.ok("import", busybox_tar(), "base")
+        environment = {**os.environ, "TIFFIN_ROOT": str(tiffin.root), "TIFFIN_RUN": str(tiffin.run_directory)}
+        done = subprocess.run(
+            [sys.executable, "-c", program],
+            cwd=DOCS.parent,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            env=environment,
+        )
+        assert done.returncode == 0, done.stderr
+        assert done.stdout.startswith("0 <!doctype html>")
+        assert "Hello from tiffin" in done.stdout
+
+
+def test_the_quick_start_is_exactly_two_commands() -> None:
+    readme = (DOCS.parent / "README.md").read_text()
+    block = readme.partition("## Quick start")[2].partition("```sh\n")[2].partition("```")[0]
+    assert block == "./quickstart\n./test\n"
