@@ -16,16 +16,17 @@ from tiffin.containers.ports import PortSpec, parse_expose
 from tiffin.containers.record import ContainerRecord, new_id
 from tiffin.containers.security import parse_security_options
 from tiffin.containers.store import Container, Containers
-from tiffin.engine import limits, mounts, recovery
+from tiffin.engine import limits, recovery
 from tiffin.engine.options import Created, CreateOptions
 from tiffin.engine.signals import parse_signal
 from tiffin.errors import Conflict, InvalidArgument, Unsupported
 from tiffin.images.records import find_image
 from tiffin.network.ports import parse_publish
 from tiffin.supervisor import control
-from tiffin.volumes import Volumes
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from tiffin.engine.workspace import Workspace
     from tiffin.images.records import Image
     from tiffin.state import Store
@@ -47,12 +48,22 @@ def create_in(store: Store, options: CreateOptions) -> Container:
         check_name(options.name)
     image = find_image(store.db, options.image)
     record = plan(options, image)
-    wanted = mounts.requests(options, image.settings.get("Volumes") or ())
-    if not wanted:
+    declared = image.settings.get("Volumes") or ()
+    if not (options.volumes or options.mounts or options.tmpfs or declared):
         return _insert(store, record)
+    return _insert_with_mounts(store, record, options, declared)
+
+
+def _insert_with_mounts(
+    store: Store, record: ContainerRecord, options: CreateOptions, declared: Iterable[str]
+) -> Container:
+    from tiffin.engine import mounts
+    from tiffin.volumes import Volumes
+
+    wanted = mounts.requests(options, declared)
     # The rows of its uses come before its own: the lock says that somebody is at work between them.
-    lock = control.acquire(store.layout, record.id)
     volumes = Volumes(store)
+    lock = control.acquire(store.layout, record.id)
     try:
         prepared = volumes.prepare(record.id, wanted)
         return _insert(store, record._replace(mounts=tuple(mounts.document(mount) for mount in prepared)))

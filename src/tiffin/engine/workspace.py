@@ -112,6 +112,7 @@ def _fork(job: Job, fds: list[int]) -> None:
     from tiffin.supervisor import work
     from tiffin.supervisor.fork import fork_orphan
 
+    work.load(type(job))
     fork_orphan(lambda: work.do(job, fds), fds)
 
 

@@ -75,6 +75,8 @@ def main() -> None:
     """The launcher's whole life."""
     from tiffin.supervisor import work
 
+    for kind in (jobs.StartJob, jobs.ExecJob):
+        work.load(kind)
     os.chdir("/")
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)

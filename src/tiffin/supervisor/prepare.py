@@ -14,7 +14,6 @@ from tiffin.oci.mount import Mount
 from tiffin.runtime import defaults
 from tiffin.runtime.spec import ContainerOptions, default_spec
 from tiffin.snapshot.overlay import Snapshots
-from tiffin.supervisor import volumes
 
 if TYPE_CHECKING:
     from typing import Any
@@ -45,7 +44,7 @@ def prepare(store: Store, record: ContainerRecord) -> Prepared:
     upper, work = snapshots.prepare_writable(directory, record.layers)
     # Writable even for a read-only container: the runtime makes mount points in it, then seals it.
     root = snapshots.root_mount(record.layers, upper, work, mount_points=True)
-    mounts = volumes.mounts(store, snapshots, record)
+    mounts = _mounts(store, snapshots, record)
     ports = tuple(PortMapping(*port) for port in record.ports)
     attachment = Networks(store).attach(record.id, record.network, ports)
     try:
@@ -63,6 +62,14 @@ def prepare(store: Store, record: ContainerRecord) -> Prepared:
             f"not granted, since this machine does not have them: {', '.join(capabilities.missing)}"
         )
     return Prepared(spec, root, f"{directory}/rootfs", attachment, tuple(notices))
+
+
+def _mounts(store: Store, snapshots: Snapshots, record: ContainerRecord) -> list[Mount]:
+    if not record.mounts:
+        return []
+    from tiffin.supervisor import volumes  # most containers have none, and do not pay for the room
+
+    return volumes.mounts(store, snapshots, record)
 
 
 def _options(

@@ -10,7 +10,6 @@ from tiffin.network.manager import Networks
 from tiffin.runtime.cgroups import open_cgroup
 from tiffin.state import Layout, Store
 from tiffin.supervisor import control, processes
-from tiffin.volumes import Volumes
 
 _SIGKILL = 9
 _PATIENCE = 10.0
@@ -63,6 +62,8 @@ def forget(store: Store, container: Container, *, volumes: bool) -> None:
     found again by the row."""
     remove_tree(AT_FDCWD, store.layout.container(container.id))
     if any(mount.get("name") for mount in container.record.mounts):
+        from tiffin.volumes import Volumes
+
         Volumes(store).release(container.id, anonymous=volumes)
         for mount in container.record.mounts if volumes else ():
             if mount.get("anonymous"):
@@ -73,6 +74,8 @@ def forget(store: Store, container: Container, *, volumes: bool) -> None:
 
 def _remove_volume(store: Store, name: str) -> None:
     """An anonymous volume that nobody uses any more, also when a crash came between its release and this."""
+    from tiffin.volumes import Volumes
+
     try:
         Volumes(store).remove(name)
     except (NotFound, Conflict):
