@@ -21,7 +21,6 @@ from tiffin.engine.options import Created, CreateOptions
 from tiffin.engine.signals import parse_signal
 from tiffin.errors import Conflict, InvalidArgument, Unsupported
 from tiffin.images.records import find_image
-from tiffin.network.ports import parse_publish
 from tiffin.supervisor import control
 
 if TYPE_CHECKING:
@@ -226,8 +225,10 @@ def _network(options: CreateOptions) -> str:
 
 
 def _ports(options: CreateOptions, settings: dict[str, Any]) -> tuple[PortSpec, ...]:
-    ports = [PortSpec(*mapping) for text in options.publish for mapping in parse_publish(text)]
+    ports = _published(options)
     if options.publish_all:
+        from tiffin.network.ports import parse_publish
+
         taken = {(port.container_port, port.protocol) for port in ports}
         for key in _exposed(options, settings):
             number, _, protocol = key.partition("/")
@@ -236,15 +237,19 @@ def _ports(options: CreateOptions, settings: dict[str, Any]) -> tuple[PortSpec, 
     return tuple(ports)
 
 
+def _published(options: CreateOptions) -> list[PortSpec]:
+    if not options.publish:
+        return []
+    from tiffin.network.ports import parse_publish  # few containers publish ports: the others do not pay
+
+    return [PortSpec(*mapping) for text in options.publish for mapping in parse_publish(text)]
+
+
 def _exposed(options: CreateOptions, settings: dict[str, Any]) -> tuple[str, ...]:
     keys = [
         key for text in (*(settings.get("ExposedPorts") or ()), *options.expose) for key in parse_expose(text)
     ]
-    published = [
-        f"{mapping.container_port}/{mapping.protocol}"
-        for text in options.publish
-        for mapping in parse_publish(text)
-    ]
+    published = [f"{port.container_port}/{port.protocol}" for port in _published(options)]
     return tuple(dict.fromkeys([*keys, *published]))
 
 

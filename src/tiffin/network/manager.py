@@ -26,7 +26,16 @@ from tiffin.network import addresses, bridge
 from tiffin.network.conntrack import forget
 from tiffin.network.firewall import Firewall
 from tiffin.network.ports import reserve
-from tiffin.network.records import Attachment, Endpoint, Network, PortMapping, Published
+from tiffin.network.records import (
+    UNADDRESSED,
+    Attachment,
+    Endpoint,
+    Network,
+    PortMapping,
+    Published,
+    is_attached,
+    unaddressed,
+)
 from tiffin.state import lock_file
 
 if TYPE_CHECKING:
@@ -36,7 +45,6 @@ if TYPE_CHECKING:
     from tiffin.state import Store
 
 DEFAULT_NETWORK = "bridge"
-_UNADDRESSED = ("none", "host")
 
 
 class Networks:
@@ -65,9 +73,8 @@ class Networks:
         taken down first. Leaves nothing when it fails. Raises NotFound (no such network), Unsupported (no
         nft), Conflict (a port is taken: "Bind for IP:PORT failed: port is already allocated"; no address is free).
         """
-        if network in _UNADDRESSED:
-            said = f"published ports are ignored with --network {network}"
-            return Attachment(notices=(said,) if ports else ())
+        if network in UNADDRESSED:
+            return unaddressed(network, ports)
         if network not in ("default", DEFAULT_NETWORK):
             raise NotFound(f"network {network} not found; use bridge, host or none")
         self.detach(container_id)
@@ -118,9 +125,9 @@ class Networks:
     def detach(self, container_id: str) -> None:
         """Withdraw a container's ports and give up its address. Idempotent, also after a crash of whoever
         attached it. Its interfaces end with its namespace: the kernel needs 20 ms for that, nobody waits."""
-        published = self._published("WHERE container = ?", container_id)
-        if not published and self.endpoint(container_id) is None:
+        if not is_attached(self._store.db, container_id):
             return
+        published = self._published("WHERE container = ?", container_id)
         if published:
             with self._lock("network", shared=True):
                 if self._firewall.exists():

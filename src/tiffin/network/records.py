@@ -3,9 +3,16 @@
 from __future__ import annotations
 
 import os
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Sequence
 
 ANY_ADDRESS = "0.0.0.0"  # noqa: S104 - what a port published without an address means, as Docker has it
+
+UNADDRESSED = ("none", "host")
+"""Networks in which a container has no address: the manager has nothing to do for them."""
 
 
 class Network(NamedTuple):
@@ -89,3 +96,18 @@ class Attachment(NamedTuple):
         self.close_namespace()
         for fd in self.reserved:
             os.close(fd)
+
+
+def unaddressed(network: str, ports: Sequence[PortMapping]) -> Attachment:
+    """The attachment to one of UNADDRESSED."""
+    said = f"published ports are ignored with --network {network}"
+    return Attachment(notices=(said,) if ports else ())
+
+
+def is_attached(db: sqlite3.Connection, container_id: str) -> bool:
+    """Whether there is anything of the container's to detach."""
+    query = (
+        "SELECT 1 FROM endpoints WHERE container = ?1"
+        " UNION ALL SELECT 1 FROM published_ports WHERE container = ?1 LIMIT 1"
+    )
+    return db.execute(query, (container_id,)).fetchone() is not None

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from tiffin.containers.security import parse_security_options
 from tiffin.network import files
-from tiffin.network.manager import Networks
-from tiffin.network.records import Attachment, PortMapping
+from tiffin.network.records import UNADDRESSED, Attachment, PortMapping, unaddressed
 from tiffin.oci.mount import Mount
 from tiffin.runtime import defaults
 from tiffin.runtime.spec import ContainerOptions, default_spec
@@ -45,8 +44,7 @@ def prepare(store: Store, record: ContainerRecord) -> Prepared:
     # Writable even for a read-only container: the runtime makes mount points in it, then seals it.
     root = snapshots.root_mount(record.layers, upper, work, mount_points=True)
     mounts = _mounts(store, snapshots, record)
-    ports = tuple(PortMapping(*port) for port in record.ports)
-    attachment = Networks(store).attach(record.id, record.network, ports)
+    attachment = _attach(store, record)
     try:
         _write_files(directory, record, attachment)
         capabilities = defaults.choose_capabilities(
@@ -62,6 +60,15 @@ def prepare(store: Store, record: ContainerRecord) -> Prepared:
             f"not granted, since this machine does not have them: {', '.join(capabilities.missing)}"
         )
     return Prepared(spec, root, f"{directory}/rootfs", attachment, tuple(notices))
+
+
+def _attach(store: Store, record: ContainerRecord) -> Attachment:
+    ports = tuple(PortMapping(*port) for port in record.ports)
+    if record.network in UNADDRESSED:
+        return unaddressed(record.network, ports)
+    from tiffin.network.manager import Networks
+
+    return Networks(store).attach(record.id, record.network, ports)
 
 
 def _mounts(store: Store, snapshots: Snapshots, record: ContainerRecord) -> list[Mount]:

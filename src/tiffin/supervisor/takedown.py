@@ -6,7 +6,7 @@ The caller holds the container's lock.
 from tiffin.containers.store import Container, Containers
 from tiffin.errors import Conflict, NotFound, TiffinError
 from tiffin.kernel.paths import AT_FDCWD, remove_tree
-from tiffin.network.manager import Networks
+from tiffin.network.records import is_attached
 from tiffin.runtime.cgroups import open_cgroup
 from tiffin.state import Layout, Store
 from tiffin.supervisor import control, processes
@@ -54,7 +54,10 @@ def _remove_cgroup(store: Store, container_id: str) -> None:
 
 
 def _detach(store: Store, container_id: str) -> None:
-    Networks(store).detach(container_id)
+    if is_attached(store.db, container_id):
+        from tiffin.network.manager import Networks
+
+        Networks(store).detach(container_id)
 
 
 def forget(store: Store, container: Container, *, volumes: bool) -> None:
