@@ -1,7 +1,5 @@
 """`python -m tiffin`: the command line."""
 
-import sys
+from tiffin.cli.main import script
 
-from tiffin.cli.main import main
-
-sys.exit(main())
+script()

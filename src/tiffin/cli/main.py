@@ -13,6 +13,8 @@ from tiffin.cli.table import COMMANDS, GROUPS, Command, find
 from tiffin.errors import TiffinError
 
 if TYPE_CHECKING:
+    from typing import NoReturn
+
     from tiffin.engine import Engine
 
 _GLOBAL = """\
@@ -57,6 +59,20 @@ class Session:
     def close(self) -> None:
         if self._engine is not None:
             self._engine.close()
+
+
+def script() -> "NoReturn":
+    """The program `tiffin`: `main`, and out. Taking a whole interpreter apart costs a short command 5 ms, and there is
+    nothing left to do in it: the engine is closed, no thread runs, and the kernel frees memory faster."""
+    code = main()
+    try:
+        sys.stdout.flush()
+        sys.stderr.flush()
+    except OSError:
+        os._exit(code or 1)
+    if "threading" in sys.modules:
+        sys.exit(code)
+    os._exit(code)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

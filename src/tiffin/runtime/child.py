@@ -4,7 +4,7 @@ Its root directory stays the host's for as long as Python runs in it; the helper
 parent by three descriptors:
 
     errors  written: nothing (end of file: the helper runs), or `<error class>\\0<message>`
-    go      read: one byte once the parent has put it into its cgroup
+    go      read: one byte once its cgroup is there, on v2 with it inside
     status  for the helper
 """
 
@@ -54,7 +54,7 @@ from tiffin.runtime.step import step
 if TYPE_CHECKING:
     from typing import NoReturn
 
-    from tiffin.runtime.cgroups import Hierarchies
+    from tiffin.runtime.cgroups import Cgroup, Hierarchies
     from tiffin.runtime.options import RootMount
 
 _SIOCGIFFLAGS, _SIOCSIFFLAGS, _IFF_UP = 0x8913, 0x8914, 1
@@ -75,6 +75,7 @@ class Plan(NamedTuple):
     nodes: list[devices.Node]
     seccomp: bytes
     hierarchies: Hierarchies
+    cgroup: Cgroup
     netns_fd: int
     stdio: tuple[int, int, int]
     devpts_fd: int
@@ -265,6 +266,8 @@ class _Tree:
     def _wait_for_cgroup(self) -> None:
         if os.read(self._plan.go_fd, 1) != b"\1":
             raise EngineError("the engine ended while it started a container")
+        if self._plan.cgroup.enters_itself:
+            self._plan.cgroup.add(0)
         if "cgroup" in self._plan.namespaces:
             with step("make a cgroup namespace"):
                 unshare(CLONE_NEWCGROUP)

@@ -9,15 +9,15 @@ The caller (supervisor, build worker) has one thread. What happens:
     parent                                    child
       │ check, compute, make the cgroup          ·
       ├──────── fork, into a new pid namespace ──▶│ namespaces, root, /proc, /dev, mounts     (child.py)
-      │ put the child into the cgroup             │   meanwhile
-      ├──────── go ──────────────────────────────▶│ cgroup namespace, masks, sysctls, user
+      │ put the child into the cgroup (v2)        │   meanwhile
+      ├──────── go ──────────────────────────────▶│ into the cgroup (v1), its namespace, masks, user
       │                                           │ exec helper: pivot, limits, ids, seccomp
       │◀─────── ready, or what failed ────────────┤
       ├──────── start() ─────────────────────────▶│ exec the command
 
-The two run side by side because moving a process between cgroups can wait for the kernel for ten
-milliseconds. On failure nothing remains: not the child, not the cgroup; the mounts were in the child's own
-namespace.
+The two run side by side because moving another process between cgroups can wait for the kernel for ten
+milliseconds; on v1 the child moves itself, which does not (see `CgroupV1.add`). On failure nothing remains:
+not the child, not the cgroup; the mounts were in the child's own namespace.
 """
 
 from __future__ import annotations
@@ -162,7 +162,7 @@ def create(request: CreateRequest) -> InitProcess:
     cgroup = open_cgroup(f"{request.cgroup_parent}/{request.id}", hierarchies)
     fds = Descriptors()
     try:
-        plan, terminal = _plan(request, namespaces, hierarchies, fds)
+        plan, terminal = _plan(request, namespaces, hierarchies, cgroup, fds)
         warnings = cgroup.create((request.spec.get("linux") or {}).get("resources") or {})
         try:
             return _launch(plan, namespaces, cgroup, terminal, fds, warnings)
@@ -184,7 +184,8 @@ def _launch(
     pid = _fork(plan, namespaces)
     try:
         fds.close_child_ends()
-        cgroup.add(pid)
+        if not cgroup.enters_itself:
+            cgroup.add(pid)
         os.write(fds.go, b"\1")
         if message := read_all(fds.errors):
             child.raise_reported(message)
@@ -229,7 +230,11 @@ def _fork(plan: child.Plan, namespaces: dict[str, str]) -> int:
 
 
 def _plan(
-    request: CreateRequest, namespaces: dict[str, str], hierarchies: Hierarchies, fds: Descriptors
+    request: CreateRequest,
+    namespaces: dict[str, str],
+    hierarchies: Hierarchies,
+    cgroup: Cgroup,
+    fds: Descriptors,
 ) -> tuple[child.Plan, Terminal | None]:
     spec = request.spec
     linux, process = spec.get("linux") or {}, spec["process"]
@@ -256,6 +261,7 @@ def _plan(
         nodes=wanted,
         seccomp=seccomp,
         hierarchies=hierarchies,
+        cgroup=cgroup,
         netns_fd=request.netns_fd,
         stdio=stdio,
         devpts_fd=devpts,

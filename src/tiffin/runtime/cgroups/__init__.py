@@ -51,6 +51,8 @@ class Cgroup(Protocol):
     """One container's cgroup. Nothing here waits for longer than a few seconds."""
 
     path: str
+    enters_itself: bool
+    """Whether it is cheap for a new process to `add(0)` itself; else whoever forked it does that meanwhile."""
 
     def create(self, resources: Resources) -> list[str]:
         """Make it and set its limits; making its parent too when it is missing. What the kernel cannot do is
@@ -61,7 +63,7 @@ class Cgroup(Protocol):
         """Change limits; keys that `resources` does not name stay. Raises as `create` does."""
 
     def add(self, pid: int) -> None:
-        """Move a process (0: the caller) into it; its children are born there."""
+        """Move a process (0: the caller, which has one thread) into it; its children are born there."""
 
     def pids(self) -> list[int]:
         """The processes in it and in cgroups below it, as host pids. Empty when it does not exist."""

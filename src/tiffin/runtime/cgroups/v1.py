@@ -19,6 +19,8 @@ _NO_LIMIT = 1 << 62  # v1 shows "none" as the largest page-aligned number
 class CgroupV1:
     """See the `Cgroup` protocol."""
 
+    enters_itself = True
+
     def __init__(self, path: str, hierarchies: Hierarchies) -> None:
         self.path = path
         self._mounts = hierarchies.mounts()
@@ -75,8 +77,11 @@ class CgroupV1:
         return warnings
 
     def add(self, pid: int) -> None:
+        # A thread that moves itself needs no lock that every fork on the machine has to let go of first: 0.2 ms
+        # instead of 6 to 15. Whoever passes 0 is a forked child, so its one thread is all of it.
+        name = "cgroup.procs" if pid else "tasks"
         for mount in self._mounts:
-            files.write(f"{mount}/{self.path}", "cgroup.procs", pid)
+            files.write(f"{mount}/{self.path}", name, pid)
 
     def pids(self) -> list[int]:
         return files.processes(self._any())

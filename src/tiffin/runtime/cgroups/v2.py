@@ -22,6 +22,8 @@ _NEEDED_BY = {"memory": "memory", "cpu": "cpu", "pids": "pids", "blockIO": "io"}
 class CgroupV2:
     """See the `Cgroup` protocol."""
 
+    enters_itself = False
+
     def __init__(self, path: str, hierarchies: Hierarchies) -> None:
         self.path = path
         self._mount = hierarchies.unified
