@@ -7,7 +7,6 @@ with ENV and ARG coming into force, and the words stand in the expectation as th
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import pathlib
 from typing import Any
@@ -17,6 +16,7 @@ import pytest
 from tiffin.dockerfile.expand import expand, resolve_args
 from tiffin.dockerfile.instructions import Arg, Env, Heredoc, Instruction
 from tiffin.dockerfile.stages import Dockerfile, Stage, parse_dockerfile
+from tiffin.dockerfile.value import Value
 from tiffin.errors import TiffinError
 
 CASES = sorted(path for path in (pathlib.Path(__file__).parent / "dockerfile").iterdir() if path.is_dir())
@@ -26,8 +26,8 @@ def plain(value: object) -> Any:
     """A field as JSON has it; a here-document with what differs from its defaults."""
     if isinstance(value, tuple):
         return [plain(item) for item in value]
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        named = {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
+    if isinstance(value, Value):
+        named = vars(value)
         if isinstance(value, Heredoc):
             return named | {"data": value.data}
         return {name: plain(item) for name, item in named.items()}
@@ -52,7 +52,7 @@ def evaluated(dockerfile: Dockerfile, stage: Stage, given: dict[str, str]) -> li
     for instruction in stage.instructions:
         if isinstance(instruction, Arg):
             pairs = resolve_args(instruction, env, given, inherited, dockerfile.escape)
-            results.append(dataclasses.replace(instruction, pairs=pairs))
+            results.append(instruction.replace(pairs=pairs))
             env.update((name, value) for name, value in pairs if value is not None)
             continue
         results.append(expand(instruction, env, dockerfile.escape))

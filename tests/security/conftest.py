@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import os
 import subprocess
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
@@ -10,8 +10,7 @@ from tests.building import based, bench
 from tests.integration.init.harness import make_rootfs
 from tiffin.init import compile as build
 
-if TYPE_CHECKING:
-    from pathlib import Path
+HELPER_SOURCES = Path(__file__).resolve().parents[2] / "src" / "tiffin" / "init"  # a wheel has none
 
 __all__ = ["based", "bench", "probe_rootfs", "rootfs"]
 
@@ -32,6 +31,6 @@ def probe_rootfs(tmp_path_factory: pytest.TempPathFactory) -> str:
     source = os.path.join(os.path.dirname(__file__), "probe.c")
     for name, mode in (("probe", 0o755), ("setuid-probe", 0o4755)):
         output = str(root / "bin" / name)
-        subprocess.run([*compiler, *build.FLAGS, "-I", build.HERE, "-o", output, source], check=True)
+        subprocess.run([*compiler, *build.FLAGS, "-I", str(HELPER_SOURCES), "-o", output, source], check=True)
         os.chmod(output, mode)
     return str(root)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from fractions import Fraction
 
 _UNITS = {
     "ns": 1,
@@ -31,8 +30,8 @@ def parse_duration(text: str) -> int:
         part = _PART.match(body, at)
         if part is None or not (part[1] or part[2]):
             raise ValueError("not a duration: write it as 30s, 1m30s or 500ms")
-        number = Fraction(f"{part[1] or 0}.{part[2] or 0}")
-        total += int(number * _UNITS[part[3]])
+        fraction = part[2] or ""
+        total += int((part[1] or "0") + fraction) * _UNITS[part[3]] // 10 ** len(fraction)
         if total > _MAX:
             raise ValueError("duration too long")
         at = part.end()

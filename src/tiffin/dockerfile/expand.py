@@ -11,7 +11,6 @@ instruction in the error.
 from __future__ import annotations
 
 import re
-from dataclasses import replace
 from functools import singledispatch
 from typing import TYPE_CHECKING, cast
 
@@ -70,7 +69,7 @@ class _Words:
         if not document.expand:
             return document
         try:
-            return replace(document, content=shell_words.expand_document(document.content, self._env))
+            return document.replace(content=shell_words.expand_document(document.content, self._env))
         except WordError as error:
             raise self._refused(f"<<{document.name}", error) from error
 
@@ -98,7 +97,7 @@ def expand(
     ADD from the network.
     """
     if isinstance(instruction, Arg):
-        return replace(instruction, pairs=resolve_args(instruction, env, {}, {}, escape, file=file))
+        return instruction.replace(pairs=resolve_args(instruction, env, {}, {}, escape, file=file))
     place = Place(file, instruction.line, instruction.keyword)
     return cast("AnyInstruction", _expanded(instruction, _Words(place, env, escape)))
 
@@ -143,13 +142,12 @@ def _(instruction: From, words: _Words) -> From:
     image = words.word(instruction.image)
     if not image:
         raise words.place.error(f"base name ({shown(instruction.image)}) should not be blank")
-    return replace(instruction, image=image)
+    return instruction.replace(image=image)
 
 
 @_expanded.register
 def _(instruction: Transfer, words: _Words) -> Transfer:
-    result = replace(
-        instruction,
+    result = instruction.replace(
         sources=tuple(words.word(source) for source in instruction.sources),
         dest=words.word(instruction.dest),
         chown=words.word(instruction.chown),
@@ -184,22 +182,22 @@ def _check_transfer(transfer: Transfer, place: Place) -> None:
 
 @_expanded.register
 def _(instruction: Workdir, words: _Words) -> Workdir:
-    return replace(instruction, path=words.word(instruction.path))
+    return instruction.replace(path=words.word(instruction.path))
 
 
 @_expanded.register
 def _(instruction: User, words: _Words) -> User:
-    return replace(instruction, user=words.word(instruction.user))
+    return instruction.replace(user=words.word(instruction.user))
 
 
 @_expanded.register
 def _(instruction: Env, words: _Words) -> Env:
-    return replace(instruction, pairs=words.pairs(instruction.pairs))
+    return instruction.replace(pairs=words.pairs(instruction.pairs))
 
 
 @_expanded.register
 def _(instruction: Label, words: _Words) -> Label:
-    return replace(instruction, pairs=words.pairs(instruction.pairs))
+    return instruction.replace(pairs=words.pairs(instruction.pairs))
 
 
 @_expanded.register
@@ -207,7 +205,7 @@ def _(instruction: Volume, words: _Words) -> Volume:
     paths = tuple(words.word(path) for path in instruction.paths)
     if "" in paths:
         raise words.place.error("a volume's path can not be empty")
-    return replace(instruction, paths=paths)
+    return instruction.replace(paths=paths)
 
 
 @_expanded.register
@@ -215,7 +213,7 @@ def _(instruction: Stopsignal, words: _Words) -> Stopsignal:
     signal = words.word(instruction.signal)
     if not is_signal(signal):
         raise words.place.error(f"invalid signal: {shown(signal)}")
-    return replace(instruction, signal=signal)
+    return instruction.replace(signal=signal)
 
 
 @_expanded.register
@@ -227,4 +225,4 @@ def _(instruction: Expose, words: _Words) -> Expose:
                 ports.update(dict.fromkeys(expand_port(port)))
             except ValueError as error:
                 raise words.place.error(f"{shown(port)}: {error}") from error
-    return replace(instruction, ports=tuple(ports))
+    return instruction.replace(ports=tuple(ports))

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from tiffin.dockerfile import instructions as typed
@@ -17,6 +16,7 @@ from tiffin.dockerfile.durations import parse_duration
 from tiffin.dockerfile.flags import read_flags
 from tiffin.dockerfile.place import nearest, shown
 from tiffin.dockerfile.shell_words import SPACE, WordError, expand, split_words
+from tiffin.dockerfile.value import Value
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -34,8 +34,7 @@ _COPY_LATER = ("link", "parents", "exclude")
 _ADD_LATER = ("link", "exclude", "checksum", "keep-git-dir", "unpack")
 
 
-@dataclass(frozen=True, slots=True)
-class Node:
+class Node(Value):
     """One instruction, split but not understood. `heredocs` are (start, end in `rest`, document)."""
 
     place: Place

@@ -9,16 +9,15 @@ is whatever stands inside quotes. White space is allowed before a NAME that look
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 
 from tiffin.dockerfile.shell_words import SPACE
+from tiffin.dockerfile.value import Value
 
 _OPENER = re.compile(rf"(\d*)<<(-?)([{SPACE}]*)")
 _SPACED_NAME = re.compile(r"""["'\\]?[A-Za-z_]""")
 
 
-@dataclass(frozen=True, slots=True)
-class Opener:
+class Opener(Value):
     """One `<<NAME` at `start` to `end` of the line."""
 
     start: int

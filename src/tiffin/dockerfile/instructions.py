@@ -1,4 +1,4 @@
-"""The instructions of a Dockerfile, typed: one frozen dataclass each, nothing executed and nothing expanded.
+"""The instructions of a Dockerfile, typed: one frozen value each, nothing executed and nothing expanded.
 
 Words are kept as written, quotes and `$variables` included, until `tiffin.dockerfile.expand.expand` returns
 the same instruction with its words evaluated against the environment of that place in the stage. Which fields
@@ -18,12 +18,12 @@ that touches is said per class ("expands: ..."); the others are final as parsed.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import ClassVar
 
+from tiffin.dockerfile.value import Value
 
-@dataclass(frozen=True, slots=True)
-class Heredoc:
+
+class Heredoc(Value):
     """A here-document of RUN, COPY or ADD.
 
     `content` is the lines between the opening line and the terminator, as written, each with its newline.
@@ -45,8 +45,7 @@ class Heredoc:
         return re.sub(r"(?m)^\t+", "", self.content)
 
 
-@dataclass(frozen=True, slots=True)
-class Command:
+class Command(Value):
     """What RUN, CMD and ENTRYPOINT execute.
 
     Exec form: `args` is the argument vector, `shell` is False. Shell form: `args` is one text for the shell
@@ -61,8 +60,7 @@ class Command:
         return (*shell, *self.args) if self.shell and self.args else self.args
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Instruction:
+class Instruction(Value, kw_only=True):
     """`line` to `end_line` are where it stands, counted from 1, both included. `source` is its text with the
     continuation lines joined and comments removed, as image history and progress show it, without heredocs.
     """
@@ -74,8 +72,7 @@ class Instruction:
     source: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class From(Instruction):
+class From(Instruction, kw_only=True):
     """FROM image [AS name]. `name` is lower case or "". Expands: image, by the global ARGs alone."""
 
     keyword: ClassVar[str] = "FROM"
@@ -84,8 +81,7 @@ class From(Instruction):
     name: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Run(Instruction):
+class Run(Instruction, kw_only=True):
     """RUN in shell or exec form, or with here-documents (then always shell form). Expands: nothing."""
 
     keyword: ClassVar[str] = "RUN"
@@ -114,8 +110,7 @@ class Run(Instruction):
         return (*shell, "\n".join(parts))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Transfer(Instruction):
+class Transfer(Instruction, kw_only=True):
     """What COPY and ADD share: one or more of `sources` and `heredocs`, to `dest`.
 
     A trailing slash of `dest` is kept: it makes it a directory. `chown` is `user[:group]`, `chmod` octal
@@ -129,8 +124,7 @@ class Transfer(Instruction):
     heredocs: tuple[Heredoc, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Copy(Transfer):
+class Copy(Transfer, kw_only=True):
     """COPY. `from_` is a stage's name or number, or an image; "" is the build context; never expanded."""
 
     keyword: ClassVar[str] = "COPY"
@@ -138,15 +132,13 @@ class Copy(Transfer):
     from_: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Add(Transfer):
+class Add(Transfer, kw_only=True):
     """ADD: as COPY, from the context alone, and local archives are unpacked."""
 
     keyword: ClassVar[str] = "ADD"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Workdir(Instruction):
+class Workdir(Instruction, kw_only=True):
     """WORKDIR; relative to the one before it. Expands: path."""
 
     keyword: ClassVar[str] = "WORKDIR"
@@ -154,8 +146,7 @@ class Workdir(Instruction):
     path: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Env(Instruction):
+class Env(Instruction, kw_only=True):
     """ENV. Expands: names and values, every one against the environment *before* the line."""
 
     keyword: ClassVar[str] = "ENV"
@@ -163,8 +154,7 @@ class Env(Instruction):
     pairs: tuple[tuple[str, str], ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Arg(Instruction):
+class Arg(Instruction, kw_only=True):
     """ARG: pairs of name and default, None where there is no default.
 
     Expands: names and defaults, each seeing the defaults of the same line that stand before it.
@@ -175,8 +165,7 @@ class Arg(Instruction):
     pairs: tuple[tuple[str, str | None], ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Label(Instruction):
+class Label(Instruction, kw_only=True):
     """LABEL. Expands: names and values."""
 
     keyword: ClassVar[str] = "LABEL"
@@ -184,8 +173,7 @@ class Label(Instruction):
     pairs: tuple[tuple[str, str], ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Expose(Instruction):
+class Expose(Instruction, kw_only=True):
     """EXPOSE. Expands: ports, where a word may become several; then each is `number/protocol`, no ranges."""
 
     keyword: ClassVar[str] = "EXPOSE"
@@ -193,8 +181,7 @@ class Expose(Instruction):
     ports: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class User(Instruction):
+class User(Instruction, kw_only=True):
     """USER `user[:group]`. Expands: user."""
 
     keyword: ClassVar[str] = "USER"
@@ -202,8 +189,7 @@ class User(Instruction):
     user: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Volume(Instruction):
+class Volume(Instruction, kw_only=True):
     """VOLUME. Expands: paths."""
 
     keyword: ClassVar[str] = "VOLUME"
@@ -211,8 +197,7 @@ class Volume(Instruction):
     paths: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Shell(Instruction):
+class Shell(Instruction, kw_only=True):
     """SHELL: the argument vector before every later shell form."""
 
     keyword: ClassVar[str] = "SHELL"
@@ -220,8 +205,7 @@ class Shell(Instruction):
     argv: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Cmd(Instruction):
+class Cmd(Instruction, kw_only=True):
     """CMD."""
 
     keyword: ClassVar[str] = "CMD"
@@ -229,8 +213,7 @@ class Cmd(Instruction):
     command: Command
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Entrypoint(Instruction):
+class Entrypoint(Instruction, kw_only=True):
     """ENTRYPOINT."""
 
     keyword: ClassVar[str] = "ENTRYPOINT"
@@ -238,8 +221,7 @@ class Entrypoint(Instruction):
     command: Command
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Stopsignal(Instruction):
+class Stopsignal(Instruction, kw_only=True):
     """STOPSIGNAL: a signal's name or number. Expands: signal, which is checked then."""
 
     keyword: ClassVar[str] = "STOPSIGNAL"
@@ -247,8 +229,7 @@ class Stopsignal(Instruction):
     signal: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Healthcheck(Instruction):
+class Healthcheck(Instruction, kw_only=True):
     """HEALTHCHECK. `test` is as in the image config: ("NONE",), ("CMD", *argv) or ("CMD-SHELL", text).
 
     Durations are nanoseconds and 0 means "not said", as in the image config; so does 0 `retries`.
@@ -264,8 +245,7 @@ class Healthcheck(Instruction):
     retries: int = 0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Maintainer(Instruction):
+class Maintainer(Instruction, kw_only=True):
     """MAINTAINER: the image's `author`. Deprecated by Docker for a label; still meant."""
 
     keyword: ClassVar[str] = "MAINTAINER"
@@ -273,8 +253,7 @@ class Maintainer(Instruction):
     author: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Onbuild(Instruction):
+class Onbuild(Instruction, kw_only=True):
     """ONBUILD: `trigger` is one instruction, checked, here-documents included, to be parsed again by
     `tiffin.dockerfile.parser.parse_trigger` in the build that uses this image as its base. Expands: nothing.
     """

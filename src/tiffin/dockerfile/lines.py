@@ -9,11 +9,11 @@ Dockerfile reference, "Format", "Parser directives" and "Escape". Linear in the 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from tiffin.dockerfile.place import Place, shown
 from tiffin.dockerfile.shell_words import DEFAULT_ESCAPE, SPACE
+from tiffin.dockerfile.value import Value
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,8 +25,7 @@ _DIRECTIVE = re.compile(rf"#[{SPACE}]*([a-zA-Z][a-zA-Z0-9]*)[{SPACE}]*=[{SPACE}]
 _DIRECTIVES = frozenset({"syntax", "escape", "check"})
 
 
-@dataclass(frozen=True, slots=True)
-class LogicalLine:
+class LogicalLine(Value):
     """One instruction's text: continuations joined, comment lines dropped, leading white space gone."""
 
     first: int

@@ -9,7 +9,6 @@ DockerfileError (the text is wrong) and Unsupported (it asks for what tiffin lac
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 
 from tiffin.dockerfile import grammar
 from tiffin.dockerfile.flags import split_flags
@@ -18,6 +17,7 @@ from tiffin.dockerfile.instructions import Heredoc, Instruction, Onbuild
 from tiffin.dockerfile.lines import LogicalLine, Source
 from tiffin.dockerfile.place import Place, nearest, shown
 from tiffin.dockerfile.shell_words import DEFAULT_ESCAPE, SPACE
+from tiffin.dockerfile.value import Value
 from tiffin.errors import DockerfileError
 
 MAX_INSTRUCTIONS = 10_000
@@ -27,8 +27,7 @@ _KEYWORD = re.compile(r"[\t\v\f\r ]+")
 _WITH_HEREDOCS = frozenset({"RUN", "COPY", "ADD"})
 
 
-@dataclass(frozen=True, slots=True)
-class Document:
+class Document(Value):
     """A parsed file: its instructions in order, its escape character, its parser directives by lower-case
     name.
     """

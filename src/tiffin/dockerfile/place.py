@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import difflib
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from tiffin.dockerfile.value import Value
 from tiffin.errors import DockerfileError, Unsupported
 
 if TYPE_CHECKING:
@@ -15,8 +14,7 @@ _SHOWN = 60
 _LONGEST = 400
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
+class Place(Value):
     """An instruction's place. `line` counts from 1, 0 is the whole file; `instruction` is a keyword or ""."""
 
     file: str
@@ -49,5 +47,7 @@ def nearest(word: str, known: Iterable[str]) -> str:
     """` (did you mean X?)` for the known word that `word` looks like, else ""."""
     if len(word) > _SHOWN:
         return ""
+    import difflib  # for the wrong text alone
+
     close = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
     return f" (did you mean {close[0]}?)" if close else ""

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-import re
-
-_NAME = re.compile(
-    r"""ABRT|ALRM|BUS|CHLD|CLD|CONT|FPE|HUP|ILL|INT|IO|IOT|KILL|PIPE|POLL|PROF|PWR|QUIT|SEGV|STKFLT|STOP|SYS|TERM
-    |TRAP|TSTP|TTIN|TTOU|URG|USR1|USR2|VTALRM|WINCH|XCPU|XFSZ
-    |RTMIN(\+([1-9]|1[0-5]))?|RTMAX(-([1-9]|1[0-4]))?""",
-    re.VERBOSE,
+_NAMES = frozenset(
+    """ABRT ALRM BUS CHLD CLD CONT FPE HUP ILL INT IO IOT KILL PIPE POLL PROF PWR QUIT SEGV STKFLT STOP SYS TERM TRAP
+    TSTP TTIN TTOU URG USR1 USR2 VTALRM WINCH XCPU XFSZ RTMIN RTMAX""".split()
 )
+_LAST_OFFSET = {"RTMIN+": 15, "RTMAX-": 14}
 MAX_SIGNAL = 64
 
 
 def is_signal(text: str) -> bool:
     """Whether `text` names a signal of Linux."""
-    if re.fullmatch("[0-9]{1,3}", text):
-        return 1 <= int(text) <= MAX_SIGNAL
-    return _NAME.fullmatch(text.upper().removeprefix("SIG")) is not None
+    if _is_number(text):
+        return len(text) <= 3 and 1 <= int(text) <= MAX_SIGNAL
+    name = text.upper().removeprefix("SIG")
+    offset = name[6:]
+    if name[:6] in _LAST_OFFSET and _is_number(offset) and len(offset) <= 2 and offset[0] != "0":
+        return int(offset) <= _LAST_OFFSET[name[:6]]
+    return name in _NAMES
+
+
+def _is_number(text: str) -> bool:
+    return text.isascii() and text.isdigit()

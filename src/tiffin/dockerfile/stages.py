@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from tiffin.dockerfile.expand import expand, resolve_args
 from tiffin.dockerfile.instructions import Arg, Copy, From, Instruction
 from tiffin.dockerfile.parser import parse
 from tiffin.dockerfile.place import Place, nearest, shown
+from tiffin.dockerfile.value import Value
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -17,8 +17,7 @@ if TYPE_CHECKING:
 SCRATCH = "scratch"
 
 
-@dataclass(frozen=True, slots=True)
-class Stage:
+class Stage(Value):
     """One FROM and what follows it. `name` is lower case, or "" for a stage that has only its `index`."""
 
     name: str
@@ -32,8 +31,7 @@ class Stage:
         return self.name or str(self.index)
 
 
-@dataclass(frozen=True, slots=True)
-class Dockerfile:
+class Dockerfile(Value):
     """A parsed and checked Dockerfile: at least one stage, names unique, COPY --from only backwards."""
 
     file: str

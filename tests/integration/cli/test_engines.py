@@ -1,15 +1,13 @@
 """Engines beside each other, `--privileged` where a capability is missing, a kernel without overlay."""
 
-import errno
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.command import Tiffin, fresh_engine
-from tiffin.engine import Engine
-from tiffin.errors import Unsupported
-from tiffin.kernel import mounts
 
 pytestmark = pytest.mark.root
 
@@ -51,16 +49,28 @@ def test_privileged_gives_what_there_is_and_says_what_is_missing(shared: Tiffin)
         assert "SYS_RESOURCE" in done.stderr or "lack" in done.stderr
 
 
-def test_a_kernel_without_overlay_is_named(shared: Tiffin, monkeypatch: pytest.MonkeyPatch) -> None:
-    real = mounts.fsopen
+_WITHOUT_OVERLAY = """
+import errno, sys
+from tiffin.cli.main import main
+from tiffin.kernel import mounts
 
-    def fsopen(fstype: str) -> int:
-        if fstype == "overlay":
-            raise OSError(errno.ENODEV, "No such device", fstype)
-        return real(fstype)
+real = mounts.fsopen
 
-    monkeypatch.setattr(mounts, "fsopen", fsopen)
-    with Engine(str(shared.root), str(shared.run_directory)) as engine:
-        with pytest.raises(Unsupported, match="overlay"):
-            engine.run("busybox", ["true"], network="none")
-        assert engine.containers.list(show_all=True) == []
+def fsopen(fstype):
+    if fstype == "overlay":
+        raise OSError(errno.ENODEV, "No such device", fstype)
+    return real(fstype)
+
+mounts.fsopen = fsopen
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+def test_a_kernel_without_overlay_is_named(shared: Tiffin) -> None:
+    words = shared.argv("run", "--rm", "--network", "none", "busybox", "true")[3:]
+    done = subprocess.run(
+        [sys.executable, "-c", _WITHOUT_OVERLAY, *words], capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == 125
+    assert done.stderr == "tiffin: this kernel has no overlay filesystem; load it with: modprobe overlay\n"
+    assert shared.ok("ps", "-aq") == ""
