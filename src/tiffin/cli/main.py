@@ -9,6 +9,7 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
+from tiffin.cli.output import UsageError, print_error
 from tiffin.cli.table import COMMANDS, GROUPS, Command, find
 from tiffin.errors import TiffinError
 
@@ -30,6 +31,7 @@ Options:
   --help        print this help
 """
 _EARLY = {"run", "create"}
+_FORKING = {"run": "start", "exec": "exec"}
 _LONG = {"build", "load", "save", "import", "commit", "logs"}
 
 
@@ -84,8 +86,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if argv is None else argv)
     debug = "--debug" in words or "-D" in words
     command: Command | None = None
-    from tiffin.cli.parser import UsageError, print_error
-
     try:
         options, rest = _globals(words)
         if options is None:
@@ -117,8 +117,6 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _globals(words: list[str]) -> tuple[Globals | None, list[str]]:
-    from tiffin.cli.parser import UsageError
-
     values: dict[str, str] = {}
     debug = False
     rest = list(words)
@@ -149,6 +147,11 @@ def _globals(words: list[str]) -> tuple[Globals | None, list[str]]:
 def _dispatch(command: Command, words: list[str], options: Globals) -> int:
     import importlib
 
+    session = Session(options)
+    if command.short in _FORKING and "--help" not in words:
+        session.engine.containers.expect(
+            _FORKING[command.short]
+        )  # before the words are parsed: meanwhile it loads
     from tiffin.cli.parser import CommandParser
 
     module = importlib.import_module(f"tiffin.cli.commands.{command.module}")
@@ -157,7 +160,6 @@ def _dispatch(command: Command, words: list[str], options: Globals) -> int:
         gc.enable()
     parser = CommandParser(command, module.DESCRIPTION, module.EXAMPLES)
     module.arguments(parser)
-    session = Session(options)
     try:
         args = parser.parse(words)
         code: int = module.run(args, session)
@@ -178,8 +180,6 @@ def _exit_code(command: Command | None, error: TiffinError) -> int:
 
 
 def _no_command(words: list[str]) -> int:
-    from tiffin.cli.parser import UsageError
-
     if not words:
         _help()
         return 0

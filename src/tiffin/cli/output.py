@@ -1,12 +1,21 @@
-"""What people read: tables, sizes, ages, and text from elsewhere made harmless for a terminal."""
+"""What people read: tables, sizes, ages, errors, and text from elsewhere made harmless for a terminal."""
 
 import sys
 import time
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 _UNITS = ("B", "kB", "MB", "GB", "TB", "PB")
 _AGES = ((31536000 * 2, 31536000, "years"), (5184000, 2592000, "months"), (1209600, 604800, "weeks"),
          (172800, 86400, "days"), (7200, 3600, "hours"))  # fmt: skip
+
+
+class UsageError(Exception):
+    """The words of a command are wrong; carries the command line's text and exit code."""
+
+    def __init__(self, message: str, exit_code: int) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code
 
 
 def escape(text: str) -> str:
@@ -66,3 +75,13 @@ def lines(values: Iterable[str]) -> None:
     """One value a line."""
     text = "".join(f"{escape(value)}\n" for value in values)
     sys.stdout.write(text)
+
+
+def print_error(text: str, stream: Any = None) -> None:
+    """One line on standard error, with control characters made harmless (names come from images)."""
+    print(f"tiffin: {escape(text)}", file=stream or sys.stderr)
+
+
+def print_warning(text: str) -> None:
+    """A line on standard error that is no failure."""
+    print(f"WARNING: {escape(text)}", file=sys.stderr)

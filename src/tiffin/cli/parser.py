@@ -3,21 +3,13 @@
 
 import argparse
 import os
-import sys
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
+from tiffin.cli.output import UsageError
 from tiffin.cli.table import Command
 
 _BOOLEANS = {"true": True, "1": True, "t": True, "false": False, "0": False, "f": False}
-
-
-class UsageError(Exception):
-    """The words of a command are wrong; carries the command line's text and exit code."""
-
-    def __init__(self, message: str, exit_code: int) -> None:
-        super().__init__(message)
-        self.exit_code = exit_code
 
 
 class Switch(argparse.Action):
@@ -110,17 +102,3 @@ def _docker_words(message: str) -> str:
 
 def _indent(text: str) -> str:
     return "\n".join(f"  {line}" if line else "" for line in text.strip().splitlines())
-
-
-def print_error(text: str, stream: Any = None) -> None:
-    """One line on standard error, with control characters made harmless (names come from images)."""
-    from tiffin.cli.output import escape
-
-    print(f"tiffin: {escape(text)}", file=stream or sys.stderr)
-
-
-def print_warning(text: str) -> None:
-    """A line on standard error that is no failure."""
-    from tiffin.cli.output import escape
-
-    print(f"WARNING: {escape(text)}", file=sys.stderr)

@@ -2,8 +2,7 @@
 
 from collections.abc import Callable, Iterable
 
-from tiffin.cli.output import escape
-from tiffin.cli.parser import print_error
+from tiffin.cli.output import escape, print_error
 from tiffin.errors import TiffinError
 
 

@@ -39,6 +39,13 @@ class ContainerService:
 
         return create.create(self._workspace, options)
 
+    def expect(self, verb: str) -> None:
+        """To be called first when a "start" (also after a `create`), or an "exec" is to follow: saves some
+        milliseconds. Harmless when it does not."""
+        from tiffin.supervisor.jobs import ExecJob, StartJob
+
+        self._workspace.expect(ExecJob if verb == "exec" else StartJob)
+
     def start(self, reference: str) -> tuple[str, ...]:
         """Start in the background; returns once the command executes, with lines that the user should read.
         Nothing to do when it runs already.

@@ -18,6 +18,7 @@ from tiffin.kernel.process import thread_count
 from tiffin.state import Store, locate, open_store
 
 if TYPE_CHECKING:
+    from tiffin.supervisor.ahead import Ahead
     from tiffin.supervisor.jobs import Job
     from tiffin.supervisor.launcher import Launcher
 
@@ -31,6 +32,7 @@ class Workspace:
         self.layout = locate(root, run)
         self._idle: list[Store] = []
         self._launcher: Launcher | None = None
+        self._ahead: Ahead | None = None
         self._lock = _thread.allocate_lock()
 
     @contextmanager
@@ -46,6 +48,15 @@ class Workspace:
             with self._lock:
                 self._idle.append(store)
 
+    def expect(self, kind: type[Job]) -> None:
+        """A job of this kind will be submitted: fork now the process that is to do it, so that it loads meanwhile
+        what it needs. Does nothing where a launcher is the one to fork; harmless when no job follows."""
+        if self._launcher is None and self._ahead is None and self._may_fork():
+            import tiffin.containers.store  # noqa: F401 - for both sides, hence before the fork
+            from tiffin.supervisor.ahead import Ahead
+
+            self._ahead = Ahead(kind)
+
     def submit(self, job: Job, lock: int = -1) -> socket.socket:
         """Have the job done by a process that belongs to nobody; returns our end of its channel, where its
         outcome arrives. Gives `lock` away: it is closed here."""
@@ -53,7 +64,9 @@ class Workspace:
         try:
             with theirs:
                 fds = [theirs.fileno(), lock] if lock >= 0 else [theirs.fileno()]
-                if self._may_fork():
+                if self._use_ahead(job, fds):
+                    pass
+                elif self._may_fork():
                     _fork(job, fds)
                 else:
                     self._launch(job, fds)
@@ -64,6 +77,13 @@ class Workspace:
             if lock >= 0:
                 os.close(lock)
         return ours
+
+    def _use_ahead(self, job: Job, fds: list[int]) -> bool:
+        """Whether a process was waiting for this job, and has it."""
+        if self._ahead is None or self._ahead.kind is not type(job):
+            return False
+        ahead, self._ahead = self._ahead, None
+        return ahead.submit(job, fds)
 
     def _may_fork(self) -> bool:
         """Whether this process has one thread and, our idle stores closed, no connection to the database left:
@@ -102,6 +122,9 @@ class Workspace:
     def close(self) -> None:
         """Close the stores and let the launcher end. Idempotent; a later use opens them again."""
         self._close_idle()
+        if self._ahead is not None:
+            self._ahead.close()
+            self._ahead = None
         with self._lock:
             launcher, self._launcher = self._launcher, None
         if launcher is not None:

@@ -85,14 +85,22 @@ def main() -> None:
     with socket.socket(fileno=_SOCKET) as connection:
         os.set_inheritable(_SOCKET, False)
         while True:
-            message, descriptors, _, _ = socket.recv_fds(connection, _MESSAGE, _MOST_DESCRIPTORS)
-            if not message:
+            received = receive(connection)
+            if received is None:
                 return
-            for fd in descriptors:
-                os.set_inheritable(fd, False)
-            job = jobs.decode(message)
+            job, descriptors = received
             try:
                 fork_orphan(partial(work.do, job, descriptors), descriptors, reaped=True)
             finally:
                 for fd in descriptors:
                     os.close(fd)
+
+
+def receive(connection: socket.socket) -> tuple[jobs.Job, list[int]] | None:
+    """The next job and its descriptors, close-on-exec; None at the end of file."""
+    message, descriptors, _, _ = socket.recv_fds(connection, _MESSAGE, _MOST_DESCRIPTORS)
+    if not message:
+        return None
+    for fd in descriptors:
+        os.set_inheritable(fd, False)
+    return jobs.decode(message), descriptors

@@ -5,7 +5,7 @@ import os
 from typing import TYPE_CHECKING
 
 from tiffin.cli.container_options import add_container_options, create_options
-from tiffin.cli.parser import print_warning
+from tiffin.cli.output import print_warning
 from tiffin.errors import InvalidArgument
 
 if TYPE_CHECKING:

@@ -34,7 +34,7 @@ def arguments(parser: "CommandParser") -> None:
 
 
 def run(args: argparse.Namespace, session: "Session") -> int:
-    from tiffin.cli.parser import UsageError
+    from tiffin.cli.output import UsageError
     from tiffin.engine.options import ExecOptions
 
     if not args.command:

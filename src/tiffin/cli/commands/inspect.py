@@ -5,7 +5,7 @@ import json
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from tiffin.cli.parser import print_error
+from tiffin.cli.output import print_error
 from tiffin.errors import NotFound, TiffinError
 
 if TYPE_CHECKING:

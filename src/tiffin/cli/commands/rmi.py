@@ -3,8 +3,7 @@
 import argparse
 from typing import TYPE_CHECKING
 
-from tiffin.cli.output import escape
-from tiffin.cli.parser import print_error
+from tiffin.cli.output import escape, print_error
 from tiffin.errors import NotFound, TiffinError
 
 if TYPE_CHECKING:

@@ -3,7 +3,7 @@
 import argparse
 from typing import TYPE_CHECKING
 
-from tiffin.cli.parser import print_error
+from tiffin.cli.output import print_error
 from tiffin.errors import TiffinError
 
 if TYPE_CHECKING:
