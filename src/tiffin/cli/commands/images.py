@@ -17,7 +17,6 @@ _HEADINGS = ("REPOSITORY", "TAG", "IMAGE ID", "CREATED", "SIZE")
 def arguments(parser: "CommandParser") -> None:
     parser.switch("-q", "--quiet", help="IDs only")
     parser.switch("--no-trunc", help="whole IDs")
-    parser.switch("-a", "--all", help="as without it: tiffin keeps no intermediate images")
     parser.add_argument("reference", metavar="REPOSITORY[:TAG]", nargs="?", default="")
 
 
