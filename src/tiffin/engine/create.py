@@ -11,6 +11,7 @@ import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from tiffin.containers.environment import merge_env
 from tiffin.containers.names import check_name
 from tiffin.containers.ports import PortSpec, parse_expose
 from tiffin.containers.record import ContainerRecord, new_id
@@ -153,21 +154,6 @@ def merge_command(
     image_entrypoint = settings.get("Entrypoint")
     entrypoint = tuple(image_entrypoint) if image_entrypoint else None
     return entrypoint, tuple(options.command) or tuple(settings.get("Cmd") or ()) or None
-
-
-def merge_env(given: Sequence[str], image: Sequence[str]) -> tuple[str, ...]:
-    """The caller's variables, later ones winning, then the image's that they do not name."""
-    chosen: dict[str, str] = {}
-    for entry in given:
-        key, equals, value = entry.partition("=")
-        if not key or "\0" in entry:
-            raise InvalidArgument(f"invalid environment variable: {entry!r}")
-        if equals:
-            chosen[key] = value
-        elif key in os.environ:
-            chosen[key] = os.environ[key]
-    merged = [f"{key}={value}" for key, value in chosen.items()]
-    return (*merged, *(entry for entry in image if entry.partition("=")[0] not in chosen))
 
 
 def check_rights(options: CreateOptions) -> None:

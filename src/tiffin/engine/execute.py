@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from tiffin.containers.environment import merge_env, process_env
 from tiffin.containers.security import parse_security_options
 from tiffin.containers.states import can_kill
 from tiffin.engine import recovery
-from tiffin.engine.create import merge_env
 from tiffin.engine.relay import await_started, relay, terminal_size, wants
 from tiffin.errors import Conflict, InvalidArgument
 from tiffin.runtime import defaults
 from tiffin.runtime.spec import ContainerOptions, process
 from tiffin.supervisor.jobs import ExecJob
-from tiffin.supervisor.prepare import process_env
 
 if TYPE_CHECKING:
     import socket

@@ -18,8 +18,7 @@ import struct
 from errno import ELOOP, EROFS
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from tiffin import errors
-from tiffin.errors import EngineError, InvalidArgument, TiffinError
+from tiffin.errors import EngineError, InvalidArgument
 from tiffin.init.launch import execute_helper
 from tiffin.init.message import CREATE
 from tiffin.kernel.mounts import (
@@ -47,6 +46,7 @@ from tiffin.kernel.namespaces import (
 from tiffin.kernel.paths import mkdirs_in_root
 from tiffin.runtime import devices, masks, rootfs
 from tiffin.runtime.console import DEVPTS_OPTIONS
+from tiffin.runtime.forked import report
 from tiffin.runtime.options import parse_options
 from tiffin.runtime.process import find_user, message_for, place_stdio
 from tiffin.runtime.step import step
@@ -99,20 +99,6 @@ def run(plan: Plan) -> NoReturn:
         report(plan.errors_fd, error)
     finally:
         os._exit(125)
-
-
-def report(errors_fd: int, error: BaseException) -> None:
-    """Send an error to the parent, which raises it again with `raise_reported`."""
-    if isinstance(error, TiffinError):
-        kind, text = type(error).__name__, str(error)
-    else:
-        kind, text = "EngineError", f"cannot start the container's process: {type(error).__name__}: {error}"
-    os.write(errors_fd, f"{kind}\0{text}".encode("utf-8", "surrogateescape"))
-
-
-def raise_reported(message: bytes) -> NoReturn:
-    kind, _, text = message.decode("utf-8", "surrogateescape").partition("\0")
-    raise getattr(errors, kind, EngineError)(text)
 
 
 def _become(plan: Plan) -> None:

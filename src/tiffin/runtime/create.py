@@ -31,9 +31,10 @@ from tiffin.kernel.process import pidfd_open, pidfd_send_signal, process_start_t
 from tiffin.runtime import child, devices
 from tiffin.runtime.cgroups import Cgroup, detect, open_cgroup
 from tiffin.runtime.console import Terminal, make_devpts, open_terminal
+from tiffin.runtime.forked import Descriptors, raise_reported, read_all, reap
 from tiffin.runtime.process import await_executed, await_ready, check_process
 from tiffin.runtime.rootfs import check_destination
-from tiffin.runtime.seccomp import load_filter, read_profile
+from tiffin.runtime.seccomp import seccomp_filter
 from tiffin.runtime.step import step
 from tiffin.runtime.sysctls import sysctl_path
 
@@ -188,7 +189,7 @@ def _launch(
             cgroup.add(pid)
         os.write(fds.go, b"\1")
         if message := read_all(fds.errors):
-            child.raise_reported(message)
+            raise_reported(message)
         await_ready(fds.status, plan.spec["process"], warnings)
         master = fds.keep(terminal.master) if terminal else -1
         init = InitProcess(
@@ -198,7 +199,7 @@ def _launch(
         reap(pid)
         ended_first = isinstance(error, BrokenPipeError) or isinstance(error.__cause__, ProcessLookupError)
         if ended_first and (message := read_all(fds.errors)):
-            child.raise_reported(message)  # what it said is the reason
+            raise_reported(message)  # what it said is the reason
         raise
     init.warnings = warnings
     return init
@@ -306,78 +307,6 @@ def _mounts(spec: Mapping[str, Any]) -> list[tuple[str, dict[str, Any]]]:
         first.append((path, same[0] if same else dict(required)))
         listed = [(at, entry) for at, entry in listed if not same or entry is not same[0]]
     return first + listed
-
-
-def seccomp_filter(wanted: Mapping[str, Any] | None, process: Mapping[str, Any], cache: str) -> bytes:
-    """The filter of a document's `linux.seccomp`; empty without one."""
-    if not wanted:
-        return b""
-    capabilities = frozenset((process.get("capabilities") or {}).get("bounding") or ())
-    if "profile" in wanted:
-        return load_filter(read_profile(wanted["profile"]), capabilities, cache)
-    import json
-
-    return load_filter(json.dumps(dict(wanted), sort_keys=True).encode(), capabilities, cache)
-
-
-class Descriptors:
-    """The pipes between parent and child; whatever is not kept is closed when `create` ends."""
-
-    def __init__(self) -> None:
-        self._open: set[int] = set()
-        self._child: list[int] = []
-
-    def open(self) -> None:
-        self.errors, self.child_errors = self._pipe(False)
-        self.go, self.child_go = self._pipe(True)
-        self.status, self.child_status = self._pipe(False)
-        self.start, self.child_start = self._pipe(True)
-
-    def _pipe(self, parent_writes: bool) -> tuple[int, int]:
-        read, write = os.pipe2(os.O_CLOEXEC)
-        ours, theirs = (write, read) if parent_writes else (read, write)
-        return self.own(ours), self.child_end(theirs)
-
-    def own(self, fd: int) -> int:
-        self._open.add(fd)
-        return fd
-
-    def child_end(self, fd: int) -> int:
-        self._child.append(fd)
-        return self.own(fd)
-
-    def parent_ends(self) -> tuple[int, ...]:
-        return tuple(self._open - set(self._child))
-
-    def close_child_ends(self) -> None:
-        for fd in self._child:
-            self._open.discard(fd)
-            os.close(fd)
-        self._child = []
-
-    def keep(self, fd: int) -> int:
-        self._open.discard(fd)
-        return fd
-
-    def close(self) -> None:
-        for fd in self._open:
-            os.close(fd)
-        self._open.clear()
-
-
-def read_all(fd: int) -> bytes:
-    chunks = []
-    while chunk := os.read(fd, 65536):
-        chunks.append(chunk)
-    return b"".join(chunks)
-
-
-def reap(pid: int) -> None:
-    try:
-        os.kill(pid, _SIGKILL)  # our own child, not yet reaped: the pid is its
-        os.waitpid(pid, 0)
-    except (ProcessLookupError, ChildProcessError):
-        pass
 
 
 def _attempt(undo: Any, error: BaseException) -> None:

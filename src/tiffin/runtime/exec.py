@@ -28,10 +28,9 @@ from tiffin.kernel.namespaces import (
 )
 from tiffin.kernel.paths import RESOLVE_NO_SYMLINKS, open_in_root
 from tiffin.kernel.process import pidfd_open, pidfd_send_signal, process_start_time
-from tiffin.runtime import child
 from tiffin.runtime.cgroups import Cgroup, open_cgroup
 from tiffin.runtime.console import Terminal, open_terminal
-from tiffin.runtime.create import Descriptors, read_all, reap, seccomp_filter
+from tiffin.runtime.forked import Descriptors, raise_reported, read_all, reap, report
 from tiffin.runtime.process import (
     await_executed,
     await_ready,
@@ -41,6 +40,7 @@ from tiffin.runtime.process import (
     message_for,
     place_stdio,
 )
+from tiffin.runtime.seccomp import seccomp_filter
 from tiffin.runtime.step import step
 
 if TYPE_CHECKING:
@@ -171,8 +171,8 @@ def _launch(
     try:
         fds.close_child_ends()
         started = process_start_time(joiner)
-        if report := read_all(fds.errors):
-            child.raise_reported(report)
+        if reported := read_all(fds.errors):
+            raise_reported(reported)
         pid = _await_child(request, fds.status, joiner, started)
         await_ready(fds.status, request.process, warnings)
         await_executed(fds.status, request.process)
@@ -230,6 +230,6 @@ def _run(
         with step("run the helper"):
             execute_helper(request.helper_fd, message, fds.child_status, fds.child_start)
     except BaseException as error:  # noqa: BLE001 - whatever it is, the parent must learn of it
-        child.report(fds.child_errors, error)
+        report(fds.child_errors, error)
     finally:
         os._exit(125)

@@ -6,6 +6,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, NamedTuple
 
+from tiffin.containers.environment import process_env
 from tiffin.containers.security import parse_security_options
 from tiffin.network import files
 from tiffin.network.records import UNADDRESSED, Attachment, PortMapping, unaddressed
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     from tiffin.containers.record import ContainerRecord, Resources
     from tiffin.state import Store
 
-_PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _PERIOD = 100_000
 
 
@@ -107,15 +107,6 @@ def _options(
         init=record.init,
         **_limits(record.resources),
     )
-
-
-def process_env(record: ContainerRecord, tty: bool | None = None) -> tuple[str, ...]:
-    """The first process's environment as Docker makes it: defaults first, each only when not given."""
-    given = {entry.partition("=")[0] for entry in record.env}
-    standard = [_PATH, f"HOSTNAME={record.hostname}"]
-    if record.tty if tty is None else tty:
-        standard.append("TERM=xterm")
-    return (*(entry for entry in standard if entry.partition("=")[0] not in given), *record.env)
 
 
 def _limits(resources: Resources) -> dict[str, Any]:

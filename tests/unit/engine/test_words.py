@@ -4,9 +4,10 @@ from typing import Any
 
 import pytest
 
+from tiffin.containers.environment import merge_env
 from tiffin.containers.record import LogConfig, Resources
 from tiffin.engine import limits
-from tiffin.engine.create import merge_command, merge_env
+from tiffin.engine.create import merge_command
 from tiffin.engine.detach import DetachWatch, parse_keys
 from tiffin.engine.options import CreateOptions
 from tiffin.engine.signals import parse_signal

@@ -4,11 +4,17 @@
 the tables and json are imported only when it is not.
 """
 
+from __future__ import annotations
+
 import os
 from binascii import crc32
+from typing import TYPE_CHECKING, Any
 
 from tiffin._version import __version__
 from tiffin.errors import InvalidArgument, NotFound
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 _MAGIC = b"tiffin seccomp 1\n"
 _MAX_PROFILE = 4 << 20
@@ -24,6 +30,18 @@ def read_profile(path: str = "") -> bytes:
     if len(text) > _MAX_PROFILE:
         raise InvalidArgument(f"seccomp profile {path} is larger than {_MAX_PROFILE >> 20} MiB")
     return text
+
+
+def seccomp_filter(wanted: Mapping[str, Any] | None, process: Mapping[str, Any], cache: str) -> bytes:
+    """The filter of a document's `linux.seccomp`; empty without one."""
+    if not wanted:
+        return b""
+    capabilities = frozenset((process.get("capabilities") or {}).get("bounding") or ())
+    if "profile" in wanted:
+        return load_filter(read_profile(wanted["profile"]), capabilities, cache)
+    import json
+
+    return load_filter(json.dumps(dict(wanted), sort_keys=True).encode(), capabilities, cache)
 
 
 def load_filter(profile: bytes, capabilities: frozenset[str], cache: str) -> bytes:
