@@ -13,6 +13,8 @@ from typing import NamedTuple
 
 from tiffin.state import Store
 
+_USED_PRECISION = 3600 * 10**9  # a build every minute is not to write every minute
+
 
 class Layer(NamedTuple):
     """A layer's two faces: the unpacked tree, by DiffID, and the compressed blob."""
@@ -45,12 +47,13 @@ class BuildCache:
 
     def find(self, key: str) -> Cached | None:
         """The result of the step with this key. Whether its layer is still there is the caller's to check."""
-        query = "SELECT diff_id, blob, media_type, blob_size, detail FROM build_cache WHERE key = ?"
+        query = "SELECT diff_id, blob, media_type, blob_size, detail, used FROM build_cache WHERE key = ?"
         row = self._db.execute(query, (key,)).fetchone()
         if row is None:
             return None
         detail = json.loads(row[4])
-        self._used.add(key)
+        if row[5] < time.time_ns() - _USED_PRECISION:
+            self._used.add(key)
         layer = Layer(*row[:4]) if row[0] else None
         return Cached(detail.get("key") or key, layer, detail["created"])
 
@@ -69,7 +72,7 @@ class BuildCache:
             db.executemany("INSERT OR REPLACE INTO build_cache VALUES (?, ?, ?, ?, ?, ?, ?, ?)", rows)
 
     def touch(self) -> None:
-        """Note that every row found so far has been used, for whoever drops the oldest."""
+        """Note that every row found so far has been used, to the hour, for whoever drops the oldest."""
         if self._used:
             now = time.time_ns()
             with self._store.transaction() as db:

@@ -17,6 +17,7 @@ from tiffin.build.tree import Cursor, Node, file_digest, open_file, tree_digest
 from tiffin.dockerfile.ignore import IgnoreRules
 from tiffin.errors import InvalidArgument, LimitExceeded, NotFound
 from tiffin.kernel.paths import RESOLVE_BENEATH, RESOLVE_NO_MAGICLINKS, open_in_root, openat2
+from tiffin.oci.digest import sha256
 
 MAX_DOCKERFILE = 4 << 20
 _BENEATH = RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS
@@ -24,6 +25,7 @@ _SETTLED_NS = (
     1_000_000_000  # a file changed longer ago than this cannot change again without a new change time
 )
 _CACHED_FILES = 1_000_000
+_FEW = 50
 
 
 class Context:
@@ -79,6 +81,8 @@ class Context:
     def digest(self, picked: Picked) -> str:
         """What of `picked` counts for the cache (owners do not: a COPY from the context makes root's
         files)."""
+        if len(picked.nodes) > _FEW:
+            import hashlib  # noqa: F401 - which sha256 then uses: slow to load, quick to hash
         fd = open_in_root(self.fd, picked.base, os.O_RDONLY | os.O_DIRECTORY)
         prefix = f"{picked.base}/" if picked.base else ""
         cached = self._digests
@@ -161,9 +165,7 @@ class DigestCache:
         self._seen: dict[str, list[int | str]] = {}
         self._changed = False
         if directory:
-            import hashlib
-
-            name = hashlib.sha256(os.fsencode(context)).hexdigest()[:32]
+            name = sha256(os.fsencode(context))[:32]
             self._path = f"{directory}/context-{name}.json"
 
     def get(self, path: str, node: Node) -> str:
@@ -218,8 +220,8 @@ class DigestCache:
         if not self._path:
             return {}
         try:
-            with open(self._path, encoding="ascii") as file:
-                found = json.load(file)
+            with open(self._path, "rb") as file:  # bytes: a text file's codec would be one more import
+                found = json.loads(file.read())
         except (OSError, ValueError):
             return {}
         good = isinstance(found, dict) and all(

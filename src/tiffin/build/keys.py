@@ -8,9 +8,10 @@ elsewhere, whatever its history says, is never taken for the result of a step.
 
 from __future__ import annotations
 
-import hashlib
 import json
 from typing import Any
+
+from tiffin.oci.digest import sha256
 
 # Goes up whenever a step's meaning changes, so that results of an older tiffin are not taken for ours.
 _VERSION = 1
@@ -21,4 +22,4 @@ def step_key(kind: str, parent: str, content: Any) -> str:
     counts."""
     document = [_VERSION, kind, parent, content]
     text = json.dumps(document, sort_keys=True, separators=(",", ":"))
-    return "sha256:" + hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+    return f"sha256:{sha256(text.encode('utf-8', 'surrogatepass'))}"

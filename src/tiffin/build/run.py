@@ -15,7 +15,6 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 from tiffin.build.config import DEFAULT_PATH
-from tiffin.build.mountpoints import MountPoints
 from tiffin.snapshot import Mount
 from tiffin.state import Layout, open_store
 
@@ -40,6 +39,7 @@ class Runner:
         """The command's exit code, 128 + n after signal n. What it wrote is in the stack's upper. Raises
         CommandNotFound, CommandNotExecutable, InvalidArgument (no such user) and what the runtime raises.
         """
+        from tiffin.build.mountpoints import MountPoints
         from tiffin.network.manager import Networks
 
         identity = os.path.basename(stack.directory)

@@ -6,13 +6,13 @@ a tree, whoever wrote it, cannot lead out of itself.
 
 from __future__ import annotations
 
-import hashlib
 import os
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from tiffin.errors import LimitExceeded
+from tiffin.oci.digest import sha256
 
 MAX_DEPTH = 400  # one descriptor each while walking; the usual limit is 1024
 MAX_ENTRIES = 5_000_000
@@ -198,22 +198,29 @@ def open_file(parent: int, name: str) -> int:
 
 def file_digest(fd: int, size: int) -> str:
     """SHA-256, in hexadecimal, of what `fd` holds, of its kept extended attributes too when it has any."""
-    if size < _CHUNK:
-        data = os.read(fd, _CHUNK)
-        found = hashlib.sha256(data)
-        if len(data) == _CHUNK:  # it grew meanwhile
-            _hash_rest(fd, found)
-    else:
-        found = hashlib.sha256()
-        _hash_rest(fd, found)
-    for name, value in kept_xattrs(fd):
-        found.update(b"\0xattr\0%s\0%d\0%s" % (name.encode(), len(value), value))
+    wanted = min(size, _CHUNK) + 1  # no more: Python makes room for all that is asked for
+    data = os.read(fd, wanted)
+    if len(data) < wanted:
+        return data_digest(data, kept_xattrs(fd))
+    import hashlib
+
+    found = hashlib.sha256(data)
+    while data := os.read(fd, _CHUNK):
+        found.update(data)
+    for attribute in kept_xattrs(fd):
+        found.update(_attribute_text(*attribute))
     return found.hexdigest()
 
 
-def _hash_rest(fd: int, found: hashlib._Hash) -> None:
-    while data := os.read(fd, _CHUNK):
-        found.update(data)
+def data_digest(data: bytes, xattrs: Sequence[tuple[str, bytes]]) -> str:
+    """`file_digest` of a file that holds `data`."""
+    return sha256(
+        b"".join([data, *(_attribute_text(*attribute) for attribute in xattrs)]) if xattrs else data
+    )
+
+
+def _attribute_text(name: str, value: bytes) -> bytes:
+    return b"\0xattr\0%s\0%d\0%s" % (name.encode(), len(value), value)
 
 
 def kept_xattrs(fd: int) -> list[tuple[str, bytes]]:
@@ -235,7 +242,7 @@ def tree_digest(nodes: list[Node], digest_of: Callable[[Node], str], *, owners: 
     """One SHA-256 of what a COPY of these nodes would put in place: names, kinds, modes, contents, link
     targets, and with `owners` the owners. Times do not count: a checkout anew is still the same source.
     """
-    found = hashlib.sha256()
+    lines = []
     for node in nodes:
         parts: list[object] = [node.path, oct(node.mode)]
         if owners:
@@ -247,5 +254,5 @@ def tree_digest(nodes: list[Node], digest_of: Callable[[Node], str], *, owners: 
         elif not node.is_directory:
             parts.append(node.rdev)
         line = "\0".join(map(str, parts))
-        found.update(line.encode("utf-8", "surrogateescape") + b"\n\0")
-    return found.hexdigest()
+        lines.append(line.encode("utf-8", "surrogateescape"))
+    return sha256(b"\n\0".join([*lines, b""]))

@@ -16,17 +16,17 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import struct
 from collections.abc import Callable
 from contextlib import suppress
-from types import FrameType
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tiffin.errors import EngineError, TiffinError
 from tiffin.kernel import process
-from tiffin.kernel.mounts import MS_PRIVATE, MS_REC, mount
-from tiffin.kernel.namespaces import CLONE_NEWNS, unshare
+
+# `signal` and what a worker alone needs are imported where they are: a build whose steps are all cached has none.
+if TYPE_CHECKING:
+    from types import FrameType
 
 _HEADER = struct.Struct("<BI")
 _LOG_OUT, _LOG_ERR, _RESULT, _FAILED, _EVENT = 1, 2, 3, 4, 5
@@ -117,6 +117,8 @@ class Worker:
 
     def stop(self) -> None:
         """Ask it to undo and end. Idempotent."""
+        import signal
+
         with suppress(ProcessLookupError):
             process.pidfd_send_signal(self._pidfd, signal.SIGTERM)
 
@@ -172,6 +174,11 @@ def call(task: Callable[[Channel], dict[str, Any]]) -> dict[str, Any]:
 
 
 def _work(task: Callable[[Channel], dict[str, Any]], channel: Channel, parent: int) -> int:
+    import signal
+
+    from tiffin.kernel.mounts import MS_PRIVATE, MS_REC, mount
+    from tiffin.kernel.namespaces import CLONE_NEWNS, unshare
+
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, _on_stop)
     process.set_pdeathsig(signal.SIGTERM)
@@ -194,6 +201,8 @@ def _work(task: Callable[[Channel], dict[str, Any]], channel: Channel, parent: i
 
 
 def _on_stop(_number: int, _frame: FrameType | None) -> None:
+    import signal
+
     signal.signal(signal.SIGTERM, signal.SIG_IGN)  # once: what is undone now must not be cut short
     raise Stopped
 

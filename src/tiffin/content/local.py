@@ -7,7 +7,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, BinaryIO
 
 from tiffin.errors import Corrupt, EngineError, LimitExceeded, NoSpace, NotFound
-from tiffin.oci.digest import check_digest, is_digest
+from tiffin.oci.digest import check_digest, is_digest, sha256
 
 if TYPE_CHECKING:
     from tiffin.state import Layout
@@ -40,13 +40,11 @@ class LocalContent:
             raise _missing(digest) from error
 
     def read_bytes(self, digest: str, limit: int) -> bytes:
-        import hashlib
-
         with self.open(digest) as file:
             data = file.read(limit + 1)
         if len(data) > limit:
             raise LimitExceeded(f"blob {digest} has more than {limit} bytes")
-        if hashlib.sha256(data).hexdigest() != digest[7:]:
+        if sha256(data) != digest[7:]:
             raise Corrupt(f"blob {digest} is damaged on disk; remove its image and load it again")
         return data
 
@@ -54,9 +52,7 @@ class LocalContent:
         return LocalWriter(self._staging, self._blobs)
 
     def put_bytes(self, data: bytes) -> str:
-        import hashlib
-
-        digest = "sha256:" + hashlib.sha256(data).hexdigest()
+        digest = f"sha256:{sha256(data)}"
         if not self.exists(digest):
             with self.writer() as blob:
                 blob.write(data)

@@ -11,8 +11,7 @@ instruction in the error.
 from __future__ import annotations
 
 import re
-from functools import singledispatch
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from tiffin.dockerfile import shell_words
 from tiffin.dockerfile.instructions import (
@@ -37,7 +36,7 @@ from tiffin.dockerfile.shell_words import DEFAULT_ESCAPE, WordError
 from tiffin.dockerfile.signals import is_signal
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from typing import TypeVar
 
     AnyInstruction = TypeVar("AnyInstruction", bound=Instruction)
@@ -99,7 +98,10 @@ def expand(
     if isinstance(instruction, Arg):
         return instruction.replace(pairs=resolve_args(instruction, env, {}, {}, escape, file=file))
     place = Place(file, instruction.line, instruction.keyword)
-    return cast("AnyInstruction", _expanded(instruction, _Words(place, env, escape)))
+    expander = _EXPANDERS.get(type(instruction))
+    if expander is None:
+        return instruction
+    return cast("AnyInstruction", expander(instruction, _Words(place, env, escape)))
 
 
 def resolve_args(
@@ -132,21 +134,14 @@ def resolve_args(
     return tuple(resolved)
 
 
-@singledispatch
-def _expanded(instruction: Instruction, _words: _Words) -> Instruction:
-    return instruction
-
-
-@_expanded.register
-def _(instruction: From, words: _Words) -> From:
+def _from(instruction: From, words: _Words) -> From:
     image = words.word(instruction.image)
     if not image:
         raise words.place.error(f"base name ({shown(instruction.image)}) should not be blank")
     return instruction.replace(image=image)
 
 
-@_expanded.register
-def _(instruction: Transfer, words: _Words) -> Transfer:
+def _transfer(instruction: Transfer, words: _Words) -> Transfer:
     result = instruction.replace(
         sources=tuple(words.word(source) for source in instruction.sources),
         dest=words.word(instruction.dest),
@@ -180,44 +175,37 @@ def _check_transfer(transfer: Transfer, place: Place) -> None:
         raise place.error(f"invalid --chmod: {shown(transfer.chmod)}: use octal digits such as 0755")
 
 
-@_expanded.register
-def _(instruction: Workdir, words: _Words) -> Workdir:
+def _workdir(instruction: Workdir, words: _Words) -> Workdir:
     return instruction.replace(path=words.word(instruction.path))
 
 
-@_expanded.register
-def _(instruction: User, words: _Words) -> User:
+def _user(instruction: User, words: _Words) -> User:
     return instruction.replace(user=words.word(instruction.user))
 
 
-@_expanded.register
-def _(instruction: Env, words: _Words) -> Env:
+def _env(instruction: Env, words: _Words) -> Env:
     return instruction.replace(pairs=words.pairs(instruction.pairs))
 
 
-@_expanded.register
-def _(instruction: Label, words: _Words) -> Label:
+def _label(instruction: Label, words: _Words) -> Label:
     return instruction.replace(pairs=words.pairs(instruction.pairs))
 
 
-@_expanded.register
-def _(instruction: Volume, words: _Words) -> Volume:
+def _volume(instruction: Volume, words: _Words) -> Volume:
     paths = tuple(words.word(path) for path in instruction.paths)
     if "" in paths:
         raise words.place.error("a volume's path can not be empty")
     return instruction.replace(paths=paths)
 
 
-@_expanded.register
-def _(instruction: Stopsignal, words: _Words) -> Stopsignal:
+def _stopsignal(instruction: Stopsignal, words: _Words) -> Stopsignal:
     signal = words.word(instruction.signal)
     if not is_signal(signal):
         raise words.place.error(f"invalid signal: {shown(signal)}")
     return instruction.replace(signal=signal)
 
 
-@_expanded.register
-def _(instruction: Expose, words: _Words) -> Expose:
+def _expose(instruction: Expose, words: _Words) -> Expose:
     ports: dict[str, None] = {}
     for text in instruction.ports:
         for port in words.words(text):
@@ -226,3 +214,17 @@ def _(instruction: Expose, words: _Words) -> Expose:
             except ValueError as error:
                 raise words.place.error(f"{shown(port)}: {error}") from error
     return instruction.replace(ports=tuple(ports))
+
+
+_EXPANDERS: dict[type[Instruction], Callable[[Any, _Words], Instruction]] = {
+    From: _from,
+    Copy: _transfer,
+    Add: _transfer,
+    Workdir: _workdir,
+    User: _user,
+    Env: _env,
+    Label: _label,
+    Volume: _volume,
+    Stopsignal: _stopsignal,
+    Expose: _expose,
+}

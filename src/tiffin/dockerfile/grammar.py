@@ -12,7 +12,6 @@ import re
 from typing import TYPE_CHECKING
 
 from tiffin.dockerfile import instructions as typed
-from tiffin.dockerfile.durations import parse_duration
 from tiffin.dockerfile.flags import read_flags
 from tiffin.dockerfile.place import nearest, shown
 from tiffin.dockerfile.shell_words import SPACE, WordError, expand, split_words
@@ -351,6 +350,8 @@ def _interval(node: Node, name: str, text: str) -> int:
     if not text:
         return 0
     try:
+        from tiffin.dockerfile.durations import parse_duration  # HEALTHCHECK is rare
+
         value = parse_duration(text)
     except ValueError as error:
         raise node.place.error(f"--{name}={shown(text)}: {error}") from error

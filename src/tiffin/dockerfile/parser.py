@@ -12,7 +12,6 @@ import re
 
 from tiffin.dockerfile import grammar
 from tiffin.dockerfile.flags import split_flags
-from tiffin.dockerfile.heredocs import find_openers
 from tiffin.dockerfile.instructions import Heredoc, Instruction, Onbuild
 from tiffin.dockerfile.lines import LogicalLine, Source
 from tiffin.dockerfile.place import Place, nearest, shown
@@ -106,6 +105,8 @@ def _node(text: str, place: Place, source: Source, line: LogicalLine) -> grammar
     heredocs: list[tuple[int, int, Heredoc]] = []
     last = line.last
     if keyword in _WITH_HEREDOCS and "<<" in rest and grammar.json_words(rest, place) is None:
+        from tiffin.dockerfile.heredocs import find_openers  # as rare as here-documents
+
         openers = find_openers(rest)
         if len(openers) > MAX_HEREDOCS:
             raise place.error(f"more than {MAX_HEREDOCS} here-documents")

@@ -56,9 +56,19 @@ def write_index(store: "Store") -> None:
     last to write has read the last commit."""
     fd = lock_file(f"{store.layout.root}/index.lock")
     try:
-        _replace(store.layout, encode_index(named_descriptors(_rows(store.db))))
+        data = encode_index(named_descriptors(_rows(store.db)))
+        if _current(store.layout) != data:
+            _replace(store.layout, data)
     finally:
         os.close(fd)
+
+
+def _current(layout: "Layout") -> bytes:
+    try:
+        with open(f"{layout.oci}/index.json", "rb") as file:
+            return file.read()
+    except FileNotFoundError:
+        return b""
 
 
 def _rows(db: "sqlite3.Connection") -> "Iterable[tuple[str, str, int, tuple[str, ...]]]":

@@ -16,6 +16,7 @@ from tiffin.oci.descriptor import (
     parse_document,
 )
 from tiffin.oci.image import diff_ids, parse_config, parse_time
+from tiffin.oci.reference import parse_reference
 
 if TYPE_CHECKING:
     import sqlite3
@@ -40,6 +41,9 @@ def add_image(images: "Images", data: bytes, media_type: str, names: "Sequence[s
     config = parse_config(config_bytes)
     layers = _verified_layers(images, manifest, diff_ids(config))
     digest = images.content.put_bytes(data)
+    if _is_recorded(images.store.db, manifest.config.digest, digest, names):
+        write_index(images.store)  # should a crash have left it behind
+        return image_by_id(images.store.db, manifest.config.digest)
     row = (manifest.config.digest, digest, manifest.media_type, len(data), config_bytes.decode("utf-8"))
     created = parse_time(config.get("created"))
     with images.store.transaction() as db:
@@ -47,6 +51,15 @@ def add_image(images: "Images", data: bytes, media_type: str, names: "Sequence[s
         set_names(db, manifest.config.digest, names)
     write_index(images.store)
     return image_by_id(images.store.db, manifest.config.digest)
+
+
+def _is_recorded(db: "sqlite3.Connection", image_id: str, manifest: str, names: "Sequence[str]") -> bool:
+    """Whether all is there already: a build that found every step in the cache has nothing to write."""
+    known = "SELECT 1 FROM images WHERE id = ? AND manifest = ? AND NOT removed"
+    if db.execute(known, (image_id, manifest)).fetchone() is None:
+        return False
+    held = {row[0] for row in db.execute("SELECT name FROM image_names WHERE image = ?", (image_id,))}
+    return all(str(parse_reference(name)) in held for name in names)
 
 
 def _verified_layers(images: "Images", manifest: Manifest, ids: "Sequence[str]") -> list[LayerBlob]:

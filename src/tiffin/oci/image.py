@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from tiffin.errors import Corrupt, InvalidArgument, LimitExceeded
 from tiffin.oci.descriptor import LAYERS_MAX, decode_json
-from tiffin.oci.digest import check_digest
+from tiffin.oci.digest import check_digest, sha256
 from tiffin.oci.platform import Platform, normal
 
 HISTORY_MAX = 2000
@@ -147,12 +147,10 @@ def extend_config(
 
 def chain_ids(layers: tuple[str, ...]) -> list[str]:
     """The ChainID of each layer, bottom first (image-spec, config.md#layer-chainid)."""
-    import hashlib
-
     found: list[str] = []
     for diff_id in layers:
         if found:
-            diff_id = "sha256:" + hashlib.sha256(f"{found[-1]} {diff_id}".encode()).hexdigest()
+            diff_id = f"sha256:{sha256(f'{found[-1]} {diff_id}'.encode())}"
         found.append(diff_id)
     return found
 
