@@ -128,9 +128,8 @@ def _paused(store: Store, container: Container, wanted: bool) -> Iterator[None]:
         yield
         return
     from tiffin.runtime.cgroups import open_cgroup
-    from tiffin.supervisor.takedown import cgroup_path
 
-    cgroup = open_cgroup(cgroup_path(store.layout, container.id))
+    cgroup = open_cgroup(store.layout.container_cgroup(container.id))
     try:
         cgroup.freeze(True)
     except FileNotFoundError:

@@ -25,17 +25,13 @@ than that: a pid of `child` is to be used only after waitid(P_PID, pid, WEXITED|
 the caller's own child.
 """
 
-from __future__ import annotations
-
 import os
 import struct
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Sequence
+from typing import NamedTuple
 
 from tiffin.errors import InvalidArgument
 from tiffin.init import seal
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 MESSAGE_FD = 3
 STATUS_FD = 4

@@ -1,13 +1,9 @@
 """IPv4 arithmetic, and the choice of a subnet. Pure. (`ipaddress` would cost a short command 5 ms.)"""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
 
 from tiffin.errors import InvalidArgument, Unsupported
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
 
 
 class Subnet(NamedTuple):
@@ -23,7 +19,7 @@ class Subnet(NamedTuple):
     def size(self) -> int:
         return 1 << (32 - self.prefix)
 
-    def overlaps(self, other: Subnet) -> bool:
+    def overlaps(self, other: "Subnet") -> bool:
         shift = 32 - min(self.prefix, other.prefix)
         return self.base >> shift == other.base >> shift
 

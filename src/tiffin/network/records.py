@@ -1,13 +1,11 @@
 """The nouns of the network room as plain values: networks, endpoints, ports, attachments."""
 
-from __future__ import annotations
-
 import os
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Sequence
 
 ANY_ADDRESS = "0.0.0.0"  # noqa: S104 - what a port published without an address means, as Docker has it
 
@@ -85,7 +83,7 @@ class Attachment(NamedTuple):
     reserved: tuple[int, ...] = ()
     notices: tuple[str, ...] = ()
 
-    def close_namespace(self) -> Attachment:
+    def close_namespace(self) -> "Attachment":
         """Close netns_fd, once the container is in it; returns the attachment without it."""
         if self.netns_fd >= 0:
             os.close(self.netns_fd)
@@ -104,7 +102,7 @@ def unaddressed(network: str, ports: Sequence[PortMapping]) -> Attachment:
     return Attachment(notices=(said,) if ports else ())
 
 
-def is_attached(db: sqlite3.Connection, container_id: str) -> bool:
+def is_attached(db: "sqlite3.Connection", container_id: str) -> bool:
     """Whether there is anything of the container's to detach."""
     query = (
         "SELECT 1 FROM endpoints WHERE container = ?1"

@@ -8,15 +8,13 @@ parent by three descriptors:
     status  for the helper
 """
 
-from __future__ import annotations
-
 import fcntl
 import gc
 import os
 import socket
 import struct
 from errno import ELOOP, EROFS
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple, NoReturn
 
 from tiffin.errors import EngineError, InvalidArgument
 from tiffin.init.launch import execute_helper
@@ -45,17 +43,12 @@ from tiffin.kernel.namespaces import (
 )
 from tiffin.kernel.paths import mkdirs_in_root
 from tiffin.runtime import devices, masks, rootfs
+from tiffin.runtime.cgroups import Cgroup, Hierarchies
 from tiffin.runtime.console import DEVPTS_OPTIONS
 from tiffin.runtime.forked import report
-from tiffin.runtime.options import parse_options
+from tiffin.runtime.options import RootMount, parse_options
 from tiffin.runtime.process import find_user, message_for, place_stdio
 from tiffin.runtime.step import step
-
-if TYPE_CHECKING:
-    from typing import NoReturn
-
-    from tiffin.runtime.cgroups import Cgroup, Hierarchies
-    from tiffin.runtime.options import RootMount
 
 _SIOCGIFFLAGS, _SIOCSIFFLAGS, _IFF_UP = 0x8913, 0x8914, 1
 _KINDS = {"uts": CLONE_NEWUTS, "ipc": CLONE_NEWIPC, "network": CLONE_NEWNET}

@@ -20,29 +20,23 @@ milliseconds; on v1 the child moves itself, which does not (see `CgroupV1.add`).
 not the child, not the cgroup; the mounts were in the child's own namespace.
 """
 
-from __future__ import annotations
-
 import os
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 from tiffin.errors import EngineError, InvalidArgument, TiffinError
 from tiffin.kernel.namespaces import CLONE_NEWPID, setns, unshare
 from tiffin.kernel.process import pidfd_open, pidfd_send_signal, process_start_time
 from tiffin.runtime import child, devices
-from tiffin.runtime.cgroups import Cgroup, detect, open_cgroup
+from tiffin.runtime.cgroups import Cgroup, Hierarchies, detect, open_cgroup
 from tiffin.runtime.console import Terminal, make_devpts, open_terminal
 from tiffin.runtime.forked import Descriptors, raise_reported, read_all, reap
+from tiffin.runtime.options import RootMount
 from tiffin.runtime.process import await_executed, await_ready, check_process
 from tiffin.runtime.rootfs import check_destination
 from tiffin.runtime.seccomp import seccomp_filter
 from tiffin.runtime.step import step
 from tiffin.runtime.sysctls import sysctl_path
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from tiffin.runtime.cgroups import Hierarchies
-    from tiffin.runtime.options import RootMount
 
 _SIGKILL = 9
 _REQUIRED = (

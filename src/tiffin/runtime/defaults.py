@@ -1,14 +1,10 @@
 """What a container gets when nobody asks for anything else. Each table says where it comes from."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Iterable
+from typing import Any, NamedTuple
 
 from tiffin.errors import InvalidArgument
 from tiffin.kernel.process import CAPABILITIES
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
 
 # Podman's eleven. Docker adds the other three: raw sockets and device nodes are what escapes were built from,
 # and ping works without them (see SYSCTLS).

@@ -1,11 +1,10 @@
 """A container's /dev: a fresh tmpfs, filled while nothing else can reach it."""
 
-from __future__ import annotations
-
 import os
 import stat
+from collections.abc import Sequence
 from errno import EPERM
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from tiffin.errors import EngineError, InvalidArgument
 from tiffin.kernel.mounts import make_filesystem, move_mount
@@ -17,13 +16,9 @@ from tiffin.kernel.paths import (
     openat2,
 )
 from tiffin.runtime.defaults import DEVICES, LINKS
+from tiffin.runtime.options import MountOptions
 from tiffin.runtime.rootfs import attach, clone_of
 from tiffin.runtime.step import step
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from tiffin.runtime.options import MountOptions
 
 _HERE = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_XDEV
 _KINDS = {"c": stat.S_IFCHR, "u": stat.S_IFCHR, "b": stat.S_IFBLK, "p": stat.S_IFIFO}

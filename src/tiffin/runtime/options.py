@@ -1,8 +1,7 @@
 """Mount options as the OCI runtime specification words them (config, "Mounts") → what the kernel takes."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from collections.abc import Iterable
+from typing import NamedTuple, Protocol
 
 from tiffin.kernel.mounts import (
     MOUNT_ATTR__ATIME,
@@ -19,9 +18,6 @@ from tiffin.kernel.mounts import (
     MS_SLAVE,
     MS_UNBINDABLE,
 )
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
 
 
 class RootMount(Protocol):

@@ -8,16 +8,11 @@ reads:
 - `linux.seccomp` may be `{"profile": path}`, "" meaning the shipped default, instead of the resolved list.
 """
 
-from __future__ import annotations
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
-from typing import TYPE_CHECKING, Any, NamedTuple
-
+from tiffin.oci.mount import Mount
 from tiffin.runtime import defaults
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    from tiffin.oci.mount import Mount
 
 _PRIVATE = ("pid", "ipc", "uts", "network", "cgroup", "mount")
 

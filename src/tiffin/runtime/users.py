@@ -5,17 +5,13 @@ read to a bound, and are parsed here and not by the C library, which would load 
 modules.
 """
 
-from __future__ import annotations
-
 import os
+from collections.abc import Iterable, Iterator
 from errno import ELOOP, ENOTDIR
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from tiffin.errors import InvalidArgument
 from tiffin.kernel.paths import open_in_root
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
 
 _MAX_FILE = 10 << 20
 _MAX_ID = (1 << 31) - 1

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import socket
-import struct
-import termios
 
 from tiffin.init import open_helper
 from tiffin.runtime.exec import ExecRequest, exec_process
 from tiffin.state import locate
-from tiffin.supervisor import takedown
 from tiffin.supervisor.client import Client
 from tiffin.supervisor.frames import Kind
 from tiffin.supervisor.jobs import ExecJob
-from tiffin.supervisor.session import Session, Stdio
-from tiffin.supervisor.stdio import open_stdio
+from tiffin.supervisor.session import Session
+from tiffin.supervisor.stdio import Stdio, open_stdio, set_size
 
 _DRAIN = 0.5  # seconds for output of processes that the command left behind with its pipes
 
@@ -33,7 +29,7 @@ def keep_exec(job: ExecJob, channel: socket.socket) -> None:
             ExecRequest(
                 pid=job.pid,
                 pid_start=job.pid_start,
-                cgroup=takedown.cgroup_path(layout, job.container),
+                cgroup=layout.container_cgroup(job.container),
                 process=job.process,
                 seccomp=job.seccomp,
                 stdio=ends.theirs,
@@ -48,7 +44,7 @@ def keep_exec(job: ExecJob, channel: socket.socket) -> None:
         os.close(helper)
         ends.close_theirs()
     if terminal and job.rows:
-        fcntl.ioctl(process.console_fd, termios.TIOCSWINSZ, struct.pack("HHHH", job.rows, job.columns, 0, 0))
+        set_size(process.console_fd, job.rows, job.columns)
     client = Client(channel, job.wants)
     client.queue(Kind.STARTED)
     stdio = Stdio(console=process.console_fd) if terminal else ends.ours

@@ -5,35 +5,24 @@ that wants it; a client that does not read holds the output back once HIGH_WATER
 and one that is gone is dropped. Input comes from every client that has stdin.
 """
 
-import fcntl
 import os
 import select
 import socket
 import struct
-import termios
 import time
 from collections.abc import Callable
-from typing import NamedTuple
 
 from tiffin.errors import Corrupt
 from tiffin.kernel.process import pidfd_send_signal
 from tiffin.supervisor.client import HIGH_WATER, Client
 from tiffin.supervisor.frames import Kind, Want, exit_payload, terminal_size
 from tiffin.supervisor.log import JsonLog
+from tiffin.supervisor.stdio import Stdio, set_size
 
 _CHUNK = 64 * 1024
 _INPUT_HIGH_WATER = 64 * 1024
 _IN = select.POLLIN | select.POLLHUP | select.POLLERR
 _LINGER = 60.0  # seconds that a client which reads nothing can keep a finished session from closing
-
-
-class Stdio(NamedTuple):
-    """Our ends of a process's stdio: -1 for what it has not. With a tty, `console` (the pty's master) is all."""
-
-    stdin: int = -1
-    stdout: int = -1
-    stderr: int = -1
-    console: int = -1
 
 
 class Session:
@@ -245,7 +234,7 @@ class Session:
     def _resize(self, client: Client, payload: bytes) -> None:  # noqa: ARG002 - as above
         if self._tty and self._stdin >= 0:
             rows, columns = terminal_size(payload)
-            fcntl.ioctl(self._stdin, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
+            set_size(self._stdin, rows, columns)
 
     def _signal(self, client: Client, payload: bytes) -> None:  # noqa: ARG002 - as above
         if len(payload) == 1 and not self._exited_at:

@@ -1,9 +1,17 @@
 """The pipes between a process and its session. Never the caller's own descriptors: a container could keep them."""
 
 import os
+import struct
 from typing import NamedTuple
 
-from tiffin.supervisor.session import Stdio
+
+class Stdio(NamedTuple):
+    """Our ends of a process's stdio: -1 for what it has not. With a tty, `console` (the pty's master) is all."""
+
+    stdin: int = -1
+    stdout: int = -1
+    stderr: int = -1
+    console: int = -1
 
 
 class Ends(NamedTuple):
@@ -24,6 +32,14 @@ class Ends(NamedTuple):
         for fd in self.ours:
             if fd >= 0:
                 os.close(fd)
+
+
+def set_size(terminal: int, rows: int, columns: int) -> None:
+    """Give a terminal a size; its foreground processes get SIGWINCH."""
+    import fcntl
+    import termios  # an extension module of its own: most processes have no terminal
+
+    fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
 
 
 def open_stdio(*, terminal: bool, open_stdin: bool) -> Ends:

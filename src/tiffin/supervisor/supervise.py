@@ -12,11 +12,8 @@ STARTED takes down what was made, leaves the row as it was with the error in it,
 
 from __future__ import annotations
 
-import fcntl
 import os
 import socket
-import struct
-import termios
 import time
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -34,8 +31,8 @@ from tiffin.supervisor.frames import Kind
 from tiffin.supervisor.jobs import StartJob
 from tiffin.supervisor.log import JsonLog
 from tiffin.supervisor.prepare import Prepared, prepare
-from tiffin.supervisor.session import Session, Stdio
-from tiffin.supervisor.stdio import open_stdio
+from tiffin.supervisor.session import Session
+from tiffin.supervisor.stdio import Stdio, open_stdio, set_size
 
 if TYPE_CHECKING:
     from tiffin.network.records import Attachment
@@ -73,9 +70,9 @@ def supervise(job: StartJob, channel: socket.socket, lock: int) -> None:
     running.session.run()
     code = running.process.wait()
     _finish(store, container, running, code)
-    store.close()
     os.close(lock)
     running.session.finish(code)
+    store.close()  # last: it may write the log of the database back, which nobody is to wait for
 
 
 def _start(store: Store, container: Container, client: Client, job: StartJob) -> _Running:
@@ -101,7 +98,7 @@ def _start(store: Store, container: Container, client: Client, job: StartJob) ->
     ends.close_theirs()
     attachment = prepared.attachment.close_namespace()
     if record.tty and job.rows:
-        fcntl.ioctl(process.console_fd, termios.TIOCSWINSZ, struct.pack("HHHH", job.rows, job.columns, 0, 0))
+        set_size(process.console_fd, job.rows, job.columns)
     Containers(store).running(record.id, process.pid, process.pid_start, time.time_ns())
     log = None if record.log.driver == "none" else JsonLog(store.layout.container(record.id), record.log)
     stdio = Stdio(console=process.console_fd) if record.tty else ends.ours
@@ -155,7 +152,7 @@ def _finish(store: Store, container: Container, running: _Running, code: int) ->
     rows = Containers(store)
     finished = time.time_ns()
     try:
-        oom_killed = open_cgroup(takedown.cgroup_path(store.layout, container.id)).oom_killed()
+        oom_killed = open_cgroup(store.layout.container_cgroup(container.id)).oom_killed()
         if not container.record.auto_remove:
             # Known from here on, whatever happens to us while taking down.
             rows.ended(container.id, code, finished, oom_killed=oom_killed)

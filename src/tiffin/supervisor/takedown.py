@@ -8,16 +8,11 @@ from tiffin.errors import Conflict, NotFound, TiffinError
 from tiffin.kernel.paths import AT_FDCWD, remove_tree
 from tiffin.network.records import is_attached
 from tiffin.runtime.cgroups import open_cgroup
-from tiffin.state import Layout, Store
+from tiffin.state import Store
 from tiffin.supervisor import control, processes
 
 _SIGKILL = 9
 _PATIENCE = 10.0
-
-
-def cgroup_path(layout: Layout, container_id: str) -> str:
-    """The container's cgroup, below each hierarchy's root."""
-    return f"{layout.cgroup}/{container_id}"
 
 
 def kill_processes(container: Container) -> None:
@@ -47,7 +42,7 @@ def take_down(store: Store, container_id: str) -> None:
 
 
 def _remove_cgroup(store: Store, container_id: str) -> None:
-    cgroup = open_cgroup(cgroup_path(store.layout, container_id))
+    cgroup = open_cgroup(store.layout.container_cgroup(container_id))
     if cgroup.exists():
         cgroup.kill_all()
         cgroup.delete()

@@ -13,19 +13,15 @@ path is relative to the hierarchy's mount point and the same in each hierarchy o
 before.
 """
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from collections.abc import Mapping
+from typing import Any, NamedTuple, Protocol
 
 from tiffin.errors import InvalidArgument
 from tiffin.runtime.cgroups.detect import Hierarchies, detect
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    Resources = Mapping[str, Any]
-
 __all__ = ["Cgroup", "Hierarchies", "Stats", "detect", "open_cgroup", "prune_parent"]
+
+Resources = Mapping[str, Any]
 
 
 class Stats(NamedTuple):

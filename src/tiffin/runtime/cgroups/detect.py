@@ -1,7 +1,5 @@
 """Which control group hierarchies this machine has mounted, and where."""
 
-from __future__ import annotations
-
 import os
 from typing import NamedTuple
 
