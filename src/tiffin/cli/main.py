@@ -31,7 +31,7 @@ Options:
   --help        print this help
 """
 _EARLY = {"run", "create"}
-_FORKING = {"run": "start", "exec": "exec"}
+_FORKING = {"run": "start", "start": "start", "exec": "exec"}
 _LONG = {"build", "load", "save", "import", "commit", "logs"}
 
 
