@@ -1,14 +1,14 @@
 """The options that `run` and `create` share, and the plain value that they become."""
 
-import argparse
 import os
 import re
 from typing import TYPE_CHECKING
 
+from tiffin.cli.parser import REST
 from tiffin.errors import InvalidArgument
 
 if TYPE_CHECKING:
-    from tiffin.cli.parser import CommandParser
+    from tiffin.cli.parser import CommandParser, Namespace
     from tiffin.containers.record import Resources
     from tiffin.engine.options import CreateOptions
 
@@ -39,7 +39,7 @@ def add_container_options(parser: "CommandParser") -> None:
     add(
         "command",
         metavar="COMMAND",
-        nargs=argparse.REMAINDER,
+        nargs=REST,
         help="command and arguments (default: the image's)",
     )
 
@@ -162,7 +162,7 @@ def _add_network_and_mounts(parser: "CommandParser") -> None:
     add("--tmpfs", action="append", default=[], metavar="PATH[:OPTIONS]", help="mount a tmpfs")
 
 
-def create_options(args: argparse.Namespace, *, detached: bool, attach_stdin: bool) -> "CreateOptions":
+def create_options(args: "Namespace", *, detached: bool, attach_stdin: bool) -> "CreateOptions":
     """The parsed words as the engine takes them. Raises InvalidArgument for values that are not what they must be."""
     from tiffin.engine.options import CreateOptions
 
@@ -212,7 +212,7 @@ def create_options(args: argparse.Namespace, *, detached: bool, attach_stdin: bo
     )
 
 
-def _resources(args: argparse.Namespace) -> "Resources":
+def _resources(args: "Namespace") -> "Resources":
     from tiffin.containers.record import Resources
 
     swap = args.memory_swap

@@ -152,7 +152,7 @@ def _dispatch(command: Command, words: list[str], options: Globals) -> int:
         session.engine.containers.expect(
             _FORKING[command.short]
         )  # before the words are parsed: meanwhile it loads
-    from tiffin.cli.parser import CommandParser
+    from tiffin.cli.parser import CommandParser, HelpPrinted
 
     module = importlib.import_module(f"tiffin.cli.commands.{command.module}")
     if command.short in _LONG:
@@ -165,8 +165,8 @@ def _dispatch(command: Command, words: list[str], options: Globals) -> int:
         code: int = module.run(args, session)
         sys.stdout.flush()
         return code
-    except SystemExit as stop:  # argparse's --help
-        return int(stop.code or 0)
+    except HelpPrinted:
+        return 0
     finally:
         session.close()
 

@@ -1,13 +1,12 @@
 """`tiffin attach`."""
 
-import argparse
 from typing import TYPE_CHECKING
 
 from tiffin.cli import terminal
 
 if TYPE_CHECKING:
     from tiffin.cli.main import Session
-    from tiffin.cli.parser import CommandParser
+    from tiffin.cli.parser import CommandParser, Namespace
 
 DESCRIPTION = (
     "Attach to a running container: its output comes here, input goes there; leave with the detach keys."
@@ -24,7 +23,7 @@ def arguments(parser: "CommandParser") -> None:
     parser.add_argument("container", metavar="CONTAINER")
 
 
-def run(args: argparse.Namespace, session: "Session") -> int:
+def run(args: "Namespace", session: "Session") -> int:
     containers = session.engine.containers
     config = containers.inspect(args.container)["Config"]
     stdin = bool(config["OpenStdin"]) and not args.no_stdin

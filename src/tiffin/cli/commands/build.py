@@ -1,6 +1,5 @@
 """`tiffin build`."""
 
-import argparse
 import os
 import sys
 from typing import TYPE_CHECKING
@@ -9,7 +8,7 @@ from tiffin.errors import InvalidArgument
 
 if TYPE_CHECKING:
     from tiffin.cli.main import Session
-    from tiffin.cli.parser import CommandParser
+    from tiffin.cli.parser import CommandParser, Namespace
 
 DESCRIPTION = """\
 Build an image from the Dockerfile of a directory. Stages that do not depend on each other run at the same time, stages
@@ -52,7 +51,7 @@ def arguments(parser: "CommandParser") -> None:
     add("path", metavar="PATH", help="directory with the files to copy")
 
 
-def run(args: argparse.Namespace, session: "Session") -> int:
+def run(args: "Namespace", session: "Session") -> int:
     from tiffin.cli.build_progress import choose
 
     with choose(args.progress, quiet=args.quiet, stream=sys.stderr) as progress:

@@ -1,11 +1,10 @@
 """`tiffin commit`."""
 
-import argparse
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from tiffin.cli.main import Session
-    from tiffin.cli.parser import CommandParser
+    from tiffin.cli.parser import CommandParser, Namespace
 
 DESCRIPTION = "Make an image from a container's changed files and its configuration, and print its ID."
 EXAMPLES = """\
@@ -23,7 +22,7 @@ def arguments(parser: "CommandParser") -> None:
     add("repository", metavar="REPOSITORY[:TAG]", nargs="?", default="")
 
 
-def run(args: argparse.Namespace, session: "Session") -> int:
+def run(args: "Namespace", session: "Session") -> int:
     from tiffin.engine.options import CommitOptions
 
     options = CommitOptions(args.repository, args.author, args.message, pause=args.pause)

@@ -1,6 +1,5 @@
 """`tiffin create`."""
 
-import argparse
 import os
 from typing import TYPE_CHECKING
 
@@ -10,7 +9,7 @@ from tiffin.errors import InvalidArgument
 
 if TYPE_CHECKING:
     from tiffin.cli.main import Session
-    from tiffin.cli.parser import CommandParser
+    from tiffin.cli.parser import CommandParser, Namespace
 
 DESCRIPTION = "Create a container without starting it, and print its ID. `tiffin start` runs it."
 EXAMPLES = """\
@@ -23,12 +22,12 @@ def arguments(parser: "CommandParser") -> None:
     add_container_options(parser)
 
 
-def run(args: argparse.Namespace, session: "Session") -> int:
+def run(args: "Namespace", session: "Session") -> int:
     print(create_container(args, session, detached=False))
     return 0
 
 
-def create_container(args: argparse.Namespace, session: "Session", *, detached: bool) -> str:
+def create_container(args: "Namespace", session: "Session", *, detached: bool) -> str:
     """The new container's ID, written to --cidfile too; that file must not exist, and goes when nothing was made."""
     options = create_options(args, detached=detached, attach_stdin=args.interactive and not detached)
     cidfile = _open_cidfile(args.cidfile)

@@ -1,13 +1,13 @@
 """`tiffin exec`."""
 
-import argparse
 from typing import TYPE_CHECKING
 
 from tiffin.cli import terminal
+from tiffin.cli.parser import REST
 
 if TYPE_CHECKING:
     from tiffin.cli.main import Session
-    from tiffin.cli.parser import CommandParser
+    from tiffin.cli.parser import CommandParser, Namespace
 
 DESCRIPTION = "Run a further command in a running container. The command's exit code is tiffin's."
 EXAMPLES = """\
@@ -30,10 +30,10 @@ def arguments(parser: "CommandParser") -> None:
     parser.switch("--privileged", help="give it every capability")
     add("--detach-keys", default="ctrl-p,ctrl-q", metavar="KEYS", help="keys that leave the command")
     add("container", metavar="CONTAINER")
-    add("command", metavar="COMMAND", nargs=argparse.REMAINDER)
+    add("command", metavar="COMMAND", nargs=REST)
 
 
-def run(args: argparse.Namespace, session: "Session") -> int:
+def run(args: "Namespace", session: "Session") -> int:
     from tiffin.cli.output import UsageError
     from tiffin.engine.options import ExecOptions
 

@@ -1,13 +1,12 @@
 """`tiffin history`."""
 
-import argparse
 from typing import TYPE_CHECKING
 
 from tiffin.cli import output
 
 if TYPE_CHECKING:
     from tiffin.cli.main import Session
-    from tiffin.cli.parser import CommandParser
+    from tiffin.cli.parser import CommandParser, Namespace
 
 DESCRIPTION = "Show the steps that an image was made by, newest first."
 EXAMPLES = "tiffin history web\n"
@@ -21,7 +20,7 @@ def arguments(parser: "CommandParser") -> None:
     parser.add_argument("image", metavar="IMAGE")
 
 
-def run(args: argparse.Namespace, session: "Session") -> int:
+def run(args: "Namespace", session: "Session") -> int:
     rows = session.engine.images.history(args.image)
     if args.quiet:
         output.lines(_identifier(str(row["Id"]), full=args.no_trunc) for row in rows)

@@ -1,13 +1,12 @@
 """`tiffin images`."""
 
-import argparse
 from typing import TYPE_CHECKING
 
 from tiffin.cli import output
 
 if TYPE_CHECKING:
     from tiffin.cli.main import Session
-    from tiffin.cli.parser import CommandParser
+    from tiffin.cli.parser import CommandParser, Namespace
 
 DESCRIPTION = "List images, newest first."
 EXAMPLES = "tiffin images\ntiffin images -q web\n"
@@ -20,7 +19,7 @@ def arguments(parser: "CommandParser") -> None:
     parser.add_argument("reference", metavar="REPOSITORY[:TAG]", nargs="?", default="")
 
 
-def run(args: argparse.Namespace, session: "Session") -> int:
+def run(args: "Namespace", session: "Session") -> int:
     rows = _rows(args, session)
     if args.quiet:
         output.lines(dict.fromkeys(row[2] for row in rows))
@@ -29,7 +28,7 @@ def run(args: argparse.Namespace, session: "Session") -> int:
     return 0
 
 
-def _rows(args: argparse.Namespace, session: "Session") -> list[tuple[str, ...]]:
+def _rows(args: "Namespace", session: "Session") -> list[tuple[str, ...]]:
     """A row for each name; an image without one is <none>, and left out when a reference was asked for."""
     rows: list[tuple[str, ...]] = []
     for image in session.engine.images.list():

@@ -1,12 +1,11 @@
 """`tiffin import`."""
 
-import argparse
 import sys
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from tiffin.cli.main import Session
-    from tiffin.cli.parser import CommandParser
+    from tiffin.cli.parser import CommandParser, Namespace
 
 DESCRIPTION = (
     "Make a one-layer image from a tarball of a root filesystem, plain or compressed; - is standard input."
@@ -25,7 +24,7 @@ def arguments(parser: "CommandParser") -> None:
     parser.add_argument("repository", metavar="REPOSITORY[:TAG]", nargs="?", default="")
 
 
-def run(args: argparse.Namespace, session: "Session") -> int:
+def run(args: "Namespace", session: "Session") -> int:
     images = session.engine.images
     if args.file == "-":
         image = images.import_(sys.stdin.buffer, args.repository, args.message)

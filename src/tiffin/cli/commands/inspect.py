@@ -1,6 +1,5 @@
 """`tiffin inspect`, and its container and image forms."""
 
-import argparse
 import json
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
@@ -10,7 +9,7 @@ from tiffin.errors import NotFound, TiffinError
 
 if TYPE_CHECKING:
     from tiffin.cli.main import Session
-    from tiffin.cli.parser import CommandParser
+    from tiffin.cli.parser import CommandParser, Namespace
 
 DESCRIPTION = "Show everything about containers or images as a JSON array."
 EXAMPLES = "tiffin inspect web\ntiffin inspect --type image debian\n"
@@ -21,7 +20,7 @@ def arguments(parser: "CommandParser") -> None:
     parser.add_argument("names", nargs="+", metavar="NAME|ID")
 
 
-def run(args: argparse.Namespace, session: "Session") -> int:
+def run(args: "Namespace", session: "Session") -> int:
     engine = session.engine
 
     def either(name: str) -> dict[str, Any]:

@@ -1,13 +1,12 @@
 """`tiffin image inspect`."""
 
-import argparse
 from typing import TYPE_CHECKING
 
 from tiffin.cli.commands.inspect import show
 
 if TYPE_CHECKING:
     from tiffin.cli.main import Session
-    from tiffin.cli.parser import CommandParser
+    from tiffin.cli.parser import CommandParser, Namespace
 
 DESCRIPTION = "Show everything about images as a JSON array."
 EXAMPLES = "tiffin image inspect web\n"
@@ -17,5 +16,5 @@ def arguments(parser: "CommandParser") -> None:
     parser.add_argument("names", nargs="+", metavar="IMAGE")
 
 
-def run(args: argparse.Namespace, session: "Session") -> int:
+def run(args: "Namespace", session: "Session") -> int:
     return show(args.names, session.engine.images.inspect)

@@ -1,13 +1,12 @@
 """`tiffin kill`."""
 
-import argparse
 from typing import TYPE_CHECKING
 
 from tiffin.cli.several import each
 
 if TYPE_CHECKING:
     from tiffin.cli.main import Session
-    from tiffin.cli.parser import CommandParser
+    from tiffin.cli.parser import CommandParser, Namespace
 
 DESCRIPTION = "Send a signal to the first process of running containers."
 EXAMPLES = "tiffin kill web\ntiffin kill -s HUP web\n"
@@ -20,6 +19,6 @@ def arguments(parser: "CommandParser") -> None:
     parser.add_argument("containers", nargs="+", metavar="CONTAINER")
 
 
-def run(args: argparse.Namespace, session: "Session") -> int:
+def run(args: "Namespace", session: "Session") -> int:
     containers = session.engine.containers
     return each(args.containers, lambda name: containers.kill(name, args.signal))

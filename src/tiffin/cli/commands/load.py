@@ -1,6 +1,5 @@
 """`tiffin load`."""
 
-import argparse
 import sys
 from typing import TYPE_CHECKING
 
@@ -8,7 +7,7 @@ from tiffin.errors import InvalidArgument
 
 if TYPE_CHECKING:
     from tiffin.cli.main import Session
-    from tiffin.cli.parser import CommandParser
+    from tiffin.cli.parser import CommandParser, Namespace
 
 DESCRIPTION = "Load images from an archive of save, of Docker's or Podman's save, or of an OCI layout."
 EXAMPLES = """\
@@ -22,7 +21,7 @@ def arguments(parser: "CommandParser") -> None:
     parser.switch("-q", "--quiet", help="print nothing but errors and names")
 
 
-def run(args: argparse.Namespace, session: "Session") -> int:
+def run(args: "Namespace", session: "Session") -> int:
     from tiffin.oci.digest import is_digest
 
     if not args.input and sys.stdin.isatty():

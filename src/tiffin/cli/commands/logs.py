@@ -1,6 +1,5 @@
 """`tiffin logs`."""
 
-import argparse
 import os
 import re
 import time
@@ -10,7 +9,7 @@ from tiffin.errors import InvalidArgument
 
 if TYPE_CHECKING:
     from tiffin.cli.main import Session
-    from tiffin.cli.parser import CommandParser
+    from tiffin.cli.parser import CommandParser, Namespace
 
 DESCRIPTION = "Show what a container wrote to its standard output and error, each on the same stream here."
 EXAMPLES = """\
@@ -35,7 +34,7 @@ def arguments(parser: "CommandParser") -> None:
     add("container", metavar="CONTAINER")
 
 
-def run(args: argparse.Namespace, session: "Session") -> int:
+def run(args: "Namespace", session: "Session") -> int:
     from tiffin.engine.options import LogQuery
 
     query = LogQuery(

@@ -1,6 +1,5 @@
 """`tiffin port`."""
 
-import argparse
 from typing import TYPE_CHECKING
 
 from tiffin.cli import output
@@ -8,7 +7,7 @@ from tiffin.errors import InvalidArgument, NotFound
 
 if TYPE_CHECKING:
     from tiffin.cli.main import Session
-    from tiffin.cli.parser import CommandParser
+    from tiffin.cli.parser import CommandParser, Namespace
 
 DESCRIPTION = "List where a running container's ports are published, or where one of them is."
 EXAMPLES = "tiffin port web\ntiffin port web 80/tcp\n"
@@ -19,7 +18,7 @@ def arguments(parser: "CommandParser") -> None:
     parser.add_argument("port", metavar="PORT[/PROTO]", nargs="?", default="")
 
 
-def run(args: argparse.Namespace, session: "Session") -> int:
+def run(args: "Namespace", session: "Session") -> int:
     bindings = session.engine.containers.port(args.container)
     if not args.port:
         output.lines(

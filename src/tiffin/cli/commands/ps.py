@@ -1,13 +1,12 @@
 """`tiffin ps`."""
 
-import argparse
 from typing import TYPE_CHECKING
 
 from tiffin.cli import output
 
 if TYPE_CHECKING:
     from tiffin.cli.main import Session
-    from tiffin.cli.parser import CommandParser
+    from tiffin.cli.parser import CommandParser, Namespace
     from tiffin.engine.options import Summary
 
 DESCRIPTION = "List containers: those that run, or every one with -a."
@@ -37,7 +36,7 @@ def arguments(parser: "CommandParser") -> None:
     )
 
 
-def run(args: argparse.Namespace, session: "Session") -> int:
+def run(args: "Namespace", session: "Session") -> int:
     last = 1 if args.latest else args.last
     rows = session.engine.containers.list(show_all=args.all, last=last, filters=args.filter)
     if args.quiet:

@@ -1,6 +1,5 @@
 """`tiffin rm`."""
 
-import argparse
 from typing import TYPE_CHECKING
 
 from tiffin.cli.several import each
@@ -8,7 +7,7 @@ from tiffin.errors import NotFound
 
 if TYPE_CHECKING:
     from tiffin.cli.main import Session
-    from tiffin.cli.parser import CommandParser
+    from tiffin.cli.parser import CommandParser, Namespace
 
 DESCRIPTION = "Remove containers and their writable layers. A running one needs -f, which kills it first."
 EXAMPLES = "tiffin rm job\ntiffin rm -f -v web\n"
@@ -22,7 +21,7 @@ def arguments(parser: "CommandParser") -> None:
     parser.add_argument("containers", nargs="+", metavar="CONTAINER")
 
 
-def run(args: argparse.Namespace, session: "Session") -> int:
+def run(args: "Namespace", session: "Session") -> int:
     containers = session.engine.containers
     missing: list[str] = []
 

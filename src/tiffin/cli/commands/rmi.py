@@ -1,6 +1,5 @@
 """`tiffin rmi`."""
 
-import argparse
 from typing import TYPE_CHECKING
 
 from tiffin.cli.output import escape, print_error
@@ -8,7 +7,7 @@ from tiffin.errors import NotFound, TiffinError
 
 if TYPE_CHECKING:
     from tiffin.cli.main import Session
-    from tiffin.cli.parser import CommandParser
+    from tiffin.cli.parser import CommandParser, Namespace
 
 DESCRIPTION = "Remove names of images, and the images and layers that nothing names or uses any more."
 EXAMPLES = "tiffin rmi web:1\ntiffin rmi -f 5d0da3dc9764\n"
@@ -19,7 +18,7 @@ def arguments(parser: "CommandParser") -> None:
     parser.add_argument("images", nargs="+", metavar="IMAGE")
 
 
-def run(args: argparse.Namespace, session: "Session") -> int:
+def run(args: "Namespace", session: "Session") -> int:
     failed = 0
     for name in args.images:
         try:

@@ -1,6 +1,5 @@
 """`tiffin run`."""
 
-import argparse
 from typing import TYPE_CHECKING
 
 from tiffin.cli import terminal
@@ -9,7 +8,7 @@ from tiffin.cli.container_options import add_container_options
 
 if TYPE_CHECKING:
     from tiffin.cli.main import Session
-    from tiffin.cli.parser import CommandParser
+    from tiffin.cli.parser import CommandParser, Namespace
 
 DESCRIPTION = """\
 Create a container from an image and run it. Without -d the command's output comes here and its exit code is
@@ -34,7 +33,7 @@ def arguments(parser: "CommandParser") -> None:
     add_container_options(parser)
 
 
-def run(args: argparse.Namespace, session: "Session") -> int:
+def run(args: "Namespace", session: "Session") -> int:
     if not args.detach:
         terminal.check_terminal(stdin=args.interactive, tty=args.tty)
     identifier = create_container(args, session, detached=args.detach)

@@ -1,6 +1,5 @@
 """`tiffin save`."""
 
-import argparse
 import os
 import sys
 from typing import TYPE_CHECKING
@@ -9,7 +8,7 @@ from tiffin.errors import InvalidArgument
 
 if TYPE_CHECKING:
     from tiffin.cli.main import Session
-    from tiffin.cli.parser import CommandParser
+    from tiffin.cli.parser import CommandParser, Namespace
 
 DESCRIPTION = """\
 Save images to one archive. The default is read as an OCI archive and as a docker-archive alike, whichever the reader
@@ -28,7 +27,7 @@ def arguments(parser: "CommandParser") -> None:
     add("images", nargs="+", metavar="IMAGE")
 
 
-def run(args: argparse.Namespace, session: "Session") -> int:
+def run(args: "Namespace", session: "Session") -> int:
     images = session.engine.images
     if not args.output:
         if sys.stdout.isatty():

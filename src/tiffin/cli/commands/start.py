@@ -1,6 +1,5 @@
 """`tiffin start`."""
 
-import argparse
 from typing import TYPE_CHECKING
 
 from tiffin.cli import terminal
@@ -9,7 +8,7 @@ from tiffin.errors import InvalidArgument
 
 if TYPE_CHECKING:
     from tiffin.cli.main import Session
-    from tiffin.cli.parser import CommandParser
+    from tiffin.cli.parser import CommandParser, Namespace
 
 DESCRIPTION = (
     "Start containers that exist and do not run. With -a the output comes here, with -i the input goes there."
@@ -29,7 +28,7 @@ def arguments(parser: "CommandParser") -> None:
     parser.add_argument("containers", nargs="+", metavar="CONTAINER")
 
 
-def run(args: argparse.Namespace, session: "Session") -> int:
+def run(args: "Namespace", session: "Session") -> int:
     containers = session.engine.containers
     if not (args.attach or args.interactive):
         return each(args.containers, containers.start)

@@ -1,13 +1,12 @@
 """`tiffin stop`."""
 
-import argparse
 from typing import TYPE_CHECKING
 
 from tiffin.cli.several import each
 
 if TYPE_CHECKING:
     from tiffin.cli.main import Session
-    from tiffin.cli.parser import CommandParser
+    from tiffin.cli.parser import CommandParser, Namespace
 
 DESCRIPTION = (
     "Stop containers: the stop signal first, and SIGKILL to everything inside when the time is over."
@@ -36,6 +35,6 @@ def arguments(parser: "CommandParser") -> None:
     add("containers", nargs="+", metavar="CONTAINER")
 
 
-def run(args: argparse.Namespace, session: "Session") -> int:
+def run(args: "Namespace", session: "Session") -> int:
     containers = session.engine.containers
     return each(args.containers, lambda name: containers.stop(name, args.time, args.signal))

@@ -1,6 +1,5 @@
 """`tiffin wait`."""
 
-import argparse
 from typing import TYPE_CHECKING
 
 from tiffin.cli.output import print_error
@@ -8,7 +7,7 @@ from tiffin.errors import TiffinError
 
 if TYPE_CHECKING:
     from tiffin.cli.main import Session
-    from tiffin.cli.parser import CommandParser
+    from tiffin.cli.parser import CommandParser, Namespace
 
 DESCRIPTION = "Wait until containers have stopped, and print the exit code of each."
 EXAMPLES = "tiffin wait job\n"
@@ -18,7 +17,7 @@ def arguments(parser: "CommandParser") -> None:
     parser.add_argument("containers", nargs="+", metavar="CONTAINER")
 
 
-def run(args: argparse.Namespace, session: "Session") -> int:
+def run(args: "Namespace", session: "Session") -> int:
     failed = 0
     for name in args.containers:
         try:
