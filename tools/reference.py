@@ -16,14 +16,12 @@ PAGE = Path(__file__).parent.parent / "docs" / "commands.md"
 
 def _options(parser: CommandParser) -> list[str]:
     lines = []
-    for action in parser._actions:
-        if not action.option_strings or action.dest == "help":
+    for option in parser.options:
+        if option.dest == "help":
             continue
-        value = f" {action.metavar}" if action.metavar and action.nargs != 0 else ""
-        if action.choices and not action.metavar:
-            value = " " + "\\|".join(map(str, action.choices))
-        names = ", ".join(f"`{name}{value}`".replace("|", "\\|") for name in action.option_strings)
-        lines.append(f"| {names} | {action.help} |")
+        value = f" {option.metavar}" if option.metavar else ""
+        names = ", ".join(f"`{name}{value}`".replace("|", "\\|") for name in option.names)
+        lines.append(f"| {names} | {option.help} |")
     return ["| option | |", "|---|---|", *lines, ""] if lines else []
 
 

@@ -58,7 +58,7 @@ class CommandParser:
     def __init__(self, command: Command, description: str = "", examples: str = "") -> None:
         self.command = command
         self._description, self._examples = description, examples
-        self._options: list[Option] = []
+        self.options: list[Option] = []
         self._by_name: dict[str, Option] = {}
         self._operands: list[Operand] = []
         self._defaults: dict[str, Any] = {}
@@ -88,7 +88,7 @@ class CommandParser:
             self._defaults[names[0]] = default
 
     def _add(self, option: Option, default: Any) -> None:
-        self._options.append(option)
+        self.options.append(option)
         self._defaults[option.dest] = default
         for name in option.names:
             self._by_name[name] = option
@@ -198,7 +198,7 @@ class CommandParser:
         operands = [(f"  {operand.metavar}", operand.help) for operand in self._operands if operand.help]
         options = [
             (f"  {', '.join(option.names)}{' ' + option.metavar if option.metavar else ''}", option.help)
-            for option in self._options
+            for option in self.options
         ]
         parts = [f"Usage: tiffin {self.command.shown} {self.command.usage}", self._description.strip()]
         for title, rows in (("Operands:", operands), ("Options:", options)):
