@@ -57,9 +57,13 @@ class BuildCache:
         layer = Layer(*row[:4]) if row[0] else None
         return Cached(detail.get("key") or key, layer, detail["created"])
 
-    def keep(self, found: Cached, created_by: str, *names: str) -> None:
+    def has(self, outline: str) -> bool:
+        """Whether any result was kept with this `outline`."""
+        return self._db.execute("SELECT 1 FROM build_cache WHERE key = ?", (outline,)).fetchone() is not None
+
+    def keep(self, found: Cached, created_by: str, *names: str, outline: str = "") -> None:
         """Record a result under its key, and under further `names`. Atomic; a later result replaces one
-        before it."""
+        before it. `outline` is no name, but will be known to `has`."""
         now = time.time_ns()
         layer = found.layer or (None, None, None, None)
         rows = []
@@ -68,6 +72,8 @@ class BuildCache:
             if key != found.key:
                 detail["key"] = found.key
             rows.append((key, *layer, json.dumps(detail, separators=(",", ":")), now, now))
+        if outline:
+            rows.append((outline, None, None, None, None, json.dumps({"outline": True}), now, now))
         with self._store.transaction() as db:
             db.executemany("INSERT OR REPLACE INTO build_cache VALUES (?, ?, ?, ?, ?, ?, ?, ?)", rows)
 

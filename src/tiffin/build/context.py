@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import stat
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from errno import ELOOP, EXDEV
 
@@ -41,6 +42,7 @@ class Context:
         self.path = os.path.realpath(directory)
         self._given = os.path.abspath(directory)
         self._digests = DigestCache(cache_directory, self.path)
+        self._copied: dict[str, str] = {}
         self._tree: SourceTree | None = None
 
     def close(self) -> None:
@@ -88,7 +90,8 @@ class Context:
         cached = self._digests
 
         def digest_of(node: Node) -> str:
-            return cached.get(prefix + node.path, node) or cached.put(prefix + node.path, node, cursor)
+            path = prefix + node.path
+            return self._copied.get(path) or cached.get(path, node) or cached.put(path, node, cursor)
 
         try:
             with Cursor(fd) as cursor:
@@ -96,9 +99,24 @@ class Context:
         finally:
             os.close(fd)
 
+    def learner(self, picked: Picked) -> Callable[[Node, str, os.stat_result], None]:
+        """To be told of each file of `picked` that is read elsewhere: its digest then, and its status afterwards.
+        `digest` will take the file as it was read."""
+        prefix = f"{picked.base}/" if picked.base else ""
+
+        def learn(node: Node, digest: str, status: os.stat_result) -> None:
+            self._copied[prefix + node.path] = digest
+            self._digests.note(prefix + node.path, node, digest, status)
+
+        return learn
+
     def save_digests(self) -> None:
         """Keep the digests for the next build of this directory. Never fails: it is only a saving of time."""
         self._digests.save()
+
+    def reload_digests(self) -> None:
+        """Another process has saved some."""
+        self._digests.reload()
 
     def _inner(self, path: str) -> str:
         """`path` relative to the context, "" when it does not lie in it."""
@@ -186,13 +204,20 @@ class DigestCache:
         fd = open_file(parent, name)
         try:
             digest = file_digest(fd, node.size)
-            settled = node.identity[2] + _SETTLED_NS < time.time_ns() and node.same(os.fstat(fd))
+            self.note(path, node, digest, os.fstat(fd))
         finally:
             os.close(fd)
-        if settled:
+        return digest
+
+    def note(self, path: str, node: Node, digest: str, status: os.stat_result) -> None:
+        """Remember a digest, unless the file changed while or just before it was read; `status` is from after
+        that."""
+        if node.identity[2] + _SETTLED_NS < time.time_ns() and node.same(status):
             self._seen[path] = [*_stamp(node), digest]
             self._changed = True
-        return digest
+
+    def reload(self) -> None:
+        self._known = None
 
     def save(self) -> None:
         if not self._changed or not self._path or len(self._seen) > _CACHED_FILES:
@@ -211,7 +236,7 @@ class DigestCache:
 
     def _merged(self) -> dict[str, list[int | str]]:
         """What was seen now, and what was known before unless most of that is of files long gone."""
-        known = self._known or {}
+        known = self._load() if self._known is None else self._known
         return {**known, **self._seen} if len(known) < 2 * len(self._seen) + 1000 else self._seen
 
     def _load(self) -> dict[str, list[int | str]]:

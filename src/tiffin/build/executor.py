@@ -46,14 +46,19 @@ class StepExecutor:
 
         sweep(self._images.store)
 
-    def task(self, step: Step, below: Layers, source: Layers) -> Callable[[Channel], dict[str, Any]]:
+    def learned(self) -> None:
+        self._context.reload_digests()
+
+    def task(
+        self, step: Step, below: Layers, source: Layers, *, digest: bool
+    ) -> Callable[[Channel], dict[str, Any]]:
         from tiffin.build import steps
 
         layout, work = self._layout, step.work
         if isinstance(work, DirectoryWork):
             return lambda _: steps.make_directory(layout, work, below)
         if isinstance(work, CopyWork):
-            context_fd = self._context.fd if step.source < 0 else -1
-            return lambda _: steps.copy(layout, work, below, source, context_fd)
+            context = self._context if step.source < 0 else None
+            return lambda _: steps.copy(layout, work, below, source, context, digest=digest)
         assert isinstance(work, RunWork)
         return lambda channel: steps.execute(layout, work, below, channel, self._run)

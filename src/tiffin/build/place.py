@@ -16,10 +16,10 @@ from typing import NamedTuple
 from tiffin.build.sources import Picked
 from tiffin.build.tree import Cursor, Node, kept_xattrs, open_file
 from tiffin.errors import Conflict, InvalidArgument
-from tiffin.kernel.paths import RESOLVE_BENEATH, RESOLVE_NO_SYMLINKS, mkdirs_in_root, open_in_root, openat2
+from tiffin.kernel.paths import mkdirs_in_root, open_in_root
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY
-_CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _SMALL = 1 << 18
 _CHUNK = 1 << 26
 _MAX_LINKS = 40
@@ -100,7 +100,7 @@ class Placer:
         try:
             with _KeptTimes(target):
                 _clear(target, name)
-                fd = os.open(name, _CREATE, 0o600, dir_fd=target)
+                fd = os.open(name, CREATE, 0o600, dir_fd=target)
                 with open(fd, "wb") as file:
                     file.write(data)
                     file.flush()
@@ -123,8 +123,7 @@ class Placer:
     def reserve(self, dest: str) -> Reserved | None:
         """Make `dest`, a directory, and see to it that it is in the upper; None when something is in it already.
 
-        What an empty directory is to hold can be written to the upper itself once the overlay is unmounted: through
-        overlayfs, making a file costs twice as much.
+        What an empty directory is to hold is written to the upper itself: see tiffin.build.fill.
         """
         fresh = not self.is_directory(dest)
         target = self.make_directory(dest)
@@ -133,15 +132,6 @@ class Placer:
                 return None
             os.utime(target, ns=_times(target))  # has it copied up
             return Reserved(os.readlink(f"/proc/self/fd/{target}"), fresh)
-        finally:
-            os.close(target)
-
-    def put_reserved(self, upper: int, reserved: Reserved, top: int, picked: Picked) -> None:
-        """`put_directory` into a reserved one, below the upper directory. Nothing has the upper mounted."""
-        resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS
-        target = openat2(upper, reserved.path.lstrip("/") or ".", _DIRECTORY, 0, resolve)
-        try:
-            self._fill(target, "", top, picked, fresh=reserved.fresh)
         finally:
             os.close(target)
 
@@ -253,9 +243,9 @@ class Placer:
             status = os.fstat(reader)
             if not stat.S_ISREG(status.st_mode):
                 raise Conflict(f"{node.path!r} changed while it was copied; build again")
-            writer = os.open(name, _CREATE, 0o600, dir_fd=target)
+            writer = os.open(name, CREATE, 0o600, dir_fd=target)
             try:
-                _copy_data(reader, writer, status)
+                copy_data(reader, writer, status)
                 # In this order: a change of owner takes setuid and file capabilities away.
                 if owner != (0, 0):
                     os.fchown(writer, *owner)
@@ -303,11 +293,10 @@ def _clear(parent: int, name: str) -> None:
         ) from error
 
 
-def _copy_data(reader: int, writer: int, status: os.stat_result) -> None:
+def copy_data(reader: int, writer: int, status: os.stat_result) -> None:
+    """Copy a file of the size that `status` says, holes as holes; one that has shrunk may come out shorter."""
     if status.st_size <= _SMALL:
-        data = os.read(reader, _SMALL + 1)
-        while data:
-            data = data[os.write(writer, data) :] or os.read(reader, _SMALL)
+        write_all(writer, os.read(reader, status.st_size))
         return
     sparse = status.st_blocks * 512 < status.st_size
     at = 0
@@ -324,6 +313,13 @@ def _copy_data(reader: int, writer: int, status: os.stat_result) -> None:
         _copy_range(reader, writer, at, end)
         at = end
     os.ftruncate(writer, status.st_size)
+
+
+def write_all(writer: int, data: bytes) -> None:
+    """Write all of `data`."""
+    written = os.write(writer, data)
+    while written < len(data):
+        written += os.write(writer, data[written:])
 
 
 def _copy_range(reader: int, writer: int, at: int, end: int) -> None:

@@ -34,6 +34,7 @@ from tiffin.errors import (
 
 # Not the Dockerfile's fault, whatever line they came up at.
 _OF_THE_MACHINE = (EngineError, NoSpace, PermissionDenied, Unsupported)
+_LARGE = 200  # files and directories: below that, reading them twice is quicker than thinking about it
 _TAIL = 4096  # bytes of a failed step's output kept for the error
 
 
@@ -74,16 +75,24 @@ class Executor(Protocol):
     def clean_up(self) -> None:
         """Take down what workers left that were killed, of this build or another."""
 
+    def learned(self) -> None:
+        """A worker has kept digests of files in the context."""
+
     def task(
-        self, step: Step, below: tuple[Layer, ...], source: tuple[Layer, ...]
+        self, step: Step, below: tuple[Layer, ...], source: tuple[Layer, ...], *, digest: bool
     ) -> Callable[[Channel], dict[str, Any]]:
         """What the worker for this step runs. Its result is {"layer": [diff_id, blob, media_type, size] or
-        None, "keep": whether the cache may have it}, or {"status": exit code} of a command that failed."""
+        None, "keep": whether the cache may have it}, or {"status": exit code} of a command that failed. With
+        `digest` it also has "digests", the `context_digest` of all that a COPY picked, as it was copied."""
 
 
 class _Running(NamedTuple):
+    """`keys` are the step's own key and other names for it; () while that takes digests which the worker makes.
+    `outline` is what is known of the key before that."""
+
     step: Step
     keys: tuple[str, ...]
+    outline: str
     worker: Worker
     started: float
     tail: bytearray
@@ -110,6 +119,7 @@ class Solver:
         self._jobs = jobs
         self._done: dict[int, Outcome] = {}
         self._made: dict[str, Cached] = {}
+        self._outlines: set[str] = set()  # of steps done in this build
         self._running: dict[int, _Running] = {}
         self._swept = False
 
@@ -146,6 +156,7 @@ class Solver:
                 not self._no_cache
                 and step.parent in self._done
                 and (step.source < 0 or step.source in self._done)
+                and not self._is_new(self._outline(step))
             ):
                 self._recall(step, self._key(step))
 
@@ -195,10 +206,7 @@ class Solver:
                 return step_key(
                     "copy-from", parent, [self._done[step.source].key, work.sources, *_copy_options(work)]
                 )
-            found = [
-                [each.name, each.is_directory, self._executor.context_digest(each)] for each in work.picked
-            ]
-            return step_key("copy", parent, [found, *_copy_options(work)])
+            return self._copy_key(step, [self._executor.context_digest(each) for each in work.picked])
         if isinstance(work, RunWork):
             content: Any = [work.argv, work.env, work.user, work.cwd, work.network, work.script]
             return step_key("run", parent, content)
@@ -206,6 +214,33 @@ class Solver:
             return step_key("directory", parent, work.path)
         assert isinstance(work, SettingsWork)
         return step_key("settings", parent, [work.after, work.author])
+
+    def _copy_key(self, step: Step, digests: list[str]) -> str:
+        work = step.work
+        assert isinstance(work, CopyWork)
+        found = [
+            [each.name, each.is_directory, digest] for each, digest in zip(work.picked, digests, strict=True)
+        ]
+        return step_key("copy", self._done[step.parent].key, [found, *_copy_options(work)])
+
+    def _outline(self, step: Step) -> str:
+        """For a large COPY from the context, all of its key but the contents of files; "" for any other step.
+
+        When no step so far had this outline, the key cannot be known either, and nobody has to read the files to
+        find that out: the worker, which reads them anyway, digests them.
+        """
+        work = step.work
+        if not isinstance(work, CopyWork) or sum(len(each.nodes) for each in work.picked) < _LARGE:
+            return ""
+        found = [[each.name, each.is_directory] for each in work.picked]
+        return step_key("copy-outline", self._done[step.parent].key, [found, *_copy_options(work)])
+
+    def _is_new(self, outline: str) -> bool:
+        return (
+            outline != ""
+            and outline not in self._outlines
+            and (self._no_cache or not self._cache.has(outline))
+        )
 
     def _keys(self, step: Step) -> tuple[str, ...]:
         """The step's own key first, then other names for it."""
@@ -239,10 +274,13 @@ class Solver:
 
     def _begin_work(self, step: Step) -> bool:
         """Start a worker, or find the result after all. False when the very same step is running already."""
-        keys = self._keys(step)
-        if any(running.keys[0] == keys[0] for running in self._running.values()):
+        outline = self._outline(step)
+        if outline and any(running.outline == outline for running in self._running.values()):
             return False
-        if self._recall(step, keys[0]):
+        keys = () if self._is_new(outline) else self._keys(step)
+        if keys and any(running.keys[:1] == keys[:1] for running in self._running.values()):
+            return False
+        if keys and self._recall(step, keys[0]):
             found = self._done[step.number]
             if len(keys) > 1:
                 self._cache.keep(Cached(found.key, found.layer, found.created), step.created_by, *keys[1:])
@@ -252,8 +290,8 @@ class Solver:
         if not self._swept:
             self._executor.clean_up()
             self._swept = True
-        worker = start(self._executor.task(step, below, source))
-        self._running[worker.fd] = _Running(step, keys, worker, time.monotonic(), bytearray())
+        worker = start(self._executor.task(step, below, source, digest=not keys))
+        self._running[worker.fd] = _Running(step, keys, outline, worker, time.monotonic(), bytearray())
         self._progress(StepStarted(step.number + 1, step.title))
         return True
 
@@ -282,10 +320,15 @@ class Solver:
             raise self._command_failed(running, message.value["status"])
         else:
             layer = message.value["layer"]
-            found = Cached(running.keys[0], Layer(*layer) if layer else None, time.time_ns())
+            keys = running.keys
+            if not keys:
+                self._executor.learned()
+                keys = (self._copy_key(step, message.value["digests"]),)
+            found = Cached(keys[0], Layer(*layer) if layer else None, time.time_ns())
             self._made[found.key] = found
             if message.value["keep"]:
-                self._cache.keep(found, step.created_by, *running.keys[1:])
+                self._cache.keep(found, step.created_by, *keys[1:], outline=running.outline)
+                self._outlines.add(running.outline)
             self._finish(step, found)
             self._progress(StepDone(step.number + 1, time.monotonic() - running.started))
 

@@ -17,18 +17,20 @@ from typing import Any, NamedTuple
 
 from tiffin.build.archive import unpack_archive
 from tiffin.build.cache import Layer
+from tiffin.build.context import Context
+from tiffin.build.fill import Filler, Learner
 from tiffin.build.mounting import mounted
-from tiffin.build.place import Ownership, Placer
+from tiffin.build.place import Ownership, Placer, Reserved
 from tiffin.build.plan import CopyWork, DirectoryWork, RunWork
 from tiffin.build.sources import Picked, SourceTree
 from tiffin.build.tree import Cursor, Node, file_digest, open_file, tree_digest
-from tiffin.build.upper import drop_idle_marks
 from tiffin.build.workers import Channel
 from tiffin.build.workspace import Workspace
 from tiffin.content import LocalContent
 from tiffin.images import Images
 from tiffin.kernel.paths import open_in_root
-from tiffin.layer.diff import diff_tar
+from tiffin.layer.diff import DiffResult, Growth, diff_tar, drop_marks
+from tiffin.layer.tarwriter import Writable
 from tiffin.snapshot import Mount, Snapshots
 from tiffin.state import Layout, open_store
 
@@ -79,18 +81,24 @@ class Stack:
         """The merged tree without the upper."""
         return mounted(self.rooms.snapshots.root_mount(self.diff_ids, readonly=True))
 
-    def finish(self, *, keep: bool = True) -> dict[str, Any]:
-        """Make what was written a layer; nothing may have it mounted any more. The worker's result."""
-        if not os.listdir(self.upper) and _looks(self.upper) == self._pristine:
-            return {"layer": None, "keep": keep}
+    def finish(self, growth: Growth | None = None) -> dict[str, Any]:
+        """Make what was written, and what `growth` writes, a layer; nothing may have it mounted any more. The
+        worker's result."""
+        if growth is None and not os.listdir(self.upper) and _looks(self.upper) == self._pristine:
+            return {"layer": None, "keep": True}
+        written: list[DiffResult] = []
         with ExitStack() as opened:
             upper = opened.enter_context(_directory(self.upper))
             paths = self.rooms.snapshots.root_mount(self.diff_ids).lower
             lowers = [opened.enter_context(_directory(path)) for path in paths]
-            layer = self.rooms.images.write_layer(lambda out: diff_tar(upper, out, lowers))
-            drop_idle_marks(upper, lowers)
-        self.rooms.snapshots.adopt_upper(self.upper, layer.diff_id)
-        return {"layer": list(layer), "keep": keep}
+
+            def produce(out: Writable) -> None:
+                written.append(diff_tar(upper, out, lowers, growth))
+
+            layer = self.rooms.images.write_layer(produce)
+            drop_marks(upper, written[0].idle_marks)
+        self.rooms.snapshots.adopt_upper(self.upper, layer.diff_id, written[0].size)
+        return {"layer": list(layer), "keep": True}
 
 
 @contextmanager
@@ -124,27 +132,57 @@ def execute(layout: Layout, work: RunWork, below: Layers, channel: Channel, run:
         return {"status": status} if status else stack.finish()
 
 
-def copy(layout: Layout, work: CopyWork, below: Layers, source: Layers, context_fd: int) -> dict[str, Any]:
-    """COPY and ADD: from the stack `source`, or from the context when `context_fd` is given (else -1)."""
+def copy(
+    layout: Layout, work: CopyWork, below: Layers, source: Layers, context: Context | None, *, digest: bool
+) -> dict[str, Any]:
+    """COPY and ADD: from `context`, or where there is none from the stack `source`. With `digest` the result also
+    has the digest of each thing picked in the context, as it was copied."""
     with Stack(layout, below) as stack:
         with ExitStack() as source_tree:
-            top, picked = context_fd, list(work.picked)
-            if context_fd < 0:
+            top, picked = -1, list(work.picked)
+            if context is not None:
+                top = context.fd
+            else:
                 mount = stack.rooms.snapshots.root_mount([layer.diff_id for layer in source], readonly=True)
                 top = source_tree.enter_context(mounted(mount))
                 picked = _pick(top, work.sources)
             reserved = None
             with stack.writable() as root:
                 owner = _owner(root, work.chown)
-                placer = Placer(root, Ownership(owner or ((0, 0) if context_fd >= 0 else None), work.chmod))
+                ownership = Ownership(owner or ((0, 0) if context is not None else None), work.chmod)
+                placer = Placer(root, ownership)
                 if len(picked) == 1 and picked[0].is_directory and not work.files:
                     reserved = placer.reserve(work.dest)
                 if reserved is None:
                     _place(placer, root, top, picked, work, owner)
-            if reserved is not None:
-                with _directory(stack.upper) as upper:
-                    placer.put_reserved(upper, reserved, top, picked[0])
-        return stack.finish(keep=placer.steady)
+            if reserved is None:
+                result, steady = stack.finish(), placer.steady
+            else:
+                result, steady = _fill(
+                    stack,
+                    reserved,
+                    ownership,
+                    top,
+                    picked[0],
+                    context.learner(picked[0]) if context is not None and digest else None,
+                )
+        result["keep"] = steady
+        if context is not None and digest:
+            result["digests"] = [context.digest(each) for each in picked]
+            context.save_digests()
+        return result
+
+
+def _fill(
+    stack: Stack, reserved: Reserved, ownership: Ownership, top: int, picked: Picked, learn: Learner | None
+) -> tuple[dict[str, Any], bool]:
+    """Finish the step by filling the directory that is reserved for it; whether the source stayed as it was."""
+    with _directory(stack.upper) as upper:
+        filler = Filler(upper, reserved, ownership, learn)
+        growth = filler.growth(top, picked)
+        if not growth.path and len(picked.nodes) == 1:
+            return stack.finish(), True
+        return stack.finish(growth), filler.steady
 
 
 def look(mount: Mount, sources: tuple[str, ...]) -> dict[str, Any]:

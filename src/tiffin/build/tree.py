@@ -82,8 +82,8 @@ def node_of(path: str, status: os.stat_result, link: str = "") -> Node:
 
 def scan(fd: int, chosen: Filter | None = None) -> list[Node]:
     """All that lies below the directory `fd`, itself first (path ""), each directory before what is in it,
-    names sorted. Sockets are left out: they mean nothing elsewhere. LimitExceeded for absurdly deep or large
-    trees.
+    names sorted by their bytes. Sockets are left out: they mean nothing elsewhere. LimitExceeded for absurdly
+    deep or large trees.
     """
     nodes = [node_of("", os.fstat(fd))]
     _scan_into(nodes, fd, "", chosen, 0)
@@ -120,8 +120,8 @@ def _scan_into(nodes: list[Node], fd: int, prefix: str, chosen: Filter | None, d
                 _descend(nodes, fd, entry.name, path, chosen, depth)
 
 
-def _name(entry: os.DirEntry[str]) -> str:
-    return entry.name
+def _name(entry: os.DirEntry[str]) -> bytes:
+    return os.fsencode(entry.name)
 
 
 def _descend(nodes: list[Node], fd: int, name: str, path: str, chosen: Filter | None, depth: int) -> None:

@@ -174,11 +174,13 @@ def call(task: Callable[[Channel], dict[str, Any]]) -> dict[str, Any]:
 
 
 def _work(task: Callable[[Channel], dict[str, Any]], channel: Channel, parent: int) -> int:
+    import gc
     import signal
 
     from tiffin.kernel.mounts import MS_PRIVATE, MS_REC, mount
     from tiffin.kernel.namespaces import CLONE_NEWNS, unshare
 
+    gc.disable()  # one step, without cycles; collecting would only look through what the builder holds, and copy it
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, _on_stop)
     process.set_pdeathsig(signal.SIGTERM)

@@ -10,14 +10,13 @@ Nothing gets a name before both digests have been compared.
 """
 
 import hashlib
-import queue
-import threading
 from typing import TYPE_CHECKING, NamedTuple
 
 from tiffin.errors import Corrupt
+from tiffin.images.compressor import Compressor
 from tiffin.images.records import LayerBlob
 from tiffin.layer.apply import apply_layer
-from tiffin.layer.compress import compression_of, gzip_writer, open_decompressed
+from tiffin.layer.compress import compression_of, open_decompressed
 from tiffin.oci.descriptor import LAYER_GZIP, LAYER_ZSTD
 
 if TYPE_CHECKING:
@@ -64,7 +63,7 @@ def unpack_layer(
                 with open_decompressed(tee, digest=plain) as tar:
                     size = apply_layer(tar, staged.fd).size
             else:
-                with open_decompressed(source, digest=plain) as tar, _Compressor(blob) as compressor:
+                with open_decompressed(source, digest=plain) as tar, Compressor(blob) as compressor:
                     size = apply_layer(_Tee(tar, compressor), staged.fd).size
             diff_id = f"sha256:{plain.hexdigest()}"
             if expected.diff_id and diff_id != expected.diff_id:
@@ -99,7 +98,7 @@ class _Peekable:
 class _Tee:
     """A stream; all that is read from it is written elsewhere too."""
 
-    def __init__(self, stream: "Readable", out: "BlobWriter | _Compressor") -> None:
+    def __init__(self, stream: "Readable", out: "BlobWriter | Compressor") -> None:
         self._read, self._write = stream.read, out.write
 
     def read(self, size: int, /) -> bytes:
@@ -107,41 +106,3 @@ class _Tee:
         if data:
             self._write(data)
         return data
-
-
-class _Compressor:
-    """Compresses to a blob in a thread, a few pieces behind its writer. Leaving its context without an
-    exception means that everything is in the blob; an error of the thread is raised by the next call."""
-
-    def __init__(self, blob: "BlobWriter") -> None:
-        self._blob = blob
-        self._pieces: queue.Queue[bytes | None] = queue.Queue(8)
-        self._error: Exception | None = None
-        self._thread = threading.Thread(target=self._run, name="compress layer", daemon=True)
-
-    def _run(self) -> None:
-        piece: bytes | None = b""
-        try:
-            with gzip_writer(self._blob) as out:
-                while (piece := self._pieces.get()) is not None:
-                    out.write(piece)
-        except Exception as error:  # noqa: BLE001 - carried to the thread that waits for it
-            self._error = error
-            while piece is not None:  # until the writer ends: it must not wait for room in the queue
-                piece = self._pieces.get()
-
-    def write(self, data: bytes) -> int:
-        if self._error is not None:
-            raise self._error
-        self._pieces.put(data)
-        return len(data)
-
-    def __enter__(self) -> "_Compressor":
-        self._thread.start()
-        return self
-
-    def __exit__(self, kind: object, *_: object) -> None:
-        self._pieces.put(None)
-        self._thread.join()
-        if kind is None and self._error is not None:
-            raise self._error

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 class Writable(Protocol):
     """Takes everything that it is given."""
 
-    def write(self, data: bytes | bytearray | memoryview, /) -> int: ...
+    def write(self, data: bytes, /) -> int: ...
 
 
 def add_image(images: "Images", data: bytes, media_type: str, names: "Sequence[str]") -> Image:
@@ -128,23 +128,11 @@ def write_layer(content: "ContentStore", produce: "Callable[[Writable], object]"
     """See `Images.write_layer`."""
     import hashlib
 
-    from tiffin.layer.compress import gzip_writer
+    from tiffin.images.compressor import Compressor
 
     plain = hashlib.sha256()
     with content.writer() as blob:
-        with gzip_writer(blob) as compressed:
-            produce(_Tee(plain.update, compressed.write))
+        with Compressor(blob, plain) as compressor:
+            produce(compressor)
         digest, size = blob.commit()
     return LayerBlob(f"sha256:{plain.hexdigest()}", digest, LAYER_GZIP, size)
-
-
-class _Tee:
-    """Writes to two."""
-
-    def __init__(self, first: "Callable[[Any], object]", second: "Callable[[Any], object]") -> None:
-        self._first, self._second = first, second
-
-    def write(self, data: bytes | bytearray | memoryview, /) -> int:
-        self._first(data)
-        self._second(data)
-        return len(data)

@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import os
 import stat
+from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 
 from tiffin.errors import Conflict, Unsupported
+from tiffin.kernel.paths import RESOLVE_BENEATH, RESOLVE_NO_SYMLINKS, openat2
 from tiffin.layer.entry import Entry, Kind
 from tiffin.layer.failures import writing_failed
 from tiffin.layer.names import OPAQUE, WHITEOUT, shown
 from tiffin.layer.tarwriter import TarWriter, Writable
-from tiffin.layer.walk import LayerStack, Node, is_opaque, is_whiteout, walk
+from tiffin.layer.walk import OPAQUE_XATTR, LayerStack, Node, is_opaque, is_whiteout, walk
 from tiffin.layer.xattrs import is_kept
 
 if TYPE_CHECKING:
@@ -35,9 +37,22 @@ _INDIRECT = ("trusted.overlay.redirect", "trusted.overlay.metacopy")
 
 
 class DiffResult(NamedTuple):
-    """How many entries were written."""
+    """How many entries were written, the bytes of their files, each inode's once, and the directories whose opaque
+    mark hides nothing (known only when the layers below are)."""
 
     entries: int
+    size: int = 0
+    idle_marks: tuple[str, ...] = ()
+
+
+class Growth(NamedTuple):
+    """A directory of the upper, empty so far, that is filled while it is written, so that each file's data is read
+    once. `path` is relative to the upper, "" for the upper itself. `fill` makes everything below it, in the walk's
+    order, and calls its argument for each thing with the entry (its whole path for a name) and a file's data,
+    as `TarWriter.add` takes it. The directory itself is to look before as it is to look afterwards."""
+
+    path: str
+    fill: Callable[[Callable[[Entry, int | bytes | None], None]], None]
 
 
 class Change(NamedTuple):
@@ -47,7 +62,9 @@ class Change(NamedTuple):
     path: str
 
 
-def diff_tar(upper_fd: int, out: Writable, lower_fds: Sequence[int] | None = None) -> DiffResult:
+def diff_tar(
+    upper_fd: int, out: Writable, lower_fds: Sequence[int] | None = None, growth: Growth | None = None
+) -> DiffResult:
     """Write an overlay's upper directory as a layer: whiteouts as `.wh.name`, opaque directories with a
     `.wh..wh..opq` in them, overlayfs's own attributes left out.
 
@@ -57,15 +74,21 @@ def diff_tar(upper_fd: int, out: Writable, lower_fds: Sequence[int] | None = Non
     `.wh.`, or an upper written with redirect_dir or metacopy.
     """
     try:
-        return _diff(upper_fd, out, _Lower(lower_fds))
+        return _diff(upper_fd, out, _Lower(lower_fds), growth)
     except OSError as error:
         raise writing_failed(error, "layer of the changes") from error
 
 
-def _diff(upper_fd: int, out: Writable, lower: _Lower) -> DiffResult:
+def _diff(upper_fd: int, out: Writable, lower: _Lower, growth: Growth | None) -> DiffResult:
     writer = _Tree(out)
-    for node in walk(upper_fd):
-        hides = lower.enter(node)
+    if growth is not None and not growth.path:
+        growth.fill(writer.put)
+        return writer.finish()
+    idle: list[str] = []
+    for node in walk(upper_fd, closed=growth.path if growth is not None else ""):
+        is_directory = stat.S_ISDIR(node.status.st_mode)
+        opaque = is_directory and _opaque(node)
+        hides = lower.enter(node, opaque)
         if is_whiteout(node.status):
             if hides:
                 writer.whiteout(node, WHITEOUT + node.name)
@@ -75,9 +98,29 @@ def _diff(upper_fd: int, out: Writable, lower: _Lower) -> DiffResult:
                 f"{shown(node.path)}: a layer cannot hold a name beginning with .wh.: rename it"
             )
         writer.add(node)
-        if stat.S_ISDIR(node.status.st_mode) and hides and _opaque(node):
+        if opaque and hides:
             writer.whiteout(node, f"{node.name}/{OPAQUE}")
-    return writer.finish()
+        elif opaque:
+            idle.append(node.path)
+        if growth is not None and is_directory and node.path == growth.path:
+            growth.fill(writer.put)
+    return writer.finish()._replace(idle_marks=tuple(idle))
+
+
+def drop_marks(upper_fd: int, paths: Sequence[str]) -> None:
+    """Take the opaque mark off directories of an upper that nothing has mounted: `DiffResult.idle_marks`.
+
+    overlayfs marks every directory made over a merged one as opaque, although nothing lies below it to hide. In
+    the stack where it was made that is harmless; a layer, though, is shared by every image that has it, also over
+    other layers, and is to be exactly what its tar says. Idempotent.
+    """
+    for path in paths:
+        fd = openat2(upper_fd, path, os.O_DIRECTORY | _READ, 0, RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS)
+        try:
+            if is_opaque(fd):
+                os.removexattr(fd, OPAQUE_XATTR)
+        finally:
+            os.close(fd)
 
 
 def tree_tar(root_fd: int, out: Writable) -> DiffResult:
@@ -98,15 +141,12 @@ class _Lower:
         self._stack = None if lower_fds is None else LayerStack(lower_fds)
         self._merged = [self._stack.root() if self._stack else ()]  # by depth: of the directories above
 
-    def enter(self, node: Node) -> bool:
+    def enter(self, node: Node, opaque: bool) -> bool:
         if self._stack is None:
             return True
         del self._merged[node.depth :]
         found = self._stack.look_up(self._merged[-1], node.path)
-        merged = found.layers
-        if stat.S_ISDIR(node.status.st_mode) and _opaque(node):
-            merged = ()
-        self._merged.append(merged)
+        self._merged.append(() if opaque else found.layers)
         return found.status is not None
 
 
@@ -116,6 +156,12 @@ class _Tree:
     def __init__(self, out: Writable) -> None:
         self._writer = TarWriter(out)
         self._inodes: dict[tuple[int, int], str] = {}
+        self._size = 0
+
+    def put(self, entry: Entry, data: int | bytes | None = None) -> None:
+        """Write an entry as it is."""
+        self._writer.add(entry, data)
+        self._size += entry.size
 
     def add(self, node: Node) -> None:
         status = node.status
@@ -167,7 +213,7 @@ class _Tree:
                     entry.xattrs[name] = os.getxattr(fd, name)
             if entry.kind is Kind.FILE:
                 entry.size = status.st_size
-                self._writer.add(entry, fd)
+                self.put(entry, fd)
             else:
                 self._writer.add(entry)
         finally:
@@ -180,7 +226,7 @@ class _Tree:
 
     def finish(self) -> DiffResult:
         self._writer.finish()
-        return DiffResult(self._writer.entries)
+        return DiffResult(self._writer.entries, self._size)
 
 
 def _opaque(node: Node) -> bool:

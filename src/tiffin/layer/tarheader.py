@@ -7,9 +7,14 @@
 
 from __future__ import annotations
 
+import struct
+
 from tiffin.errors import Corrupt
 
 BLOCK = 512
+_HEADER = struct.Struct(
+    "100s8s8s8s12s12s8s1s100s8s64x8s8s167x"
+)  # a longer name is cut, a shorter one gets NULs
 ZEROS = bytes(BLOCK)
 MAX_ID = 2**32 - 2  # 2**32-1 is "no change" to chown(2)
 MAX_TIME = 2**40  # seconds either side of 1970: beyond what any filesystem stores
@@ -70,18 +75,18 @@ def build_header(
 ) -> bytes:
     """A ustar header. Names are cut to 100 bytes and numbers that do not fit are zero: the caller writes the
     PAX records that say what is meant. Owner names stay empty, so that readers use the numbers."""
-    header = bytearray(BLOCK)
-    header[0 : min(len(name), 100)] = name[:100]
-    header[100:108] = _octal(mode, 8)
-    header[108:116] = _octal(uid, 8)
-    header[116:124] = _octal(gid, 8)
-    header[124:136] = _octal(size, 12)
-    header[136:148] = _octal(mtime, 12)
-    header[148:156] = b"        "
-    header[156:157] = flag
-    header[157 : 157 + min(len(linkname), 100)] = linkname[:100]
-    header[257:265] = b"ustar\x0000"
-    header[329:337] = _octal(major, 8)
-    header[337:345] = _octal(minor, 8)
-    header[148:156] = b"%06o\0 " % sum(header)
-    return bytes(header)
+    header = _HEADER.pack(
+        name,
+        _octal(mode, 8),
+        _octal(uid, 8),
+        _octal(gid, 8),
+        _octal(size, 12),
+        _octal(mtime, 12),
+        b"        ",
+        flag,
+        linkname,
+        b"ustar\x0000",
+        _octal(major, 8),
+        _octal(minor, 8),
+    )
+    return b"%b%06o\0 %b" % (header[:148], sum(header), header[156:])

@@ -8,6 +8,7 @@ header, no access times. Sparse files are written whole, as Docker's layers are.
 from __future__ import annotations
 
 import os
+from functools import lru_cache
 from typing import Protocol
 
 from tiffin.errors import Conflict
@@ -17,6 +18,12 @@ from tiffin.layer.tarheader import BLOCK, ZEROS, build_header
 
 _PIECE = 1 << 20
 _BATCH = 1 << 18
+
+
+@lru_cache(maxsize=64)
+def _extension_header(size: int) -> bytes:
+    """The header of a PAX extended header of `size` bytes: most are as long as one time."""
+    return build_header(b"PaxHeaders.0", b"x", mode=0o644, size=size)
 
 
 class Writable(Protocol):
@@ -100,7 +107,7 @@ class TarWriter:
                 records[key] = b"%d" % value
         if records:
             body = pax.format_records(records)
-            self._write(build_header(b"PaxHeaders.0", b"x", mode=0o644, size=len(body)))
+            self._write(_extension_header(len(body)))
             self._write(body + ZEROS[: -len(body) % BLOCK])
         self._write(
             build_header(

@@ -42,10 +42,10 @@ class _Frame:
         self.names = sorted(os.listdir(fd), key=os.fsencode, reverse=True)
 
 
-def walk(root_fd: int, max_depth: int = DEFAULT_LIMITS.depth) -> Iterator[Node]:
+def walk(root_fd: int, max_depth: int = DEFAULT_LIMITS.depth, closed: str = "") -> Iterator[Node]:
     """All that is below `root_fd`, a directory before what it holds, siblings sorted by their bytes.
 
-    Descends into every directory. What vanishes meanwhile is passed over. LimitExceeded below `max_depth`.
+    Descends into every directory but `closed`. What vanishes meanwhile is passed over. LimitExceeded below `max_depth`.
     """
     frames = [_Frame("", os.open(".", _DIRECTORY, dir_fd=root_fd))]
     try:
@@ -67,7 +67,7 @@ def walk(root_fd: int, max_depth: int = DEFAULT_LIMITS.depth) -> Iterator[Node]:
             if len(frames) > max_depth:
                 raise LimitExceeded(f"{shown(path)} is deeper than {max_depth} directories")
             yield Node(path, name, len(frames), frame.fd, status)
-            if stat.S_ISDIR(status.st_mode):
+            if stat.S_ISDIR(status.st_mode) and path != closed:
                 try:
                     frames.append(_Frame(path, os.open(name, _DIRECTORY, dir_fd=frame.fd)))
                 except FileNotFoundError:

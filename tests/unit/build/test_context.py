@@ -225,3 +225,41 @@ def test_links_of_a_stage_resolve_inside_it(tmp_path: Path) -> None:
     finally:
         os.close(fd)
     assert (found.base, found.nodes[0].path) == ("usr/lib", "x")
+
+
+def test_digests_taken_elsewhere_are_kept_for_the_next_build(
+    top: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tiffin.build.context._SETTLED_NS", -(10**12))  # trust files made a moment ago
+    (tmp_path / "cache").mkdir()
+    context, waiting, later = (Context(str(top), str(tmp_path / "cache")) for _ in range(3))
+    try:
+        (found,) = context.tree.pick("a")
+        waiting.digest(found)
+        learn = context.learner(found)
+        for node in found.nodes:
+            if node.is_file:
+                learn(node, f"digest of {node.path}", (top / "a" / node.path).stat())
+        learned = context.digest(found)
+        context.save_digests()
+        assert later.digest(found) == learned
+        assert waiting.digest(found) != learned  # it has read them itself
+    finally:
+        for each in (context, waiting, later):
+            each.close()
+
+
+def test_a_file_that_changed_while_it_was_read_is_not_kept(
+    top: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tiffin.build.context._SETTLED_NS", -(10**12))
+    (tmp_path / "cache").mkdir()
+    context = Context(str(top), str(tmp_path / "cache"))
+    try:
+        (found,) = context.tree.pick("c.txt")
+        (top / "c.txt").write_text("something else")
+        context.learner(found)(found.nodes[0], "digest", (top / "c.txt").stat())
+        context.save_digests()
+    finally:
+        context.close()
+    assert os.listdir(tmp_path / "cache") == []

@@ -1,7 +1,7 @@
 import pytest
 
 from tiffin.errors import NoSpace
-from tiffin.images.unpack import _Compressor
+from tiffin.images.compressor import Compressor
 
 
 class FullAfter:
@@ -22,7 +22,7 @@ class FullAfter:
 def test_a_disk_that_fills_up_at_any_write_ends_the_compressor_with_that_error(writes: int) -> None:
     """Also at the very last, of the trailer, when no more pieces come."""
     blob = FullAfter(writes)
-    with pytest.raises(NoSpace), _Compressor(blob) as compressor:  # type: ignore[arg-type] # writes is all it asks
+    with pytest.raises(NoSpace), Compressor(blob) as compressor:  # type: ignore[arg-type] # writes is all it asks
         for number in range(40):
             compressor.write(bytes([number]) * 100_000)
         while blob.left > 0:
