@@ -1,6 +1,8 @@
 """What is measured. A row prepares each side once, then times one call of `work` at a time, sides in turn."""
 
+import hashlib
 import io
+import json
 import os
 import random
 import subprocess
@@ -169,6 +171,30 @@ def _load(side: Side, work: str) -> None:
     side.load(f"{work}/big-image.tar")
 
 
+def _plain_prepare(side: Side, work: str) -> None:
+    """The same as `docker save` writes it: the layer uncompressed, in a docker-archive."""
+    if side.name == "tiffin":
+        layer = f"{work}/big.tar" if os.path.exists(f"{work}/big.tar") else big_archive(work)
+        with open(layer, "rb") as file:
+            diff_id = f"sha256:{hashlib.file_digest(file, 'sha256').hexdigest()}"
+        config = {
+            "architecture": {"x86_64": "amd64", "aarch64": "arm64"}[os.uname().machine], "os": "linux",
+            "config": {}, "rootfs": {"type": "layers", "diff_ids": [diff_id]},
+        }  # fmt: skip
+        manifest = [{"Config": "config.json", "RepoTags": ["bench/big:latest"], "Layers": ["layer.tar"]}]
+        with tarfile.open(f"{work}/plain-image.tar", "w") as out:
+            out.add(layer, "layer.tar")
+            for name, document in (("config.json", config), ("manifest.json", manifest)):
+                body = json.dumps(document).encode()
+                info = tarfile.TarInfo(name)
+                info.size = len(body)
+                out.addfile(info, io.BytesIO(body))
+
+
+def _load_plain(side: Side, work: str) -> None:
+    side.load(f"{work}/plain-image.tar")
+
+
 ENGINES = ("tiffin", "docker", "podman")
 ROWS = (
     Row("run --rm --network none IMG true", {"docker": 0.16, "runc": 1.4}, (*ENGINES, "runc"), 15, _nothing,
@@ -190,4 +216,6 @@ ROWS = (
     Row("the same, nothing changed", {"docker": 0.5}, ENGINES, 5, lambda side, work: _build_kit(side, f"{work}/tree"),
         lambda side, work: _build_kit(side, f"{work}/tree"), _nothing, _nothing),
     Row("load, 450 MB in 13,565 files", {"docker": 0.5}, ENGINES, 3, _load_prepare, _load, _load_before, _load_before),
+    Row("load, the same not compressed", {"docker": 0.5}, ENGINES, 3, _plain_prepare, _load_plain, _load_before,
+        _load_before),
 )  # fmt: skip

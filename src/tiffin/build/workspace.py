@@ -10,6 +10,7 @@ import os
 from types import TracebackType
 
 from tiffin.errors import EngineError
+from tiffin.kernel.inode_flags import spread_subdirectories
 from tiffin.kernel.paths import remove_tree
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -20,6 +21,11 @@ class Workspace:
 
     def __init__(self, staging: str) -> None:
         self._staging = staging
+        parent = os.open(staging, _DIRECTORY)
+        try:
+            spread_subdirectories(parent)
+        finally:
+            os.close(parent)
         for _ in range(16):
             self._name = f"build-{os.urandom(8).hex()}"
             self.path = f"{staging}/{self._name}"

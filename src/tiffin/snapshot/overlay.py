@@ -190,10 +190,17 @@ class StagedTree:
     def __init__(self, snapshots: Snapshots) -> None:
         import fcntl
 
+        from tiffin.kernel.inode_flags import spread_subdirectories
+
         self._snapshots = snapshots
         self._name = f"layer-{os.urandom(8).hex()}"
         self._path = f"{snapshots._layout.staging}/{self._name}"
         try:
+            parent = os.open(snapshots._layout.staging, _DIRECTORY)
+            try:
+                spread_subdirectories(parent)
+            finally:
+                os.close(parent)
             os.mkdir(self._path, 0o755)
             self.fd = os.open(self._path, _DIRECTORY)
             os.fchmod(self.fd, _ROOT_MODE)  # as a container sees it, whatever the umask
