@@ -101,3 +101,14 @@ def test_what_supervises_a_container_loads_neither_volumes_nor_a_network(kind: s
     loaded = set(json.loads(done.stdout)) - bare()
     assert len(loaded) <= MOST_MODULES_OF_A_SUPERVISOR, sorted(loaded)
     assert not loaded & (BANNED | {"tiffin.network.manager", "tiffin.volumes", "termios"})
+
+
+@pytest.mark.root
+def test_a_build_found_in_the_cache_loads_the_standard_library_alone(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    where = tmp_path_factory.mktemp("budget")
+    (where / "Dockerfile").write_text("FROM scratch\nENV A=1\nCOPY Dockerfile /x\nWORKDIR /w\n")
+    words = ["--root", f"{where}/root", "--run", f"{where}/run", "build", "-q", "-t", "cached", str(where)]
+    loaded_by(words)
+    assert not (loaded_by(words) - bare()) & BANNED

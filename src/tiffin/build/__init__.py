@@ -8,7 +8,19 @@
 way.
 """
 
-from tiffin.build.builder import Builder, BuildRequest, BuildResult
-from tiffin.build.solver import StepError
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from tiffin.build.builder import Builder, BuildRequest, BuildResult
+    from tiffin.build.solver import StepError
 
 __all__ = ["BuildRequest", "BuildResult", "Builder", "StepError"]
+
+
+def __getattr__(name: str) -> Any:
+    """The names above, imported when first asked for: `rmi` wants only `tiffin.build.sweep`."""
+    if name in __all__:
+        from tiffin.build import builder, solver
+
+        return getattr(solver if name == "StepError" else builder, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

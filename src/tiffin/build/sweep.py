@@ -9,9 +9,7 @@ from __future__ import annotations
 import fcntl
 import os
 
-from tiffin.network.manager import Networks
 from tiffin.runtime.cgroups import detect
-from tiffin.runtime.delete import delete
 from tiffin.state import Store
 
 PREFIX = "build-"
@@ -28,6 +26,11 @@ def sweep(store: Store) -> None:
             names.update(name for name in os.listdir(f"{mount}/{layout.cgroup}") if name.startswith(PREFIX))
         except FileNotFoundError:
             continue
+    if not names:
+        return
+    from tiffin.network.manager import Networks
+    from tiffin.runtime.delete import delete
+
     for name in sorted(names):
         if not _alive(f"{layout.staging}/{name}"):
             delete(f"{layout.cgroup}/{name}")

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, TextIO
 
+from tiffin.build import StepError
 from tiffin.build.progress import (
     Event,
     Notice,
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from rich.live import Live
 
 _TAIL_LINES = 6
+_LOG_LINES = 40
 
 
 class PlainProgress:
@@ -117,13 +119,26 @@ class LiveProgress:
 
 
 @contextmanager
+def _log_of_a_failure(stream: TextIO) -> Iterator[None]:
+    try:
+        yield
+    except StepError as error:
+        lines = error.log.replace("\r\n", "\n").rstrip("\n").split("\n")[-_LOG_LINES:]
+        stream.write("".join(f"{escape(line)}\n" for line in lines if error.log))
+        stream.flush()
+        raise
+
+
+@contextmanager
 def choose(wanted: str, *, quiet: bool, stream: TextIO) -> Iterator[Progress]:
-    """The progress for --progress and -q: live on a terminal, plain elsewhere."""
+    """The progress for --progress and -q: live on a terminal, plain elsewhere. Where a step's output was not shown,
+    or only its last lines for a while, the end of it is written to `stream` should the step fail."""
     if quiet:
-        yield silent
+        with _log_of_a_failure(stream):
+            yield silent
     elif wanted == "tty" or (wanted == "auto" and stream.isatty() and os.environ.get("TERM") != "dumb"):
         live = LiveProgress()
-        with live.live:
+        with _log_of_a_failure(stream), live.live:
             yield live
     else:
         yield PlainProgress(stream)

@@ -28,8 +28,9 @@ class Value:
         cls._defaults = {**cls._defaults, **{name: vars(cls)[name] for name in own if name in vars(cls)}}
 
     def __init__(self, *args: Any, **values: Any) -> None:
-        given = {**self._defaults, **dict(zip(self._fields, args, strict=False)), **values}
-        if len(args) + len(values) > len(given) or given.keys() != set(self._fields):
+        placed = dict(zip(self._fields, args, strict=False))
+        given = {**self._defaults, **placed, **values}
+        if len(args) > len(placed) or placed.keys() & values.keys() or given.keys() != set(self._fields):
             raise TypeError(f"{type(self).__name__} takes {', '.join(self._fields)}, not {sorted(given)}")
         vars(self).update(given)
 

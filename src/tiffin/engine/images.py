@@ -55,6 +55,7 @@ class ImageService:
     def remove(self, name: str, force: bool = False) -> Sequence[tuple[str, str]]:
         """("Untagged", name) and ("Deleted", digest) in order. Raises Conflict when a container uses it."""
         with self._workspace.store() as store:
+            _sweep(store)
             return open_images(store).remove(name, force)
 
     def load(self, stream: BinaryIO, progress: Callable[..., None] | None = None) -> Sequence[str]:
@@ -75,4 +76,12 @@ class ImageService:
     def collect(self) -> int:
         """Remove what nothing names; how many things."""
         with self._workspace.store() as store:
+            _sweep(store)
             return open_images(store).collect()
+
+
+def _sweep(store: Store) -> None:
+    """What a killed build left running or attached; its files are the collector's."""
+    from tiffin.build.sweep import sweep
+
+    sweep(store)

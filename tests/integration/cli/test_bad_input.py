@@ -97,6 +97,20 @@ def test_a_build_error_points_at_file_line_and_instruction(
     assert shared.ok("images", "-q") == images
 
 
+def test_a_quiet_build_shows_the_end_of_the_log_of_the_step_that_failed(
+    shared: Tiffin, tmp_path: Path
+) -> None:
+    text = "FROM busybox\nRUN echo not-this; seq 100; printf 'bad \\033[31m' >&2; exit 3\n"
+    (tmp_path / "Dockerfile").write_text(text)
+    done = shared("build", "-q", "--network", "none", tmp_path)
+    *log, error = done.stderr.splitlines()
+    assert log[-2:] == ["100", "bad \\x1b[31m"]
+    assert "not-this" not in log
+    assert error.startswith("tiffin: Dockerfile:2: RUN: ")
+    assert error.endswith("returned a non-zero code: 3")
+    assert not done.stdout
+
+
 def test_a_truncated_archive_is_refused_and_nothing_is_kept(shared: Tiffin, tmp_path: Path) -> None:
     whole = tmp_path / "whole.tar"
     shared.ok("save", "-o", whole, "busybox")

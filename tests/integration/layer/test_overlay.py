@@ -12,7 +12,8 @@ import pytest
 from tests.suites.archives import apply_to, archive, described, directory_fd, entry, read_all
 from tiffin.errors import Unsupported
 from tiffin.kernel.mounts import mount, umount
-from tiffin.layer.diff import changes, diff_tar, tree_tar
+from tiffin.kernel.paths import AT_FDCWD, remove_tree
+from tiffin.layer.diff import changes, diff_tar, drop_marks, tree_tar
 from tiffin.layer.tarstream import Entry, Kind
 
 pytestmark = pytest.mark.root
@@ -141,6 +142,31 @@ def test_a_directory_copied_up_for_nothing_is_no_change(tmp_path):
         os.utime(merged / "kept", ns=(times.st_atime_ns, times.st_mtime_ns))
         assert (upper / "kept").is_dir()
         assert changes_of(upper, *layers) == []
+
+
+def test_marks_that_hide_nothing_can_be_dropped_and_the_others_stay(tmp_path):
+    layers = lower_layers(tmp_path)
+    with overlay(tmp_path, *layers) as (merged, upper):
+        (merged / "new" / "inner").mkdir(parents=True)
+        (merged / "new" / "inner" / "f").write_bytes(b"12345")
+        os.link(merged / "new" / "inner" / "f", merged / "new" / "again")
+        remove_tree(AT_FDCWD, merged / "kept")
+        (merged / "kept").mkdir()
+    out = io.BytesIO()
+    with contextlib.ExitStack() as stack:
+        fds = [stack.enter_context(directory_fd(layer)) for layer in reversed(layers)]
+        fd = stack.enter_context(directory_fd(upper))
+        result = diff_tar(fd, out, fds)
+        drop_marks(fd, result.idle_marks)
+        drop_marks(fd, result.idle_marks)
+    assert set(result.idle_marks) <= {"new", "new/inner"}
+    assert result.size == 5
+    assert [not is_marked(upper / name) for name in ("new", "new/inner")] == [True, True]
+    assert is_marked(upper / "kept")
+
+
+def is_marked(directory: Path) -> bool:
+    return "trusted.overlay.opaque" in os.listxattr(directory)
 
 
 def test_an_opaque_root_hides_all_layers_below_it(tmp_path):
