@@ -114,6 +114,13 @@ def main(argv: Sequence[str] | None = None) -> int:
             f"{error.filename + ': ' if error.filename else ''}{(error.strerror or str(error)).lower()}"
         )
         return 125 if command is not None and command.short in _EARLY else 1
+    except Exception as error:
+        if debug:
+            raise
+        print_error(
+            f"internal error: {type(error).__name__}: {error}; please report it, with --debug's traceback"
+        )
+        return 125 if command is not None and command.short in _EARLY else 1
 
 
 def _globals(words: list[str]) -> tuple[Globals | None, list[str]]:

@@ -98,7 +98,8 @@ class Workspace:
         try:
             launcher.submit(job, fds)
         except EngineError:
-            # Somebody killed it. The job did not reach it: a message is sent whole or not at all.
+            # Somebody killed it. The job did not reach it. (One that dies with a job unread ends the job's channel,
+            # and the caller is told.)
             with self._lock:
                 if self._launcher is launcher:
                     self._launcher = None

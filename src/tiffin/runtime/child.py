@@ -44,7 +44,6 @@ from tiffin.kernel.namespaces import (
 from tiffin.kernel.paths import mkdirs_in_root
 from tiffin.runtime import devices, masks, rootfs
 from tiffin.runtime.cgroups import Cgroup, Hierarchies
-from tiffin.runtime.console import DEVPTS_OPTIONS
 from tiffin.runtime.forked import report
 from tiffin.runtime.options import RootMount, parse_options
 from tiffin.runtime.process import find_user, message_for, place_stdio
@@ -234,7 +233,7 @@ class _Tree:
     def _mount_devpts(self, path: str, attributes: int) -> None:
         if self._devpts < 0:
             with step("make the container's /dev/pts"):
-                self._devpts = make_filesystem("devpts", DEVPTS_OPTIONS, attributes)
+                self._devpts = make_filesystem("devpts", devices.DEVPTS_OPTIONS, attributes)
         rootfs.attach(self._root, self._devpts, path)
         if self._plan.devpts_fd >= 0:
             devices.bind_console(self._dev, self._devpts, self._plan.stdio[0])

@@ -17,12 +17,12 @@ from tiffin.kernel.mounts import (
     make_filesystem,
 )
 from tiffin.kernel.paths import RESOLVE_BENEATH, RESOLVE_NO_SYMLINKS, openat2
+from tiffin.runtime.devices import DEVPTS_OPTIONS
 
 _TIOCSPTLCK = 0x40045431
 _TIOCGPTPEER = 0x5441
 _TIOCSWINSZ = 0x5414
 _PTMX = os.makedev(5, 2)
-DEVPTS_OPTIONS = (("ptmxmode", "0666"), ("mode", "0620"), ("gid", "5"))
 
 
 class Terminal(NamedTuple):

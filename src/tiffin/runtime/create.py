@@ -22,14 +22,13 @@ not the child, not the cgroup; the mounts were in the child's own namespace.
 
 import os
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tiffin.errors import EngineError, InvalidArgument, TiffinError
 from tiffin.kernel.namespaces import CLONE_NEWPID, setns, unshare
 from tiffin.kernel.process import pidfd_open, pidfd_send_signal, process_start_time
 from tiffin.runtime import child, devices
 from tiffin.runtime.cgroups import Cgroup, Hierarchies, detect, open_cgroup
-from tiffin.runtime.console import Terminal, make_devpts, open_terminal
 from tiffin.runtime.forked import Descriptors, raise_reported, read_all, reap
 from tiffin.runtime.options import RootMount
 from tiffin.runtime.process import await_executed, await_ready, check_process
@@ -37,6 +36,9 @@ from tiffin.runtime.rootfs import check_destination
 from tiffin.runtime.seccomp import seccomp_filter
 from tiffin.runtime.step import step
 from tiffin.runtime.sysctls import sysctl_path
+
+if TYPE_CHECKING:
+    from tiffin.runtime.console import Terminal
 
 _SIGKILL = 9
 _REQUIRED = (
@@ -172,7 +174,7 @@ def _launch(
     plan: child.Plan,
     namespaces: dict[str, str],
     cgroup: Cgroup,
-    terminal: Terminal | None,
+    terminal: "Terminal | None",
     fds: Descriptors,
     warnings: list[str],
 ) -> InitProcess:
@@ -230,7 +232,7 @@ def _plan(
     hierarchies: Hierarchies,
     cgroup: Cgroup,
     fds: Descriptors,
-) -> tuple[child.Plan, Terminal | None]:
+) -> "tuple[child.Plan, Terminal | None]":
     spec = request.spec
     linux, process = spec.get("linux") or {}, spec["process"]
     mounts = _mounts(spec)
@@ -242,6 +244,8 @@ def _plan(
         fds.open()
         stdio, devpts, terminal = request.stdio, -1, None
         if process.get("terminal"):
+            from tiffin.runtime.console import make_devpts, open_terminal
+
             devpts = fds.child_end(make_devpts())
             terminal = open_terminal(devpts)
             fds.own(terminal.master)

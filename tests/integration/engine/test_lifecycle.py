@@ -174,6 +174,9 @@ def test_a_launcher_that_was_killed_is_replaced(ground: Ground) -> None:
         launcher = ground.engine._workspace._launcher
         assert launcher is not None
         os.kill(launcher._pid, signal.SIGKILL)
+        os.waitid(
+            os.P_PID, launcher._pid, os.WEXITED | os.WNOWAIT
+        )  # a job sent to it while it dies is lost, and said so
         assert ground.run("true")[0] == 0
     finally:
         stop.set()

@@ -2,6 +2,7 @@
 
 import pytest
 
+from tiffin.cli.main import main
 from tiffin.cli.output import UsageError
 from tiffin.cli.parser import REST, CommandParser, HelpPrinted, Namespace
 from tiffin.cli.table import find
@@ -122,3 +123,20 @@ def test_help_is_printed_though_operands_are_missing(capsys: pytest.CaptureFixtu
     assert lines[0].startswith("Usage: tiffin rm ")
     assert "  --progress auto|plain" in lines
     assert max(map(len, lines)) <= 130
+
+
+def test_a_mistake_of_ours_is_one_line_too(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from tiffin.cli.commands import tag
+
+    def broken(*_: object) -> int:
+        raise ZeroDivisionError("oh\x1b[0m")
+
+    monkeypatch.setattr(tag, "run", broken)
+    assert main(["tag", "a", "b"]) == 1
+    error = capsys.readouterr().err
+    assert error.startswith("tiffin: internal error: ZeroDivisionError: oh\\x1b[0m; please report it")
+    assert error.count("\n") == 1
+    with pytest.raises(ZeroDivisionError):
+        main(["--debug", "tag", "a", "b"])
