@@ -57,14 +57,23 @@ environment() {
   mkdir -p "$PROJECT/.cache"
   local log=$PROJECT/.cache/pip.log
   [ -x "$VENV/bin/pip" ] || "$python" -m venv "$VENV" >"$log" 2>&1 || give_up "cannot make $VENV: $(tail -n1 "$log")"
-  local stamp
-  stamp="$(fingerprint) $*"
-  [ "$(cat "$VENV/tiffin.stamp" 2>/dev/null)" = "$stamp" ] && return
-  if [ $# -gt 0 ]; then
-    "$VENV/bin/pip" install -q "$@" >"$log" 2>&1 || give_up "pip could not install $*: $(tail -n1 "$log")"
+  local print had name missing=()
+  print=$(fingerprint)
+  had=$(cat "$VENV/tiffin.stamp" 2>/dev/null || true) # the wheel's fingerprint and the requirements so far
+  for name in "$@"; do
+    [[ " $had " = *" $name "* ]] || missing+=("$name")
+  done
+  if [ ${#missing[@]} -gt 0 ]; then
+    "$VENV/bin/pip" install -q "${missing[@]}" >"$log" 2>&1 ||
+      give_up "pip could not install ${missing[*]}: $(tail -n1 "$log")"
+  fi
+  had="${had#* } ${missing[*]}"
+  if [ "$(cut -d' ' -f1 "$VENV/tiffin.stamp" 2>/dev/null)" = "$print" ]; then
+    printf '%s %s' "$print" "$had" >"$VENV/tiffin.stamp"
+    return
   fi
   # The wheel itself, not an editable install: what is tested is what users get.
   "$VENV/bin/pip" install -q --force-reinstall --no-deps "$PROJECT" >"$log" 2>&1 &&
     "$VENV/bin/pip" install -q "$PROJECT" >>"$log" 2>&1 || give_up "pip could not install tiffin: $(tail -n1 "$log")"
-  printf '%s' "$stamp" >"$VENV/tiffin.stamp"
+  printf '%s %s' "$print" "$had" >"$VENV/tiffin.stamp"
 }
