@@ -25,7 +25,7 @@ class Ahead:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
             try:
-                fork_orphan(partial(_await_job, kind, theirs), [theirs.fileno()], reaped=True)
+                fork_orphan(partial(_await_job, kind, theirs), [theirs.fileno()])
             except BaseException:
                 ours.close()
                 raise

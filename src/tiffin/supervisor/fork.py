@@ -26,10 +26,9 @@ _DEFAULT = (
 
 
 def fork_orphan(task: Callable[[], None], keep: Sequence[int], *, reaped: bool = False) -> None:
-    """Run `task` in a process of its own session that is not our child. With `reaped` it is one, and one fork is
-    spared: the kernel reaps it (SIGCHLD is ignored here), or the caller ends when it does. It keeps only the
-    descriptors `keep`; 0 to 2 are /dev/null; signals are as at exec. It never returns into the caller's code, and
-    says nothing: `task` reports through its descriptors."""
+    """Run `task` in a process of its own session that is not our child (with `reaped`, a child that the kernel
+    reaps: SIGCHLD is ignored here). It keeps only the descriptors `keep`; 0 to 2 are /dev/null; signals are as at
+    exec. It never returns into the caller's code, and says nothing: `task` reports through its descriptors."""
     child = os.fork()
     if child:
         if not reaped:
