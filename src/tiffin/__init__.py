@@ -9,9 +9,8 @@
 Importing tiffin is cheap: each name is loaded when it is first used.
 """
 
-from typing import TYPE_CHECKING, Any
-
 from tiffin._version import __version__
+from tiffin.typed import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from tiffin.engine.facade import Engine

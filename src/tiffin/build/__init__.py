@@ -8,7 +8,7 @@
 way.
 """
 
-from typing import TYPE_CHECKING, Any
+from tiffin.typed import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from tiffin.build.builder import Builder, BuildRequest, BuildResult

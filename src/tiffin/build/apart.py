@@ -12,7 +12,6 @@ import base64
 import json
 import os
 import sys
-from typing import TYPE_CHECKING, Any
 
 from tiffin.build import progress as events
 from tiffin.build.progress import Event, StepLog
@@ -20,6 +19,7 @@ from tiffin.build.workers import Channel, Failed, Result, Told, Worker
 from tiffin.errors import EngineError
 from tiffin.kernel import process
 from tiffin.state import Layout
+from tiffin.typed import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from tiffin.build.builder import BuildRequest, BuildResult

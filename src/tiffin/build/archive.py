@@ -4,7 +4,6 @@ by what is in the file, never by its name; a compressed file that holds no tar i
 from __future__ import annotations
 
 import os
-from typing import BinaryIO
 
 from tiffin.build.place import Placer
 from tiffin.build.sources import Picked
@@ -14,6 +13,7 @@ from tiffin.kernel.paths import open_in_root
 from tiffin.layer.apply import extract
 from tiffin.layer.compress import open_decompressed
 from tiffin.layer.tarheader import checksum_matches
+from tiffin.typed import BinaryIO
 
 _BLOCK = 512
 

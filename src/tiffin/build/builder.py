@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, NamedTuple
 
 from tiffin.build.cache import BuildCache, Layer
 from tiffin.build.context import MAX_DOCKERFILE, Context
@@ -22,6 +21,7 @@ from tiffin.oci.image import check_config
 from tiffin.oci.platform import host_platform
 from tiffin.oci.reference import parse_reference
 from tiffin.state import Store
+from tiffin.typed import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from tiffin.build.steps import Runner

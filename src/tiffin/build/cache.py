@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import json
 import time
-from typing import NamedTuple
 
 from tiffin.state import Store
+from tiffin.typed import NamedTuple
 
 _USED_PRECISION = 3600 * 10**9  # a build every minute is not to write every minute
 

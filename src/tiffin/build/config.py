@@ -5,7 +5,6 @@ config (image-spec, config.md), with Docker's rules where that is silent.
 from __future__ import annotations
 
 import posixpath
-from typing import Any
 
 from tiffin.dockerfile.instructions import (
     Cmd,
@@ -22,6 +21,7 @@ from tiffin.dockerfile.instructions import (
     Volume,
     Workdir,
 )
+from tiffin.typed import Any
 
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 DEFAULT_SHELL = ("/bin/sh", "-c")

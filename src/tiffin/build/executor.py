@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
 
 from tiffin.build.cache import Layer
 from tiffin.build.context import Context
@@ -12,6 +11,7 @@ from tiffin.build.sources import Picked
 from tiffin.build.workers import Channel, call
 from tiffin.images import Images
 from tiffin.state import Layout
+from tiffin.typed import TYPE_CHECKING, Any
 
 # How steps are done is imported when the first one is: finding them all in the cache needs none of it.
 if TYPE_CHECKING:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from tiffin.build.plan import BaseWork, Plan
 from tiffin.build.solver import Outcome
 from tiffin.oci.image import History, empty_config, format_time
 from tiffin.oci.platform import Platform
+from tiffin.typed import Any
 
 
 def image_document(

@@ -9,9 +9,9 @@ elsewhere, whatever its history says, is never taken for the result of a step.
 from __future__ import annotations
 
 import json
-from typing import Any
 
 from tiffin.oci.digest import sha256
+from tiffin.typed import Any
 
 # Goes up whenever a step's meaning changes, so that results of an older tiffin are not taken for ours.
 _VERSION = 1

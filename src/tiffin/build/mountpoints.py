@@ -12,10 +12,10 @@ import posixpath
 import stat
 from collections.abc import Iterable
 from errno import EEXIST, ELOOP, ENOTEMPTY
-from typing import NamedTuple
 
 from tiffin.kernel.paths import mkdirs_in_root, open_in_root
 from tiffin.layer.walk import walk
+from tiffin.typed import NamedTuple
 
 _MAX_LINKS = 40
 

@@ -11,12 +11,12 @@ import os
 import posixpath
 import stat
 from errno import EINVAL, ELOOP, ENOSYS, ENOTDIR, ENXIO, EXDEV
-from typing import NamedTuple
 
 from tiffin.build.sources import Picked
 from tiffin.build.tree import Cursor, Node, kept_xattrs, open_file
 from tiffin.errors import Conflict, InvalidArgument
 from tiffin.kernel.paths import mkdirs_in_root, open_in_root
+from tiffin.typed import NamedTuple
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY
 CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC

@@ -16,7 +16,6 @@ import json
 import posixpath
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, NamedTuple
 
 from tiffin.build import config as settings
 from tiffin.build.cache import Layer
@@ -42,6 +41,7 @@ from tiffin.dockerfile.parser import parse_trigger
 from tiffin.dockerfile.stages import SCRATCH, Dockerfile, Stage
 from tiffin.errors import DockerfileError, InvalidArgument, NotFound
 from tiffin.oci.platform import Platform
+from tiffin.typed import Any, NamedTuple
 
 # Taken by every RUN when given, without an ARG; not part of any key or history, for they only say how to
 # reach out.

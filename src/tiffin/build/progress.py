@@ -9,7 +9,7 @@ Steps that run at the same time interleave; `step` tells them apart. Events of o
 
 from __future__ import annotations
 
-from typing import NamedTuple, Protocol
+from tiffin.typed import NamedTuple, Protocol
 
 
 class StepStarted(NamedTuple):

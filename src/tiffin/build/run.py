@@ -12,11 +12,11 @@ from __future__ import annotations
 import os
 import select
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, Any
 
 from tiffin.build.config import DEFAULT_PATH
 from tiffin.snapshot import Mount
 from tiffin.state import Layout, open_store
+from tiffin.typed import TYPE_CHECKING, Any
 
 # The network and runtime rooms are imported by the worker that needs them: a build that finds every step in the
 # cache is over in the time that importing them takes.

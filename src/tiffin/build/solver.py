@@ -14,7 +14,6 @@ from __future__ import annotations
 import select
 import time
 from collections.abc import Callable
-from typing import Any, NamedTuple, Protocol
 
 from tiffin.build.cache import BuildCache, Cached, Layer
 from tiffin.build.keys import step_key
@@ -31,6 +30,7 @@ from tiffin.errors import (
     TiffinError,
     Unsupported,
 )
+from tiffin.typed import Any, NamedTuple, Protocol
 
 # Not the Dockerfile's fault, whatever line they came up at.
 _OF_THE_MACHINE = (EngineError, NoSpace, PermissionDenied, Unsupported)

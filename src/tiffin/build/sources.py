@@ -11,12 +11,12 @@ import posixpath
 import stat
 from collections.abc import Callable
 from errno import ELOOP, ENOTDIR
-from typing import NamedTuple
 
 from tiffin.build.globs import component_matcher, has_wildcard
 from tiffin.build.tree import Filter, Node, node_of, scan
 from tiffin.errors import InvalidArgument, NotFound
 from tiffin.kernel.paths import open_in_root
+from tiffin.typed import NamedTuple
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY
 

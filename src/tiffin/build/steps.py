@@ -13,7 +13,6 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
-from typing import Any, NamedTuple
 
 from tiffin.build.archive import unpack_archive
 from tiffin.build.cache import Layer
@@ -33,6 +32,7 @@ from tiffin.layer.diff import DiffResult, Growth, diff_tar, drop_marks
 from tiffin.layer.tarwriter import Writable
 from tiffin.snapshot import Mount, Snapshots
 from tiffin.state import Layout, open_store
+from tiffin.typed import Any, NamedTuple
 
 Runner = Callable[["Stack", RunWork, Channel], int]
 Layers = tuple[Layer, ...]

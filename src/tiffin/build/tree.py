@@ -9,10 +9,10 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
 
 from tiffin.errors import LimitExceeded
 from tiffin.oci.digest import sha256
+from tiffin.typed import NamedTuple
 
 MAX_DEPTH = 400  # one descriptor each while walking; the usual limit is 1024
 MAX_ENTRIES = 5_000_000

@@ -19,10 +19,10 @@ import os
 import struct
 from collections.abc import Callable
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tiffin.errors import EngineError, TiffinError
 from tiffin.kernel import process
+from tiffin.typed import TYPE_CHECKING, Any, NamedTuple
 
 # `signal` and what a worker alone needs are imported where they are: a build whose steps are all cached has none.
 if TYPE_CHECKING:

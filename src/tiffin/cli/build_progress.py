@@ -4,7 +4,6 @@ import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, TextIO
 
 from tiffin.build import StepError
 from tiffin.build.progress import (
@@ -19,8 +18,11 @@ from tiffin.build.progress import (
     silent,
 )
 from tiffin.cli.output import escape
+from tiffin.typed import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from typing import TextIO
+
     from rich.console import RenderableType
     from rich.live import Live
 
@@ -31,7 +33,7 @@ _LOG_LINES = 40
 class PlainProgress:
     """One line an event; output of steps is prefixed with the step's number, whole lines only."""
 
-    def __init__(self, stream: TextIO) -> None:
+    def __init__(self, stream: "TextIO") -> None:
         self._stream = stream
         self._rest: dict[int, bytes] = {}
 
@@ -119,7 +121,7 @@ class LiveProgress:
 
 
 @contextmanager
-def _log_of_a_failure(stream: TextIO) -> Iterator[None]:
+def _log_of_a_failure(stream: "TextIO") -> Iterator[None]:
     try:
         yield
     except StepError as error:
@@ -130,7 +132,7 @@ def _log_of_a_failure(stream: TextIO) -> Iterator[None]:
 
 
 @contextmanager
-def choose(wanted: str, *, quiet: bool, stream: TextIO) -> Iterator[Progress]:
+def choose(wanted: str, *, quiet: bool, stream: "TextIO") -> Iterator[Progress]:
     """The progress for --progress and -q: live on a terminal, plain elsewhere. Where a step's output was not shown,
     or only its last lines for a while, the end of it is written to `stream` should the step fail."""
     if quiet:

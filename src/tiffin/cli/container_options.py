@@ -2,10 +2,10 @@
 
 import os
 import re
-from typing import TYPE_CHECKING
 
 from tiffin.cli.parser import REST
 from tiffin.errors import InvalidArgument
+from tiffin.typed import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from tiffin.cli.parser import CommandParser, Namespace

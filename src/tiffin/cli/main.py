@@ -7,11 +7,11 @@ import gc
 import os
 import sys
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, NamedTuple
 
 from tiffin.cli.output import UsageError, print_error
 from tiffin.cli.table import COMMANDS, GROUPS, Command, find
 from tiffin.errors import TiffinError
+from tiffin.typed import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from typing import NoReturn

@@ -8,7 +8,7 @@ A command's module (`tiffin.cli.commands.<module>`) has
 and is imported only when it is the command asked for.
 """
 
-from typing import NamedTuple
+from tiffin.typed import NamedTuple
 
 
 class Command(NamedTuple):

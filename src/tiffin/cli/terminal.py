@@ -4,14 +4,16 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, TypeVar
 
 from tiffin.errors import InvalidArgument
+from tiffin.typed import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from typing import TypeVar
+
     from tiffin.engine.options import Streams
 
-T = TypeVar("T")
+    T = TypeVar("T")
 
 
 def streams(
@@ -53,7 +55,7 @@ def raw_mode(wanted: bool) -> Iterator[None]:
         termios.tcsetattr(0, termios.TCSADRAIN, before)
 
 
-def attached(call: Callable[[], T], *, stdin: bool, tty: bool) -> T:
+def attached(call: "Callable[[], T]", *, stdin: bool, tty: bool) -> "T":
     """Run `call` with the terminal raw when it should be."""
     with raw_mode(stdin and tty):
         return call()

@@ -1,8 +1,7 @@
 """Ports of a container as its record keeps them."""
 
-from typing import NamedTuple
-
 from tiffin.errors import InvalidArgument
+from tiffin.typed import NamedTuple
 
 _PROTOCOLS = ("tcp", "udp", "sctp")
 

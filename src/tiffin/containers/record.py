@@ -6,9 +6,9 @@ that moving or untagging the image changes no container.
 
 import json
 import os
-from typing import Any, NamedTuple
 
 from tiffin.containers.ports import PortSpec
+from tiffin.typed import Any, NamedTuple
 
 DEFAULT_LOG_SIZE = 50 * 1024 * 1024
 DEFAULT_LOG_FILES = 3

@@ -1,9 +1,9 @@
 """What `--security-opt` says, as a value. A closed list: what is not known is refused, never skipped."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
 from tiffin.errors import InvalidArgument, Unsupported
+from tiffin.typed import NamedTuple
 
 _YES = ("", "true", "1")
 _NO = ("false", "0")

@@ -10,7 +10,7 @@
 as `created`, which is what Docker shows then. `dead` is a removal that failed half way; it can only be removed.
 """
 
-from typing import Final
+from tiffin.typed import Final
 
 
 class State:

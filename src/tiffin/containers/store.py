@@ -6,13 +6,13 @@ the container's lock.
 
 import sqlite3
 from collections.abc import Iterable
-from typing import NamedTuple
 
 from tiffin.containers.names import check_name, random_name
 from tiffin.containers.record import ContainerRecord
 from tiffin.containers.states import State
 from tiffin.errors import Conflict, InvalidArgument, NotFound
 from tiffin.state import Store
+from tiffin.typed import NamedTuple
 
 _COLUMNS = (
     "record, name, status, pid, pid_start, supervisor, supervisor_start, boot_id, exit_code, error,"

@@ -4,10 +4,10 @@ import errno
 import os
 from collections.abc import Iterator
 from types import TracebackType
-from typing import TYPE_CHECKING, BinaryIO
 
 from tiffin.errors import Corrupt, EngineError, LimitExceeded, NoSpace, NotFound
 from tiffin.oci.digest import check_digest, is_digest, sha256
+from tiffin.typed import TYPE_CHECKING, BinaryIO
 
 if TYPE_CHECKING:
     from tiffin.state import Layout

@@ -14,7 +14,8 @@ record names may be collected unless its maker holds `Store.adding()` until it i
 
 from collections.abc import Iterator
 from types import TracebackType
-from typing import BinaryIO, Protocol
+
+from tiffin.typed import BinaryIO, Protocol
 
 
 class BlobWriter(Protocol):

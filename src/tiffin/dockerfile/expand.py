@@ -11,7 +11,6 @@ instruction in the error.
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any, cast
 
 from tiffin.dockerfile import shell_words
 from tiffin.dockerfile.instructions import (
@@ -34,6 +33,7 @@ from tiffin.dockerfile.place import Place, shown
 from tiffin.dockerfile.ports import expand_port
 from tiffin.dockerfile.shell_words import DEFAULT_ESCAPE, WordError
 from tiffin.dockerfile.signals import is_signal
+from tiffin.typed import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -101,7 +101,8 @@ def expand(
     expander = _EXPANDERS.get(type(instruction))
     if expander is None:
         return instruction
-    return cast("AnyInstruction", expander(instruction, _Words(place, env, escape)))
+    expanded: AnyInstruction = expander(instruction, _Words(place, env, escape))
+    return expanded
 
 
 def resolve_args(
@@ -216,7 +217,7 @@ def _expose(instruction: Expose, words: _Words) -> Expose:
     return instruction.replace(ports=tuple(ports))
 
 
-_EXPANDERS: dict[type[Instruction], Callable[[Any, _Words], Instruction]] = {
+_EXPANDERS: dict[type[Instruction], Callable[[Any, _Words], Any]] = {
     From: _from,
     Copy: _transfer,
     Add: _transfer,

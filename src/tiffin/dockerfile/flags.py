@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from tiffin.dockerfile.place import nearest, shown
 from tiffin.dockerfile.shell_words import SPACE
+from tiffin.typed import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

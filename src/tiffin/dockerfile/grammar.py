@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import json
 import re
-from typing import TYPE_CHECKING
 
 from tiffin.dockerfile import instructions as typed
 from tiffin.dockerfile.flags import read_flags
 from tiffin.dockerfile.place import nearest, shown
 from tiffin.dockerfile.shell_words import SPACE, WordError, expand, split_words
 from tiffin.dockerfile.value import Value
+from tiffin.typed import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -17,11 +17,11 @@ matches `x/barfoo`, and a negated class may match a slash.
 from __future__ import annotations
 
 import posixpath
-from typing import TYPE_CHECKING, NamedTuple
 
 from tiffin.dockerfile.ignore_pattern import Matcher, literal_prefix, matcher
 from tiffin.dockerfile.place import Place, shown
 from tiffin.dockerfile.shell_words import SPACE
+from tiffin.typed import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

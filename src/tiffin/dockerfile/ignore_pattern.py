@@ -11,7 +11,8 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from itertools import pairwise
-from typing import NamedTuple
+
+from tiffin.typed import NamedTuple
 
 MAX_PATTERN = 4096
 MAX_WALKED = 256

@@ -18,9 +18,12 @@ that touches is said per class ("expands: ..."); the others are final as parsed.
 from __future__ import annotations
 
 import re
-from typing import ClassVar
 
 from tiffin.dockerfile.value import Value
+from tiffin.typed import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from typing import ClassVar
 
 
 class Heredoc(Value):

@@ -9,11 +9,11 @@ Dockerfile reference, "Format", "Parser directives" and "Escape". Linear in the 
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
 
 from tiffin.dockerfile.place import Place, shown
 from tiffin.dockerfile.shell_words import DEFAULT_ESCAPE, SPACE
 from tiffin.dockerfile.value import Value
+from tiffin.typed import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -16,10 +16,10 @@ each line would otherwise fill the memory. Every refusal is a `WordError`.
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
 
 from tiffin.dockerfile import glob
 from tiffin.errors import InvalidArgument
+from tiffin.typed import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
 
 from tiffin.dockerfile.expand import expand, resolve_args
 from tiffin.dockerfile.instructions import Arg, Copy, From, Instruction
 from tiffin.dockerfile.parser import parse
 from tiffin.dockerfile.place import Place, nearest, shown
 from tiffin.dockerfile.value import Value
+from tiffin.typed import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

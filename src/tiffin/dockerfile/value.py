@@ -6,10 +6,14 @@ more; a build that finds every step in the cache is over in 60.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar, dataclass_transform
+from tiffin.typed import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from typing import Self
+    from typing import ClassVar, Self, dataclass_transform
+else:
+
+    def dataclass_transform(**_):  # noqa: ANN003, ANN201 - a word to the type checker
+        return lambda cls: cls
 
 
 @dataclass_transform(frozen_default=True)

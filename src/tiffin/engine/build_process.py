@@ -15,12 +15,12 @@ import signal
 import socket
 import sys
 from struct import Struct
-from typing import TYPE_CHECKING, Any
 
 from tiffin.build.builder import BuildRequest, BuildResult
 from tiffin.build.progress import silent
 from tiffin.errors import EngineError
 from tiffin.state import Layout, locate, open_store
+from tiffin.typed import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from tiffin.build.progress import Event

@@ -3,12 +3,11 @@ a build is forked, and forking is safe from one thread alone."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
 from tiffin.build.builder import Builder, BuildRequest, BuildResult
 from tiffin.build.run import Runner
 from tiffin.engine.images import open_images
 from tiffin.kernel.process import thread_count
+from tiffin.typed import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from tiffin.engine.workspace import Workspace

@@ -6,7 +6,6 @@ import os
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from typing import TYPE_CHECKING, Any, BinaryIO
 
 from tiffin.containers.states import can_kill
 from tiffin.engine import recovery
@@ -18,6 +17,7 @@ from tiffin.layer.diff import Change, changes, diff_tar, tree_tar
 from tiffin.oci.image import History, extend_config, format_time, settings
 from tiffin.oci.reference import parse_reference
 from tiffin.snapshot.overlay import Snapshots
+from tiffin.typed import TYPE_CHECKING, Any, BinaryIO
 
 if TYPE_CHECKING:
     from tiffin.containers import Container, ContainerRecord

@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
 
 from tiffin.containers.environment import merge_env
 from tiffin.containers.names import check_name
@@ -23,6 +22,7 @@ from tiffin.engine.signals import parse_signal
 from tiffin.errors import Conflict, InvalidArgument, Unsupported
 from tiffin.images.records import find_image
 from tiffin.supervisor import control
+from tiffin.typed import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
 from tiffin.containers.environment import merge_env, process_env
 from tiffin.containers.security import parse_security_options
 from tiffin.containers.states import can_kill
@@ -13,6 +11,7 @@ from tiffin.errors import Conflict, InvalidArgument
 from tiffin.runtime import defaults
 from tiffin.runtime.spec import ContainerOptions, process
 from tiffin.supervisor.jobs import ExecJob
+from tiffin.typed import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import socket

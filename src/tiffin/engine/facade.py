@@ -8,10 +8,10 @@ with tiffin.Engine() as engine:
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
 
 from tiffin.engine.containers import ContainerService
 from tiffin.engine.workspace import Workspace
+from tiffin.typed import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from types import TracebackType

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, BinaryIO
 
 from tiffin.content.local import LocalContent
 from tiffin.images import Images
 from tiffin.snapshot.overlay import Snapshots
+from tiffin.typed import TYPE_CHECKING, Any, BinaryIO
 
 if TYPE_CHECKING:
     from tiffin.engine.workspace import Workspace

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
 from tiffin.containers.states import SUPERVISED, State, shown
 from tiffin.engine import recovery
 from tiffin.engine.times import moment
 from tiffin.network.manager import Networks
 from tiffin.supervisor.log import NAME
+from tiffin.typed import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from tiffin.containers import Container, ContainerRecord

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
 
 from tiffin.containers.states import SUPERVISED, State, can_start
 from tiffin.containers.store import Container, Containers
@@ -17,6 +16,7 @@ from tiffin.errors import Conflict, NotFound, TiffinError
 from tiffin.supervisor import control
 from tiffin.supervisor.frames import Kind, frame, size_payload
 from tiffin.supervisor.jobs import StartJob
+from tiffin.typed import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import socket

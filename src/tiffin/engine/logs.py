@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
 from tiffin.engine import recovery
 from tiffin.engine.options import LogLine
@@ -13,6 +12,7 @@ from tiffin.supervisor import control
 from tiffin.supervisor.frames import FrameReader, Kind, frame
 from tiffin.supervisor.log import timestamp
 from tiffin.supervisor.logfile import Entry, LogReader
+from tiffin.typed import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from tiffin.engine.options import LogQuery

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any
 
 from tiffin.errors import InvalidArgument
+from tiffin.typed import TYPE_CHECKING, Any
 from tiffin.volumes import MountRequest, parse_mount, parse_tmpfs, parse_volume
 
 if TYPE_CHECKING:

@@ -1,11 +1,11 @@
 """What callers hand to the container services and what they get back. Plain values."""
 
 from collections.abc import Callable
-from typing import NamedTuple, TypeAlias
 
 from tiffin.containers.record import ContainerRecord, LogConfig, Resources
+from tiffin.typed import NamedTuple
 
-Sink: TypeAlias = int | Callable[[bytes], None]
+Sink = int | Callable[[bytes], None]
 """Where output goes: a descriptor, or a function called with each piece; -1 drops it."""
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
 
 from tiffin.containers.states import State, can_kill, shown
 from tiffin.containers.store import Container, Containers
@@ -12,6 +11,7 @@ from tiffin.engine import recovery
 from tiffin.engine.options import PortBinding, Summary
 from tiffin.engine.times import human_duration
 from tiffin.errors import InvalidArgument, NotFound
+from tiffin.typed import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from tiffin.engine.workspace import Workspace

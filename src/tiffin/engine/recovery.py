@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import os
 import time
-from typing import TYPE_CHECKING
 
 from tiffin.containers.states import SUPERVISED, State
 from tiffin.containers.store import Container, Containers
 from tiffin.errors import Conflict, NotFound
 from tiffin.supervisor import control
+from tiffin.typed import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from tiffin.engine.workspace import Workspace

@@ -10,12 +10,12 @@ import select
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
 
 from tiffin.engine.detach import DetachWatch, parse_keys
 from tiffin.errors import EngineError
 from tiffin.supervisor import failure
 from tiffin.supervisor.frames import FrameReader, Kind, Want, exit_code, frame, size_payload
+from tiffin.typed import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import socket

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
 
 from tiffin.containers.states import SUPERVISED, State, can_remove
 from tiffin.containers.store import Container, Containers
@@ -11,6 +10,7 @@ from tiffin.engine import recovery
 from tiffin.engine.stop import kill_for_removal
 from tiffin.errors import Conflict
 from tiffin.supervisor import control, takedown
+from tiffin.typed import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from tiffin.engine.workspace import Workspace

@@ -10,7 +10,6 @@ import os
 import select
 import signal
 import time
-from typing import TYPE_CHECKING
 
 from tiffin.containers.states import State, can_kill
 from tiffin.engine import recovery
@@ -18,6 +17,7 @@ from tiffin.engine.signals import parse_signal
 from tiffin.errors import Conflict, EngineError
 from tiffin.supervisor import control, processes
 from tiffin.supervisor.frames import FrameReader, Kind, exit_code, frame
+from tiffin.typed import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import socket

@@ -11,11 +11,11 @@ import os
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
 
 from tiffin.errors import EngineError
 from tiffin.kernel.process import thread_count
 from tiffin.state import Store, locate, open_store
+from tiffin.typed import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from tiffin.supervisor.ahead import Ahead

@@ -9,7 +9,6 @@ import errno
 import os
 import posixpath
 import stat
-from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
 from tiffin.errors import Corrupt, EngineError, LimitExceeded, NoSpace
 from tiffin.layer.compress import compression_of, open_decompressed
@@ -17,6 +16,7 @@ from tiffin.layer.limits import DEFAULT_LIMITS
 from tiffin.layer.tarstream import Kind, TarReader
 from tiffin.oci.descriptor import DOCUMENT_MAX, decode_json
 from tiffin.oci.reference import shown
+from tiffin.typed import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Callable

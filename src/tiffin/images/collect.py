@@ -6,9 +6,9 @@ under its own lock, where the next collector finds it should this one die.
 """
 
 import os
-from typing import TYPE_CHECKING
 
 from tiffin.errors import EngineError
+from tiffin.typed import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from tiffin.images.service import Images

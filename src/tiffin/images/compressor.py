@@ -2,9 +2,9 @@
 
 import queue
 import threading
-from typing import TYPE_CHECKING
 
 from tiffin.layer.compress import gzip_writer
+from tiffin.typed import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from tiffin.content.store import BlobWriter

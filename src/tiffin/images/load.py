@@ -6,7 +6,6 @@ import re
 import threading
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
 from tiffin.errors import Corrupt, InvalidArgument, LimitExceeded, TiffinError
 from tiffin.images.archive import Archive, Section, SectionReader
@@ -27,6 +26,7 @@ from tiffin.oci.descriptor import (
 from tiffin.oci.image import History, diff_ids, empty_config, extend_config, format_time, parse_config
 from tiffin.oci.platform import host_platform
 from tiffin.oci.reference import parse_reference, shown
+from tiffin.typed import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence

@@ -2,11 +2,11 @@
 tools."""
 
 import os
-from typing import TYPE_CHECKING, Any
 
 from tiffin.oci.descriptor import IMAGE_NAME, INDEX, REF_NAME, Descriptor, encode_json
 from tiffin.oci.reference import parse_reference
 from tiffin.state import lock_file
+from tiffin.typed import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import sqlite3

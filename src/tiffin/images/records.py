@@ -1,10 +1,10 @@
 """The rows of images: values, and the queries that find them."""
 
 import re
-from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tiffin.errors import Conflict, InvalidArgument, NotFound
 from tiffin.oci.reference import parse_reference, shown
+from tiffin.typed import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     import sqlite3

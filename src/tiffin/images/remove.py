@@ -6,13 +6,12 @@ by ID, unless something needs it: a running container always does, a stopped one
 container.
 """
 
-from typing import TYPE_CHECKING
-
 from tiffin.errors import Conflict
 from tiffin.images.names import write_index
 from tiffin.images.records import find_id, is_id
 from tiffin.oci.image import chain_ids
 from tiffin.oci.reference import parse_reference
+from tiffin.typed import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import sqlite3

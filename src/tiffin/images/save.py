@@ -5,14 +5,13 @@ manifest.json of a docker-archive. It is written in one pass, to a pipe too: siz
 The documents come last, as a reader that streams wants its blobs first and one that does not is indifferent.
 """
 
-from typing import TYPE_CHECKING, Any, BinaryIO
-
 from tiffin.errors import InvalidArgument, NotFound
 from tiffin.images.names import encode_index, named_descriptors
 from tiffin.images.records import find_image, is_id, layers_of
 from tiffin.layer.tarstream import Entry, Kind, TarWriter
 from tiffin.oci.descriptor import encode_json
 from tiffin.oci.reference import parse_reference
+from tiffin.typed import TYPE_CHECKING, Any, BinaryIO
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -1,7 +1,6 @@
 """The facade of the room: one short method for each thing that can be done with images."""
 
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, BinaryIO
 
 from tiffin.errors import TiffinError
 from tiffin.images.records import (
@@ -14,6 +13,7 @@ from tiffin.images.records import (
     layers_of,
     summaries,
 )
+from tiffin.typed import TYPE_CHECKING, Any, BinaryIO
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

@@ -1,9 +1,8 @@
 """Images as Docker's clients expect to see them: `image inspect` and `history`."""
 
-from typing import TYPE_CHECKING, Any
-
 from tiffin.oci.image import format_time, parse_time, platform
 from tiffin.oci.reference import parse_reference
+from tiffin.typed import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import sqlite3

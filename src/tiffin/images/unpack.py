@@ -10,7 +10,6 @@ Nothing gets a name before both digests have been compared.
 """
 
 import hashlib
-from typing import TYPE_CHECKING, NamedTuple
 
 from tiffin.errors import Corrupt
 from tiffin.images.compressor import Compressor
@@ -18,6 +17,7 @@ from tiffin.images.records import LayerBlob
 from tiffin.layer.apply import apply_layer
 from tiffin.layer.compress import compression_of, open_decompressed
 from tiffin.oci.descriptor import LAYER_GZIP, LAYER_ZSTD
+from tiffin.typed import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from tiffin.content.store import BlobWriter, ContentStore

@@ -1,7 +1,6 @@
 """Recording images, and storing the layers of those that are made here."""
 
 import time
-from typing import TYPE_CHECKING, Any, Protocol
 
 from tiffin.errors import Corrupt, NotFound
 from tiffin.images.names import set_names, write_index
@@ -17,6 +16,7 @@ from tiffin.oci.descriptor import (
 )
 from tiffin.oci.image import diff_ids, parse_config, parse_time
 from tiffin.oci.reference import parse_reference
+from tiffin.typed import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     import sqlite3

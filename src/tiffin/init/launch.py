@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import fcntl
 import os
-from typing import TYPE_CHECKING
 
 from tiffin.init.message import MESSAGE_FD, START_FD, STATUS_FD
+from tiffin.typed import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from typing import NoReturn

@@ -9,7 +9,8 @@ from __future__ import annotations
 import os
 import sys
 from errno import EINTR, EINVAL
-from typing import TYPE_CHECKING
+
+from tiffin.typed import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Callable

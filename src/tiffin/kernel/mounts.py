@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import struct
-from typing import TYPE_CHECKING
 
 from tiffin.kernel.libc import (
     AT_EMPTY_PATH,
@@ -30,6 +29,7 @@ from tiffin.kernel.libc import (
     call,
     path_bytes,
 )
+from tiffin.typed import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

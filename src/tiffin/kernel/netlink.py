@@ -16,7 +16,8 @@ import errno
 import os
 import socket
 import struct
-from typing import NamedTuple
+
+from tiffin.typed import NamedTuple
 
 NETLINK_ROUTE = 0
 NETLINK_NETFILTER = 12

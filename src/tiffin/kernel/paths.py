@@ -10,9 +10,9 @@ from __future__ import annotations
 import os
 import struct
 from errno import EAGAIN, EEXIST, EINVAL, ELOOP, ENOENT, ENOTDIR, ENOTEMPTY, ESTALE
-from typing import TYPE_CHECKING
 
 from tiffin.kernel.libc import AT_FDCWD, SYS_OPENAT2, SYS_RENAMEAT2, SYS_SYNCFS, call, path_bytes
+from tiffin.typed import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from tiffin.kernel.libc import StrPath

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import os
 import stat
-from typing import NamedTuple
 
 from tiffin.errors import Corrupt
 from tiffin.layer.entry import Entry, Kind
@@ -26,6 +25,7 @@ from tiffin.layer.tarreader import Readable, TarReader
 from tiffin.layer.tree import Tree
 from tiffin.layer.walk import is_whiteout
 from tiffin.layer.xattrs import is_kept
+from tiffin.typed import NamedTuple
 
 _CREATE = os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_WRONLY | os.O_CLOEXEC
 _MAX_MAJOR, _MAX_MINOR = 0xFFF, 0xFFFFF  # the kernel's dev_t: 12 and 20 bits

@@ -8,12 +8,12 @@ grows beyond `Limits.ratio` past `Limits.ratio_floor` is LimitExceeded (T8).
 from __future__ import annotations
 
 import io
-from typing import TYPE_CHECKING
 
 from tiffin.errors import Corrupt, LimitExceeded, Unsupported
 from tiffin.layer.limits import DEFAULT_LIMITS, Limits
 from tiffin.layer.readahead import ReadAhead
 from tiffin.layer.tarheader import BLOCK, ZEROS, checksum_matches
+from tiffin.typed import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

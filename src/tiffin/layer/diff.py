@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Callable
-from typing import TYPE_CHECKING, NamedTuple
 
 from tiffin.errors import Conflict, Unsupported
 from tiffin.kernel.paths import RESOLVE_BENEATH, RESOLVE_NO_SYMLINKS, openat2
@@ -19,6 +18,7 @@ from tiffin.layer.names import OPAQUE, WHITEOUT, shown
 from tiffin.layer.tarwriter import TarWriter, Writable
 from tiffin.layer.walk import OPAQUE_XATTR, LayerStack, Node, is_opaque, is_whiteout, walk
 from tiffin.layer.xattrs import is_kept
+from tiffin.typed import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

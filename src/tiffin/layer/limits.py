@@ -1,6 +1,6 @@
 """How much a layer or archive may ask for. Every bound that the layer room enforces stands here."""
 
-from typing import NamedTuple
+from tiffin.typed import NamedTuple
 
 
 class Limits(NamedTuple):

@@ -3,11 +3,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from tiffin.errors import Corrupt, LimitExceeded
 from tiffin.layer.pax import decimal
 from tiffin.layer.tarheader import BLOCK, number
+from tiffin.typed import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -9,13 +9,13 @@ ignored, an archive may end at any header boundary without its two zero blocks, 
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Protocol
 
 from tiffin.errors import Corrupt, LimitExceeded
 from tiffin.layer import pax, sparse
 from tiffin.layer.entry import Entry, Kind
 from tiffin.layer.limits import DEFAULT_LIMITS, Limits
 from tiffin.layer.tarheader import BLOCK, MAX_ID, MAX_TIME, ZEROS, checksum_matches, number
+from tiffin.typed import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import os
 from functools import lru_cache
-from typing import Protocol
 
 from tiffin.errors import Conflict
 from tiffin.layer import pax
 from tiffin.layer.entry import Entry, Kind
 from tiffin.layer.tarheader import BLOCK, ZEROS, build_header
+from tiffin.typed import Protocol
 
 _PIECE = 1 << 20
 _BATCH = 1 << 18

@@ -13,12 +13,12 @@ from __future__ import annotations
 
 import os
 import stat
-from typing import TYPE_CHECKING
 
 from tiffin.errors import Corrupt, LimitExceeded
 from tiffin.kernel.paths import mkdirs_in_root, open_in_root, remove_tree
 from tiffin.layer.names import shown
 from tiffin.layer.walk import OPAQUE_XATTR, is_whiteout
+from tiffin.typed import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from typing import Self

@@ -5,7 +5,7 @@ is told in `firewall`, the interfaces are made in `bridge`. Each name is loaded 
 without a network needs two small modules of the ten.
 """
 
-from typing import TYPE_CHECKING, Any
+from tiffin.typed import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from tiffin.network.manager import DEFAULT_NETWORK, Networks

@@ -1,9 +1,9 @@
 """IPv4 arithmetic, and the choice of a subnet. Pure. (`ipaddress` would cost a short command 5 ms.)"""
 
 from collections.abc import Iterable, Iterator
-from typing import NamedTuple
 
 from tiffin.errors import InvalidArgument, Unsupported
+from tiffin.typed import NamedTuple
 
 
 class Subnet(NamedTuple):

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import time
-from typing import TYPE_CHECKING
 
 from tiffin.errors import EngineError, PermissionDenied
 from tiffin.kernel import netlink
 from tiffin.kernel.namespaces import CLONE_NEWNET, setns, unshare
 from tiffin.network import addresses
 from tiffin.network.files import host_nameservers
+from tiffin.typed import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from tiffin.network.records import Endpoint, Network

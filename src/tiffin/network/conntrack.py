@@ -5,10 +5,10 @@ from __future__ import annotations
 
 import socket
 import struct
-from typing import TYPE_CHECKING
 
 from tiffin.kernel import netlink
 from tiffin.network.records import ANY_ADDRESS
+from tiffin.typed import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

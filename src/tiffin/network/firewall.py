@@ -17,12 +17,12 @@ started, when nothing has to change.
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
 from zlib import crc32
 
 from tiffin.errors import EngineError, Unsupported
 from tiffin.kernel import netlink
 from tiffin.network.records import ANY_ADDRESS
+from tiffin.typed import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

@@ -18,7 +18,6 @@ import json
 import os
 import time
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
 
 from tiffin.errors import Conflict, EngineError, NotFound, PermissionDenied, TiffinError
 from tiffin.kernel import netlink
@@ -37,6 +36,7 @@ from tiffin.network.records import (
     unaddressed,
 )
 from tiffin.state import lock_file
+from tiffin.typed import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import sqlite3

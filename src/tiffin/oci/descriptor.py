@@ -4,11 +4,10 @@ Documents come from outside and are believed in nothing: each is bounded, of one
 that may become part of a path has been checked when it leaves this module.
 """
 
-from typing import Any, NamedTuple
-
 from tiffin.errors import Corrupt, InvalidArgument, LimitExceeded, Unsupported
 from tiffin.oci.digest import check_digest
 from tiffin.oci.platform import Platform
+from tiffin.typed import Any, NamedTuple
 
 INDEX = "application/vnd.oci.image.index.v1+json"
 MANIFEST = "application/vnd.oci.image.manifest.v1+json"

@@ -4,12 +4,11 @@ A config is kept as the plain document that it is, byte for byte where it came f
 digest is the image's ID. `check_config` states which parts the rest of tiffin may then rely on.
 """
 
-from typing import Any, NamedTuple
-
 from tiffin.errors import Corrupt, InvalidArgument, LimitExceeded
 from tiffin.oci.descriptor import LAYERS_MAX, decode_json
 from tiffin.oci.digest import check_digest, sha256
 from tiffin.oci.platform import Platform, normal
+from tiffin.typed import Any, NamedTuple
 
 HISTORY_MAX = 2000
 _LIST_MAX = 65536

@@ -1,6 +1,6 @@
 """A mount as a plain value: what one room prepares and another performs."""
 
-from typing import NamedTuple
+from tiffin.typed import NamedTuple
 
 
 class Mount(NamedTuple):

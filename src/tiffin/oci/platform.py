@@ -2,9 +2,9 @@
 
 import os
 import re
-from typing import NamedTuple
 
 from tiffin.errors import InvalidArgument
+from tiffin.typed import NamedTuple
 
 # What users and other tools write, to the spec's (architecture, variant).
 _ARCHITECTURES = {

@@ -8,10 +8,10 @@ The grammar, its limits and the error texts are those of distribution/reference,
 """
 
 import re
-from typing import NamedTuple
 
 from tiffin.errors import InvalidArgument
 from tiffin.oci.digest import is_digest
+from tiffin.typed import NamedTuple
 
 DEFAULT_REGISTRY = "docker.io"
 DEFAULT_TAG = "latest"

@@ -14,7 +14,6 @@ import os
 import socket
 import struct
 from errno import ELOOP, EROFS
-from typing import Any, NamedTuple, NoReturn
 
 from tiffin.errors import EngineError, InvalidArgument
 from tiffin.init.launch import execute_helper
@@ -48,6 +47,7 @@ from tiffin.runtime.forked import report
 from tiffin.runtime.options import RootMount, parse_options
 from tiffin.runtime.process import find_user, message_for, place_stdio
 from tiffin.runtime.step import step
+from tiffin.typed import Any, NamedTuple, NoReturn
 
 _SIOCGIFFLAGS, _SIOCSIFFLAGS, _IFF_UP = 0x8913, 0x8914, 1
 _KINDS = {"uts": CLONE_NEWUTS, "ipc": CLONE_NEWIPC, "network": CLONE_NEWNET}

@@ -6,7 +6,6 @@ import fcntl
 import os
 import struct
 from errno import ENOSPC
-from typing import NamedTuple
 
 from tiffin.errors import EngineError, InvalidArgument
 from tiffin.kernel.mounts import (
@@ -18,6 +17,7 @@ from tiffin.kernel.mounts import (
 )
 from tiffin.kernel.paths import RESOLVE_BENEATH, RESOLVE_NO_SYMLINKS, openat2
 from tiffin.runtime.devices import DEVPTS_OPTIONS
+from tiffin.typed import NamedTuple
 
 _TIOCSPTLCK = 0x40045431
 _TIOCGPTPEER = 0x5441

@@ -4,7 +4,6 @@ import os
 import stat
 from collections.abc import Sequence
 from errno import EPERM
-from typing import Any, NamedTuple
 
 from tiffin.errors import EngineError, InvalidArgument
 from tiffin.kernel.mounts import make_filesystem, move_mount
@@ -19,6 +18,7 @@ from tiffin.runtime.defaults import DEVICES, LINKS
 from tiffin.runtime.options import MountOptions
 from tiffin.runtime.rootfs import attach, clone_of
 from tiffin.runtime.step import step
+from tiffin.typed import Any, NamedTuple
 
 _HERE = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_XDEV
 _KINDS = {"c": stat.S_IFCHR, "u": stat.S_IFCHR, "b": stat.S_IFBLK, "p": stat.S_IFIFO}

@@ -12,7 +12,6 @@ The container's files are looked at through /proc/PID/root, opened once and chec
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tiffin.errors import Conflict, EngineError, TiffinError
 from tiffin.init.launch import execute_helper
@@ -42,6 +41,7 @@ from tiffin.runtime.process import (
 )
 from tiffin.runtime.seccomp import seccomp_filter
 from tiffin.runtime.step import step
+from tiffin.typed import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

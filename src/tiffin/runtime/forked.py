@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
 
 from tiffin import errors
 from tiffin.errors import EngineError, TiffinError
+from tiffin.typed import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from typing import NoReturn

@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import stat
 from errno import EACCES, EINVAL, ENOENT, ENOTDIR, EPERM
-from typing import TYPE_CHECKING
 
 from tiffin.errors import EngineError, InvalidArgument
 from tiffin.kernel.mounts import (
@@ -34,6 +33,7 @@ from tiffin.runtime.devices import open_device
 from tiffin.runtime.rootfs import clone_of
 from tiffin.runtime.step import step
 from tiffin.runtime.sysctls import sysctl_path
+from tiffin.typed import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -1,7 +1,6 @@
 """Mount options as the OCI runtime specification words them (config, "Mounts") → what the kernel takes."""
 
 from collections.abc import Iterable
-from typing import NamedTuple, Protocol
 
 from tiffin.kernel.mounts import (
     MOUNT_ATTR__ATIME,
@@ -18,6 +17,7 @@ from tiffin.kernel.mounts import (
     MS_SLAVE,
     MS_UNBINDABLE,
 )
+from tiffin.typed import NamedTuple, Protocol
 
 
 class RootMount(Protocol):

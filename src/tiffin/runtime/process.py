@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import errno
 import os
-from typing import TYPE_CHECKING, Any
 
 from tiffin.errors import (
     CommandNotExecutable,
@@ -32,6 +31,7 @@ from tiffin.init.message import (
 )
 from tiffin.runtime.defaults import DEFAULT_PATH, capability_mask
 from tiffin.runtime.users import User, resolve_user
+from tiffin.typed import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -16,7 +16,6 @@ from __future__ import annotations
 import os
 import stat
 from errno import EINVAL, ELOOP, ENAMETOOLONG, ENODEV, ENOENT, ENOTDIR, EROFS
-from typing import TYPE_CHECKING, Any
 
 from tiffin.errors import EngineError, InvalidArgument, NotFound, Unsupported
 from tiffin.kernel.mounts import (
@@ -50,6 +49,7 @@ from tiffin.kernel.mounts import (
 from tiffin.kernel.paths import RESOLVE_BENEATH, RESOLVE_NO_SYMLINKS, mkdirs_in_root, open_in_root, openat2
 from tiffin.runtime.options import MountOptions, RootMount, parse_options
 from tiffin.runtime.step import step
+from tiffin.typed import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -9,10 +9,10 @@ reads:
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
 
 from tiffin.oci.mount import Mount
 from tiffin.runtime import defaults
+from tiffin.typed import Any, NamedTuple
 
 _PRIVATE = ("pid", "ipc", "uts", "network", "cgroup", "mount")
 

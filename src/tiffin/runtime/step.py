@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 from errno import EDQUOT, ENOSPC
-from typing import TYPE_CHECKING
 
 from tiffin.errors import EngineError, NoSpace
+from tiffin.typed import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from types import TracebackType

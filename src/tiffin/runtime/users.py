@@ -8,10 +8,10 @@ modules.
 import os
 from collections.abc import Iterable, Iterator
 from errno import ELOOP, ENOTDIR
-from typing import NamedTuple
 
 from tiffin.errors import InvalidArgument
 from tiffin.kernel.paths import open_in_root
+from tiffin.typed import NamedTuple
 
 _MAX_FILE = 10 << 20
 _MAX_ID = (1 << 31) - 1

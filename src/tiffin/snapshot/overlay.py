@@ -2,11 +2,11 @@
 
 import errno
 import os
-from typing import TYPE_CHECKING
 
 from tiffin.errors import Corrupt, EngineError, LimitExceeded, NoSpace
 from tiffin.oci.digest import check_digest, is_digest
 from tiffin.oci.mount import Mount
+from tiffin.typed import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

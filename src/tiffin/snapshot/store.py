@@ -14,7 +14,8 @@ the one that opened the store, except for a staged layer's `fd`.
 """
 
 from types import TracebackType
-from typing import TYPE_CHECKING, Protocol
+
+from tiffin.typed import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

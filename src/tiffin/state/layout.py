@@ -4,7 +4,8 @@ The root (`/var/lib/tiffin`) survives a reboot; the run directory (`/run/tiffin`
 """
 
 import os
-from typing import NamedTuple
+
+from tiffin.typed import NamedTuple
 
 
 class Layout(NamedTuple):

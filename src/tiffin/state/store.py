@@ -16,11 +16,11 @@ import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import NamedTuple
 
 from tiffin.errors import Corrupt, NoSpace, PermissionDenied, Unsupported
 from tiffin.state.layout import Layout
 from tiffin.state.schema import MIGRATIONS
+from tiffin.typed import NamedTuple
 
 _BUSY_SECONDS = 30.0
 _DIRECTORIES = ("oci", "oci/blobs", "oci/blobs/sha256", "layers", "containers", "volumes", "staging", "cache")

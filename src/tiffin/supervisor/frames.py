@@ -15,9 +15,9 @@ before that NOTICE for each line that the user should read.
 
 from collections.abc import Iterator
 from struct import Struct
-from typing import Final
 
 from tiffin.errors import Corrupt
+from tiffin.typed import Final
 
 _HEADER = Struct(">BxxxI")
 _EXIT = Struct(">i")

@@ -5,7 +5,8 @@ of the caller's socket pair) first, for a start then the container's lock.
 """
 
 import json
-from typing import Any, NamedTuple
+
+from tiffin.typed import Any, NamedTuple
 
 
 class StartJob(NamedTuple):

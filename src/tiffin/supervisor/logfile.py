@@ -3,9 +3,9 @@
 import json
 import os
 from collections.abc import Iterator
-from typing import NamedTuple
 
 from tiffin.supervisor.log import NAME
+from tiffin.typed import NamedTuple
 
 _BLOCK = 256 * 1024
 _LONGEST = 1 << 20  # no entry that we write comes near

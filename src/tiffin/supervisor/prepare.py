@@ -4,7 +4,6 @@ that says what the runtime is to make of them."""
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, NamedTuple
 
 from tiffin.containers.environment import process_env
 from tiffin.containers.security import parse_security_options
@@ -14,6 +13,7 @@ from tiffin.oci.mount import Mount
 from tiffin.runtime import defaults
 from tiffin.runtime.spec import ContainerOptions, default_spec
 from tiffin.snapshot.overlay import Snapshots
+from tiffin.typed import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from typing import Any

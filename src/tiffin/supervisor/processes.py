@@ -6,9 +6,9 @@ import os
 import select
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
 
 from tiffin.kernel.process import pidfd_open, pidfd_send_signal, process_start_time
+from tiffin.typed import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from tiffin.containers import Container

@@ -2,7 +2,8 @@
 
 import os
 import struct
-from typing import NamedTuple
+
+from tiffin.typed import NamedTuple
 
 
 class Stdio(NamedTuple):

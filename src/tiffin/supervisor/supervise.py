@@ -15,7 +15,6 @@ from __future__ import annotations
 import os
 import socket
 import time
-from typing import TYPE_CHECKING, NamedTuple
 
 from tiffin.containers.states import State
 from tiffin.containers.store import Container, Containers
@@ -33,6 +32,7 @@ from tiffin.supervisor.log import JsonLog
 from tiffin.supervisor.prepare import Prepared, prepare
 from tiffin.supervisor.session import Session
 from tiffin.supervisor.stdio import Stdio, open_stdio, set_size
+from tiffin.typed import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from tiffin.network.records import Attachment

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
 
 from tiffin.oci.mount import Mount
 from tiffin.runtime.rootfs import open_overlay
+from tiffin.typed import TYPE_CHECKING
 from tiffin.volumes import Volumes
 
 if TYPE_CHECKING:

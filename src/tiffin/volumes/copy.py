@@ -11,10 +11,10 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from typing import NamedTuple
 
 from tiffin.errors import LimitExceeded
 from tiffin.kernel import paths
+from tiffin.typed import NamedTuple
 
 _DEEPEST = 256
 _CHUNK = 1 << 30

@@ -18,11 +18,11 @@ import fcntl
 import json
 import os
 import time
-from typing import TYPE_CHECKING, NamedTuple
 
 from tiffin.errors import Conflict, EngineError, InvalidArgument, NoSpace, NotFound, Unsupported
 from tiffin.kernel import paths
 from tiffin.state import lock_file
+from tiffin.typed import TYPE_CHECKING, NamedTuple
 from tiffin.volumes.copy import Copy, copy_metadata
 from tiffin.volumes.names import check_name
 from tiffin.volumes.options import check_targets

@@ -9,9 +9,9 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, NamedTuple
 
 from tiffin.errors import Conflict, InvalidArgument, Unsupported
+from tiffin.typed import TYPE_CHECKING, NamedTuple
 from tiffin.volumes.names import check_name
 
 if TYPE_CHECKING:

@@ -1,11 +1,11 @@
 """`tiffin create`."""
 
 import os
-from typing import TYPE_CHECKING
 
 from tiffin.cli.container_options import add_container_options, create_options
 from tiffin.cli.output import print_warning
 from tiffin.errors import InvalidArgument
+from tiffin.typed import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from tiffin.cli.main import Session

@@ -1,9 +1,8 @@
 """`tiffin exec`."""
 
-from typing import TYPE_CHECKING
-
 from tiffin.cli import terminal
 from tiffin.cli.parser import REST
+from tiffin.typed import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from tiffin.cli.main import Session

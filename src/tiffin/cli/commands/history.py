@@ -1,8 +1,7 @@
 """`tiffin history`."""
 
-from typing import TYPE_CHECKING
-
 from tiffin.cli import output
+from tiffin.typed import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from tiffin.cli.main import Session

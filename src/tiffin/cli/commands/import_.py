@@ -1,7 +1,8 @@
 """`tiffin import`."""
 
 import sys
-from typing import TYPE_CHECKING
+
+from tiffin.typed import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from tiffin.cli.main import Session

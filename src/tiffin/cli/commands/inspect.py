@@ -2,10 +2,10 @@
 
 import json
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
 
 from tiffin.cli.output import print_error
 from tiffin.errors import NotFound, TiffinError
+from tiffin.typed import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from tiffin.cli.main import Session

@@ -1,8 +1,7 @@
 """`tiffin image inspect`."""
 
-from typing import TYPE_CHECKING
-
 from tiffin.cli.commands.inspect import show
+from tiffin.typed import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from tiffin.cli.main import Session

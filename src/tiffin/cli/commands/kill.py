@@ -1,8 +1,7 @@
 """`tiffin kill`."""
 
-from typing import TYPE_CHECKING
-
 from tiffin.cli.several import each
+from tiffin.typed import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from tiffin.cli.main import Session

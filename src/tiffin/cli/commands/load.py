@@ -1,9 +1,9 @@
 """`tiffin load`."""
 
 import sys
-from typing import TYPE_CHECKING
 
 from tiffin.errors import InvalidArgument
+from tiffin.typed import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from tiffin.cli.main import Session

@@ -3,9 +3,9 @@
 import os
 import re
 import time
-from typing import TYPE_CHECKING
 
 from tiffin.errors import InvalidArgument
+from tiffin.typed import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from tiffin.cli.main import Session

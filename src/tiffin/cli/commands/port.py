@@ -1,9 +1,8 @@
 """`tiffin port`."""
 
-from typing import TYPE_CHECKING
-
 from tiffin.cli import output
 from tiffin.errors import InvalidArgument, NotFound
+from tiffin.typed import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from tiffin.cli.main import Session

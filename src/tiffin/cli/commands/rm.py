@@ -1,9 +1,8 @@
 """`tiffin rm`."""
 
-from typing import TYPE_CHECKING
-
 from tiffin.cli.several import each
 from tiffin.errors import NotFound
+from tiffin.typed import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from tiffin.cli.main import Session

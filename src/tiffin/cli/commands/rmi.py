@@ -1,9 +1,8 @@
 """`tiffin rmi`."""
 
-from typing import TYPE_CHECKING
-
 from tiffin.cli.output import escape, print_error
 from tiffin.errors import NotFound, TiffinError
+from tiffin.typed import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from tiffin.cli.main import Session

@@ -1,10 +1,9 @@
 """`tiffin run`."""
 
-from typing import TYPE_CHECKING
-
 from tiffin.cli import terminal
 from tiffin.cli.commands.create import create_container
 from tiffin.cli.container_options import add_container_options
+from tiffin.typed import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from tiffin.cli.main import Session

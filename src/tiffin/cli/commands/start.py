@@ -1,10 +1,9 @@
 """`tiffin start`."""
 
-from typing import TYPE_CHECKING
-
 from tiffin.cli import terminal
 from tiffin.cli.several import each
 from tiffin.errors import InvalidArgument
+from tiffin.typed import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from tiffin.cli.main import Session

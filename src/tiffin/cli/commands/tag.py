@@ -1,6 +1,6 @@
 """`tiffin tag`."""
 
-from typing import TYPE_CHECKING
+from tiffin.typed import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from tiffin.cli.main import Session

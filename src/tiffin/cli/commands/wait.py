@@ -1,9 +1,8 @@
 """`tiffin wait`."""
 
-from typing import TYPE_CHECKING
-
 from tiffin.cli.output import print_error
 from tiffin.errors import TiffinError
+from tiffin.typed import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from tiffin.cli.main import Session

@@ -14,10 +14,10 @@ before.
 """
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple, Protocol
 
 from tiffin.errors import InvalidArgument
 from tiffin.runtime.cgroups.detect import Hierarchies, detect
+from tiffin.typed import Any, NamedTuple, Protocol
 
 __all__ = ["Cgroup", "Hierarchies", "Stats", "detect", "open_cgroup", "prune_parent"]
 

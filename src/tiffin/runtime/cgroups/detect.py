@@ -1,9 +1,9 @@
 """Which control group hierarchies this machine has mounted, and where."""
 
 import os
-from typing import NamedTuple
 
 from tiffin.errors import Unsupported
+from tiffin.typed import NamedTuple
 
 _CONTROLLERS = ("cpu", "cpuacct", "memory", "pids", "devices", "freezer", "blkio", "cpuset")
 

@@ -8,9 +8,9 @@ earlier ones. So the program asks them last first; the first that decides return
 from __future__ import annotations
 
 import struct
-from typing import Any
 
 from tiffin.errors import InvalidArgument
+from tiffin.typed import Any
 
 _LOAD_WORD, _MOVE, _AND, _SHIFT_RIGHT = 0x61, 0xBF, 0x57, 0x77
 _SET, _IF_EQUAL, _IF_NOT_EQUAL, _EXIT = 0xB7, 0x15, 0x55, 0x95

@@ -5,10 +5,10 @@ from __future__ import annotations
 import errno
 import math
 import os
-from typing import TYPE_CHECKING, Any
 
 from tiffin.errors import Conflict, EngineError, InvalidArgument
 from tiffin.runtime.cgroups import Stats, files
+from tiffin.typed import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import os
 from binascii import crc32
-from typing import TYPE_CHECKING, Any
 
 from tiffin._version import __version__
 from tiffin.errors import InvalidArgument, NotFound
+from tiffin.typed import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -15,9 +15,9 @@ Pure: reads no file but the table beside it. Not imported when the compiled filt
 import errno
 import json
 import os
-from typing import Any, NamedTuple
 
 from tiffin.errors import InvalidArgument
+from tiffin.typed import Any, NamedTuple
 
 RET_KILL_PROCESS = 0x80000000
 RET_KILL_THREAD = 0x00000000
