@@ -25,7 +25,10 @@ def tag_image(store: "Store", image_id: str, target: str) -> None:
 
 def set_names(db: "sqlite3.Connection", image_id: str, names: "Iterable[str]") -> None:
     """Within a transaction: each full name now means `image_id`."""
-    query = "INSERT INTO image_names VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET image = excluded.image"
+    query = (
+        "INSERT INTO image_names (name, image) VALUES (?, ?)"
+        " ON CONFLICT (name) DO UPDATE SET image = excluded.image, target = excluded.target"
+    )
     db.executemany(query, [(str(parse_reference(name)), image_id) for name in names])
 
 

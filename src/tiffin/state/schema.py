@@ -58,4 +58,24 @@ _FIRST = [
 # the container, so its row stays too until the last such container is gone.
 _REMOVED_IMAGES = ["ALTER TABLE images ADD COLUMN removed INTEGER NOT NULL DEFAULT 0"]
 
-MIGRATIONS: list[list[str]] = [_FIRST, _REMOVED_IMAGES]
+_REGISTRIES = [
+    # An image index kept whole: the document is a blob; which of its images are here is in index_images.
+    "CREATE TABLE indexes (digest TEXT PRIMARY KEY, media_type TEXT NOT NULL, size INTEGER NOT NULL) STRICT",
+    """CREATE TABLE index_images (
+        digest TEXT NOT NULL REFERENCES indexes(digest) ON DELETE CASCADE,
+        image TEXT NOT NULL REFERENCES images(id) ON DELETE CASCADE,
+        PRIMARY KEY (digest, image)) STRICT, WITHOUT ROWID""",
+    "CREATE INDEX index_images_image ON index_images(image)",
+    # The index that the name stands for; '' = the manifest of the image itself.
+    "ALTER TABLE image_names ADD COLUMN target TEXT NOT NULL DEFAULT ''",
+    # Docker's RepoDigests: under which digest (manifest's or index's) a repository has the image.
+    """CREATE TABLE image_digests (
+        repository TEXT NOT NULL, digest TEXT NOT NULL, image TEXT NOT NULL REFERENCES images(id) ON DELETE CASCADE,
+        PRIMARY KEY (repository, digest, image)) STRICT, WITHOUT ROWID""",
+    "CREATE INDEX image_digests_image ON image_digests(image)",
+    # Repositories (registry/repository) that are known to hold a blob: to mount it from, to fetch it again.
+    """CREATE TABLE blob_origins (
+        blob TEXT NOT NULL, repository TEXT NOT NULL, PRIMARY KEY (blob, repository)) STRICT, WITHOUT ROWID""",
+]
+
+MIGRATIONS: list[list[str]] = [_FIRST, _REMOVED_IMAGES, _REGISTRIES]

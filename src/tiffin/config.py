@@ -1,0 +1,123 @@
+"""The settings file: one TOML document, every option typed and documented here.
+
+Read from /etc/tiffin/config.toml, then the user's own $XDG_CONFIG_HOME/tiffin/config.toml (~/.config), whose keys win;
+$TIFFIN_CONFIG names one file instead of both. No file is no error: everything has a default. Loaded only by commands
+that need it.
+"""
+
+import os
+
+from tiffin.errors import InvalidArgument
+from tiffin.typed import Any, NamedTuple
+
+
+class RegistrySettings(NamedTuple):
+    """[registries]"""
+
+    mirrors: dict[str, tuple[str, ...]] = {}
+    """registry → URLs that are asked before it, in order: `"docker.io" = ["https://mirror.example:5000"]`"""
+    insecure: tuple[str, ...] = ()
+    """registries (host, host:port) and networks (CIDR) that may be spoken to over http or with unverified TLS"""
+    certs_dirs: tuple[str, ...] = ("/etc/tiffin/certs.d", "/etc/docker/certs.d")
+    """directories of HOST[:PORT]/{*.crt,*.cert,*.key} as Docker has them"""
+    downloads: int = 3
+    """blobs fetched at once by one pull"""
+    uploads: int = 5
+    """blobs sent at once by one push"""
+    stall_timeout: int = 30
+    """seconds without a byte after which a transfer is broken off and resumed"""
+
+
+class ImageSettings(NamedTuple):
+    """[images]"""
+
+    keep_compressed: bool = True
+    """keep a layer's compressed blob once it is unpacked; false saves its bytes, and a later push or save makes it anew
+    or fetches it again"""
+
+
+class Settings(NamedTuple):
+    """Everything. `sources` are the files that were read."""
+
+    registries: RegistrySettings = RegistrySettings()
+    images: ImageSettings = ImageSettings()
+    sources: tuple[str, ...] = ()
+
+
+def load_settings(environment: "dict[str, str] | None" = None) -> Settings:
+    """The settings in force. Raises InvalidArgument naming file, key and what is wanted."""
+    found = Settings()
+    for path in _files(dict(os.environ) if environment is None else environment):
+        document = _read(path)
+        if document is not None:
+            found = _merge(found, document, path)
+    return found
+
+
+def _files(environment: dict[str, str]) -> tuple[str, ...]:
+    if named := environment.get("TIFFIN_CONFIG"):
+        return (named,)
+    home = environment.get("XDG_CONFIG_HOME") or os.path.join(environment.get("HOME", "/root"), ".config")
+    return ("/etc/tiffin/config.toml", f"{home}/tiffin/config.toml")
+
+
+def _read(path: str) -> "dict[str, Any] | None":
+    import tomllib
+
+    try:
+        with open(path, "rb") as file:
+            return tomllib.load(file)
+    except FileNotFoundError:
+        if path == os.environ.get("TIFFIN_CONFIG"):
+            raise InvalidArgument(f"no settings file {path}, which $TIFFIN_CONFIG names") from None
+        return None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise InvalidArgument(f"{path} is not valid TOML: {error}") from error
+
+
+def _merge(settings: Settings, document: dict[str, Any], path: str) -> Settings:
+    groups: dict[str, Any] = {"registries": settings.registries, "images": settings.images}
+    for section, values in document.items():
+        if section not in groups or not isinstance(values, dict):
+            raise InvalidArgument(f"{path}: unknown section [{section}]; there are {', '.join(groups)}")
+        for key, value in values.items():
+            name = key.replace("-", "_")
+            if name not in groups[section]._fields:
+                raise InvalidArgument(
+                    f"{path}: unknown key {key!r} in [{section}]{_near(name, groups[section])}"
+                )
+            default = getattr(type(groups[section])(), name)
+            groups[section] = groups[section]._replace(
+                **{name: _checked(value, default, f"{path}: {section}.{key}")}
+            )
+    return Settings(groups["registries"], groups["images"], (*settings.sources, path))
+
+
+def _near(name: str, group: Any) -> str:
+    import difflib
+
+    close = difflib.get_close_matches(name, group._fields, 1)
+    return f"; did you mean {close[0].replace('_', '-')!r}?" if close else ""
+
+
+def _checked(value: Any, default: Any, where: str) -> Any:
+    """`value` in the type of `default`: a list of strings becomes a tuple."""
+    if isinstance(default, bool):
+        if isinstance(value, bool):
+            return value
+        raise InvalidArgument(f"{where} must be true or false")
+    if isinstance(default, int):
+        if type(value) is int and value > 0:
+            return value
+        raise InvalidArgument(f"{where} must be a whole number above 0")
+    if isinstance(default, dict):
+        if isinstance(value, dict):
+            return {str(name): _strings(urls, f"{where}.{name}") for name, urls in value.items()}
+        raise InvalidArgument(f"{where} must be a table of lists")
+    return _strings(value, where)
+
+
+def _strings(value: Any, where: str) -> tuple[str, ...]:
+    if isinstance(value, list) and all(isinstance(item, str) for item in value):
+        return tuple(value)
+    raise InvalidArgument(f"{where} must be a list of strings")
