@@ -28,6 +28,8 @@ if TYPE_CHECKING:
         NotFound,
         PermissionDenied,
         TiffinError,
+        TransferError,
+        Unauthorized,
         Unsupported,
     )
 
@@ -54,6 +56,8 @@ _HOMES = {
         "NotFound",
         "PermissionDenied",
         "TiffinError",
+        "TransferError",
+        "Unauthorized",
         "Unsupported",
     ),
 }
@@ -78,6 +82,8 @@ __all__ = [
     "PermissionDenied",
     "Streams",
     "TiffinError",
+    "TransferError",
+    "Unauthorized",
     "Unsupported",
     "__version__",
 ]

@@ -86,11 +86,27 @@ class Unsupported(TiffinError):
 
 
 class PermissionDenied(TiffinError):
-    """Root, or a named capability, is needed."""
+    """Root, a named capability, or a registry's leave is needed."""
 
     code = "permission"
     http_status = 403
     exit_code = 125
+
+
+class Unauthorized(TiffinError):
+    """A registry wants to know who asks, or does not believe it."""
+
+    code = "unauthorized"
+    http_status = 401
+    exit_code = 1
+
+
+class TransferError(TiffinError):
+    """A registry could not be reached, broke off, or answered what it must not; worth trying again later."""
+
+    code = "transfer"
+    http_status = 502
+    exit_code = 1
 
 
 class NoSpace(TiffinError):
