@@ -85,6 +85,9 @@ COMMANDS = (
         "container port", "port", "port", "CONTAINER [PORT[/PROTO]]", "List a container's published ports"
     ),
     Command("container ls", "ps", "ps", "[OPTIONS]", "List containers"),
+    Command(
+        "registry serve", "", "registry_serve", "[OPTIONS]", "Offer this engine's images to other machines"
+    ),
     Command("container rm", "rm", "rm", "[OPTIONS] CONTAINER [CONTAINER...]", "Remove containers"),
     Command("image rm", "rmi", "rmi", "[OPTIONS] IMAGE [IMAGE...]", "Remove images"),
     Command(
@@ -107,7 +110,7 @@ COMMANDS = (
     ),
 )
 
-GROUPS = {"container": "Containers", "image": "Images"}
+GROUPS = {"container": "Containers", "image": "Images", "registry": "Registries"}
 
 # Docker's second names for the same commands.
 ALIASES = {

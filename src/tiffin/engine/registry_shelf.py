@@ -1,0 +1,250 @@
+"""The store of an engine as the embedded registry's shelf.
+
+A repository of the API is a name as people write it: `web` and `library/web` are docker.io/library/web, `user/app` is
+docker.io/user/app, `ghcr.io/user/app` is itself. Names whose registry has a port cannot be said in the API and are not
+offered.
+
+A manifest that gets a tag becomes an image of this store at once, its layers unpacked: itself, or the one for this
+machine below an index. What is no image, the index itself, and manifests pushed by digest alone are kept as documents
+(images.documents).
+"""
+
+from __future__ import annotations
+
+from tiffin.content.local import LocalContent
+from tiffin.engine.images import open_images
+from tiffin.errors import Conflict, Corrupt, LimitExceeded, NotFound, Unsupported
+from tiffin.images import documents
+from tiffin.images.arrivals import Arrivals, Arriving
+from tiffin.images.documents import Document
+from tiffin.images.names import set_names, write_index
+from tiffin.images.receive import receive_manifest
+from tiffin.images.remove import remove_image
+from tiffin.oci.artifact import Artifact, is_foreign, parse_artifact
+from tiffin.oci.descriptor import DOCUMENT_MAX, Manifest, parse_document
+from tiffin.oci.digest import is_digest
+from tiffin.oci.image import diff_ids, parse_config
+from tiffin.oci.platform import host_platform
+from tiffin.oci.reference import parse_reference
+from tiffin.registry.server.shelf import Held, Received
+from tiffin.typed import TYPE_CHECKING, Any, BinaryIO
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Sequence
+
+    from tiffin.engine.workspace import Workspace
+    from tiffin.images import Images
+    from tiffin.images.records import Image
+    from tiffin.state import Store
+
+_DEPTH_MAX = 4  # of indexes within indexes
+
+
+class StoreShelf:
+    """A Shelf (registry.server.shelf) over one engine's store."""
+
+    def __init__(self, workspace: Workspace) -> None:
+        self._workspace = workspace
+        self._content = LocalContent(workspace.layout)
+        with workspace.store() as store:
+            self._arrivals = Arrivals(store)
+
+    # -- looking ---------------------------------------------------------------------------------------------
+
+    def repositories(self) -> Sequence[str]:
+        with self._workspace.store() as store:
+            found = documents.repositories(store.db)
+        return sorted(path for name in found if (path := _path(name)))
+
+    def tags(self, repository: str) -> Sequence[str]:
+        name = _name(repository)
+        with self._workspace.store() as store:
+            found = documents.tags(store.db, name)
+            if not found and name not in documents.repositories(store.db):
+                raise NotFound(f"no repository {repository}")
+            return found
+
+    def find(self, repository: str, reference: str) -> Held:
+        with self._workspace.store() as store:
+            return Held(*_find(store.db, _name(repository), reference))
+
+    def manifest(self, repository: str, reference: str) -> tuple[Held, bytes]:
+        held = self.find(repository, reference)
+        return held, self._content.read_bytes(held.digest, DOCUMENT_MAX)
+
+    def referrers(self, repository: str, digest: str) -> Sequence[dict[str, Any]]:
+        with self._workspace.store() as store:
+            found = documents.referrers(store.db, _name(repository), digest)
+        return [_descriptor(referrer) for referrer in found]
+
+    # -- blobs -----------------------------------------------------------------------------------------------
+
+    def blob_size(self, digest: str, hold: bool = False) -> int:
+        if hold:
+            try:
+                self._arrivals.keep(digest, self._content.path(digest))
+            except LimitExceeded:
+                pass  # it is told where it is, and may be sent again should it go
+        size = self._arrivals.size(digest)
+        return size if size >= 0 else self._content.size(digest)
+
+    def open_blob(self, digest: str) -> BinaryIO:
+        try:
+            return self._content.open(digest)
+        except NotFound:
+            return self._arrivals.open(digest)
+
+    def delete_blob(self, digest: str) -> None:
+        waited = self._arrivals.release(digest)
+        if self._content.exists(digest):
+            with self._workspace.store() as store:
+                open_images(store).collect()
+            if self._content.exists(digest):
+                raise Conflict(f"blob {digest} is in use; delete the manifests that need it first")
+        elif not waited:
+            raise NotFound(f"no blob {digest}")
+
+    def begin(self) -> Arriving:
+        return self._arrivals.begin()
+
+    def expire(self) -> int:
+        return self._arrivals.expire()
+
+    def close(self) -> None:
+        self._arrivals.close()
+
+    # -- manifests -------------------------------------------------------------------------------------------
+
+    def put_manifest(self, repository: str, reference: str, data: bytes, media_type: str) -> Received:
+        artifact, name = parse_artifact(data, media_type), _name(repository)
+        tag = "" if is_digest(reference) else reference
+        with self._workspace.store() as store:
+            images = open_images(store)
+            with store.adding():
+                self._gather(images, name, artifact)
+                document = Document(images.content.put_bytes(data), artifact.media_type, len(data))
+                image = _receive(images, artifact, data) if tag else None
+                _record(store, name, tag, document, artifact, image)
+        for blob in artifact.blobs:
+            self._arrivals.release(blob.digest)
+        return Received(document.digest, artifact.subject)
+
+    def _gather(self, images: Images, name: str, artifact: Artifact) -> None:
+        """See that all that a manifest needs is here and as long as it says, and have its blobs in the content
+        store. The caller holds `Store.adding()`. Raises NotFound, Corrupt."""
+        for blob in artifact.blobs:
+            here = images.content.exists(blob.digest) or self._arrivals.move(blob.digest, images.content)
+            if not here and not is_foreign(blob):
+                raise NotFound(f"blob {blob.digest} is not here: push it before its manifest")
+            if here and images.content.size(blob.digest) != blob.size:
+                raise Corrupt(f"blob {blob.digest} does not have the {blob.size} bytes that are stated")
+        for entry in artifact.manifests:
+            if documents.by_digest(images.store.db, name, entry.digest) is None:
+                raise NotFound(f"manifest {entry.digest} is not here: push it before its index")
+
+    def delete_manifest(self, repository: str, reference: str) -> None:
+        name = _name(repository)
+        with self._workspace.store() as store:
+            found = _find(store.db, name, reference)
+            if not is_digest(reference):
+                _untag(store, f"{name}:{reference}")
+            else:
+                names = documents.names_of(store.db, name, found.digest)
+                for full in names:
+                    _untag(store, full)
+                with store.transaction() as db:
+                    dropped = documents.drop_document(db, name, found.digest)
+                if not names and not dropped:
+                    raise Conflict(f"manifest {found.digest} is part of an index; delete that")
+            open_images(store).collect()
+
+
+def _name(repository: str) -> str:
+    """The full name of a path of the API."""
+    return parse_reference(f"{repository}:latest").name
+
+
+def _path(name: str) -> str:
+    """The path of a full name, "" when it has none."""
+    path = parse_reference(f"{name}:latest").familiar_name()
+    return "" if ":" in path or path.lower() != path else path
+
+
+def _find(db: sqlite3.Connection, name: str, reference: str) -> Document:
+    by = documents.by_digest if is_digest(reference) else documents.by_tag
+    found = by(db, name, reference)
+    if found is None:
+        raise NotFound(f"no manifest {reference} in {name}")
+    return found
+
+
+def _receive(images: Images, artifact: Artifact, data: bytes) -> Image | None:
+    """The image that a tag of this manifest stands for on this machine, unpacked; None where it is none."""
+    for _ in range(_DEPTH_MAX):
+        if not artifact.manifests:
+            return receive_manifest(images, data, artifact.media_type) if _is_image(images, data) else None
+        host = host_platform()
+        entries = [e for e in artifact.manifests if "vnd.docker.reference.type" not in e.annotations]
+        fitting = [e for e in entries if e.platform is not None and host.runs(e.platform)]
+        fitting = fitting or [e for e in entries if e.platform is None]
+        if not fitting:
+            return None
+        data = images.content.read_bytes(fitting[0].digest, DOCUMENT_MAX)
+        artifact = parse_artifact(data, fitting[0].media_type)
+    return None
+
+
+def _is_image(images: Images, data: bytes) -> bool:
+    """Whether a manifest is of a container image, and not of something else that is kept in registries: a config and
+    layers of other types, or a config that knows of no layers."""
+    try:
+        manifest = parse_document(data)
+    except Unsupported:
+        return False
+    if not isinstance(manifest, Manifest):
+        return False
+    config = parse_config(images.content.read_bytes(manifest.config.digest, DOCUMENT_MAX))
+    return bool(diff_ids(config)) or not manifest.layers
+
+
+def _record(
+    store: Store, name: str, tag: str, document: Document, artifact: Artifact, image: Image | None
+) -> None:
+    """One transaction: the repository has the document, and the tag means it and the image."""
+    own = image is not None and image.manifest == document.digest and not artifact.subject
+    with store.transaction() as db:
+        if not own:
+            documents.add_document(db, name, document, artifact)
+        if image is not None:
+            set_names(db, image.id, [f"{name}:{tag}"])
+            db.execute(
+                "INSERT OR IGNORE INTO image_digests VALUES (?, ?, ?)", (name, document.digest, image.id)
+            )
+        elif tag:
+            db.execute("DELETE FROM image_names WHERE name = ?", (f"{name}:{tag}",))
+        if tag and not own:
+            documents.set_tag(db, name, tag, document.digest)
+    if tag:
+        write_index(store)
+
+
+def _untag(store: Store, full: str) -> None:
+    """Take a name away, and with its last name the image. Raises Conflict when a container uses it."""
+    if store.db.execute("SELECT 1 FROM image_names WHERE name = ?", (full,)).fetchone():
+        remove_image(store, full, force=False)
+        return
+    with store.transaction() as db:
+        documents.drop_tag(db, full)
+
+
+def _descriptor(referrer: documents.Referrer) -> dict[str, Any]:
+    document, artifact_type, annotations = referrer
+    found: dict[str, Any] = {
+        "mediaType": document.media_type,
+        "digest": document.digest,
+        "size": document.size,
+    }
+    if artifact_type:
+        found["artifactType"] = artifact_type
+    return {**found, "annotations": annotations} if annotations else found
