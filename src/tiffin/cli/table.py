@@ -42,6 +42,9 @@ COMMANDS = (
         "Make an image from a container's changes",
     ),
     Command(
+        "image compact", "", "compact", "[OPTIONS] [IMAGE...]", "Remove compressed copies of unpacked layers"
+    ),
+    Command(
         "container create", "create", "create", "[OPTIONS] IMAGE [COMMAND] [ARG...]", "Create a container"
     ),
     Command("container diff", "diff", "diff", "CONTAINER", "Show what changed in a container's files"),

@@ -11,6 +11,7 @@ from tiffin.typed import TYPE_CHECKING, Any, BinaryIO
 
 if TYPE_CHECKING:
     from tiffin.engine.workspace import Workspace
+    from tiffin.images.blobs import Dropped
     from tiffin.images.records import Image, Summary
     from tiffin.state import Store
 
@@ -60,8 +61,13 @@ class ImageService:
 
     def load(self, stream: BinaryIO, progress: Callable[..., None] | None = None) -> Sequence[str]:
         """The names of the images in an archive, OCI or docker-archive."""
+        from tiffin.engine.compressed import drop_unwanted
+
         with self._workspace.store() as store:
-            return open_images(store).load(stream, progress)
+            images = open_images(store)
+            names = images.load(stream, progress)
+            drop_unwanted(images, [images.resolve(name).id for name in names])
+            return names
 
     def save(self, names: Sequence[str], out: BinaryIO, form: str = "") -> None:
         """Write images to one archive."""
@@ -72,6 +78,13 @@ class ImageService:
         """A new image of one layer out of a root filesystem's tar."""
         with self._workspace.store() as store:
             return open_images(store).import_(stream, name, message)
+
+    def compact(self, names: Sequence[str] = ()) -> Dropped:
+        """Remove the compressed blobs of these images' unpacked layers, or of all: those that a repository is known to
+        hold or that can be made again to the byte. Raises Conflict while another command reads or adds blobs."""
+        with self._workspace.store() as store:
+            images = open_images(store)
+            return images.drop_compressed([images.resolve(name).id for name in names])
 
     def collect(self) -> int:
         """Remove what nothing names; how many things."""
