@@ -12,7 +12,9 @@ from tiffin.typed import TYPE_CHECKING, Any, BinaryIO
 if TYPE_CHECKING:
     from tiffin.engine.workspace import Workspace
     from tiffin.images.blobs import Dropped
+    from tiffin.images.push import Pushed
     from tiffin.images.records import Image, Summary
+    from tiffin.images.transfer import Report
     from tiffin.state import Store
 
 
@@ -71,8 +73,27 @@ class ImageService:
 
     def save(self, names: Sequence[str], out: BinaryIO, form: str = "") -> None:
         """Write images to one archive."""
-        with self._workspace.store() as store:
-            open_images(store).save(names, out, form)
+        from tiffin.engine.remote import Later
+
+        with self._workspace.store() as store, Later() as registry:
+            open_images(store).save(names, out, form, registry)
+
+    def push(
+        self, name: str, *, all_tags: bool = False, platform: str = "", report: Report | None = None
+    ) -> Sequence[Pushed]:
+        """Send an image, or with `all_tags` everything that the repository has here, to the registry that its name
+        says; what each tag stands for there. `report` is called from several threads."""
+        from tiffin.config import load_settings
+        from tiffin.engine.remote import connect
+        from tiffin.images.push import tags_here
+        from tiffin.oci.platform import parse_platform
+
+        wanted = parse_platform(platform) if platform else None
+        with self._workspace.store() as store, connect() as registry:
+            images = open_images(store)
+            names = tags_here(images, name) if all_tags else [name]
+            uploads = load_settings().registries.uploads
+            return [images.push(registry, each, report, platform=wanted, uploads=uploads) for each in names]
 
     def import_(self, stream: BinaryIO, name: str = "", message: str = "") -> Image:
         """A new image of one layer out of a root filesystem's tar."""

@@ -151,7 +151,7 @@ def _plan(
     plan = gather(images, top, reference, registry)
     if platform is not None:
         return gather(images, _for_platform(images, plan, top, platform, reference), reference, registry)
-    absent = [entry for entry in plan.missing if not _is_there(repository, entry)]
+    absent = [entry for entry in plan.missing if not has_manifest(repository, entry.digest)]
     if not absent:
         return plan
     if len(plan.images) != 1:
@@ -172,9 +172,10 @@ def _incomplete(reference: "Reference", absent: "Sequence[Descriptor]") -> str:
     )
 
 
-def _is_there(repository: "Repository", entry: Descriptor) -> bool:
+def has_manifest(repository: "Repository", digest: str) -> bool:
+    """Whether the manifest or index is there."""
     try:
-        repository.resolve(entry.digest)
+        repository.resolve(digest)
     except NotFound:
         return False
     return True
