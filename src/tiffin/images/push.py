@@ -55,10 +55,20 @@ class Pushed(NamedTuple):
     media_type: str
 
 
+class Opened(Protocol):
+    """A blob's bytes, from somewhere on."""
+
+    def read(self, size: int, /) -> bytes: ...
+
+    def close(self) -> None: ...
+
+
 class Source(Protocol):
     """Where a blob's bytes come from; usable in any thread."""
 
-    def open(self, offset: int = 0) -> BinaryIO: ...
+    def open(self, offset: int = 0) -> Opened: ...
+
+    def close(self) -> None: ...
 
 
 class Blob(NamedTuple):
@@ -322,6 +332,9 @@ class _Stored:
             file.seek(offset)
         return file
 
+    def close(self) -> None:
+        """Holds nothing."""
+
 
 # -- sending
 # ------------------------------------------------------------------------------------------------
@@ -360,9 +373,12 @@ def _send(repository: "Repository", blob: Blob, tell: "Report", stop: threading.
 
     if stop.is_set():
         raise _Stopped("another layer of this push failed")
-    outcome = repository.push_blob(
-        descriptor, blob.source.open, mount_from=blob.mount_from, progress=progress
-    )
+    try:
+        outcome = repository.push_blob(
+            descriptor, blob.source.open, mount_from=blob.mount_from, progress=progress
+        )
+    finally:
+        blob.source.close()
     if blob.is_layer:
         tell(TransferEvent(_STATUS.get(outcome) or _mounted(outcome), _short(blob)))
 

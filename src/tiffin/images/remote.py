@@ -25,11 +25,11 @@ from tiffin.oci.image import parse_config
 from tiffin.oci.image import platform as platform_of
 from tiffin.oci.platform import Platform, host_platform, normal
 from tiffin.oci.reference import parse_reference
-from tiffin.typed import TYPE_CHECKING, Any, BinaryIO, NamedTuple
+from tiffin.typed import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     from tiffin.images.manifest_lists import ManifestList
-    from tiffin.images.push import Pushed
+    from tiffin.images.push import Opened, Pushed
     from tiffin.images.service import Images
     from tiffin.images.transfer import Report
     from tiffin.oci.reference import Reference
@@ -200,13 +200,16 @@ class RemoteBlob:
     def __init__(self, repository: "Repository", descriptor: Descriptor) -> None:
         self._repository, self._descriptor = repository, descriptor
 
-    def open(self, offset: int = 0) -> BinaryIO:
+    def open(self, offset: int = 0) -> "Opened":
         """Its bytes from `offset`, also where the registry has to be read from the start for that."""
         stream = self._repository.open_blob(self._descriptor, offset)
         skip = offset - stream.offset
         while skip > 0 and (data := stream.read(min(skip, 1 << 20))):
             skip -= len(data)
-        return stream  # type: ignore[return-value] # it reads and closes, which is all that is asked
+        return stream
+
+    def close(self) -> None:
+        """Holds nothing."""
 
 
 def described(document: RemoteDocument, reference: str) -> dict[str, Any]:
