@@ -195,6 +195,9 @@ def _target(images: "Images", reference: "Reference") -> Descriptor:
     """What the name stands for: the manifest of an image, or the index that it was pulled or made with."""
     row = images.store.db.execute(_TARGET, (str(reference),)).fetchone()
     if row is None:
+        others = "SELECT 1 FROM image_names WHERE name GLOB ?"
+        if images.store.db.execute(others, (f"{reference.name}:*",)).fetchone():
+            raise NotFound(f"tag does not exist: {reference.familiar()}")
         raise _no_such_tag(reference)
     index, manifest, media_type, size, index_type, index_size = row
     if index and index != manifest and index_type:

@@ -1,6 +1,6 @@
 """Images in a registry, looked at and listed without fetching their layers."""
 
-from tiffin.errors import Corrupt, NotFound, PermissionDenied, TiffinError, Unauthorized
+from tiffin.errors import Corrupt, NotFound, PermissionDenied, TiffinError, TransferError, Unauthorized
 from tiffin.images.manifest_lists import ListEntry
 from tiffin.images.push import (
     Blob,
@@ -121,7 +121,8 @@ def list_entries(images: "Images", registry: "Registry", text: str) -> list[List
     reference = parse_reference(text)
     try:
         document = fetch_document(registry, reference)
-    except (NotFound, PermissionDenied, Unauthorized) as error:  # Docker Hub denies what does not exist
+    except (NotFound, PermissionDenied, Unauthorized, TransferError) as error:
+        # Docker Hub denies what does not exist; and what is here can be listed without a network.
         return [_local_entry(images, text, reference, error)]
     if isinstance(document.parsed, Index):
         return [ListEntry(str(reference), reference.name, entry) for entry in document.parsed.manifests]
