@@ -1,4 +1,4 @@
-"""Debian's docker-registry on loopback, one where each side can reach it: dockerd has a network namespace of its own."""
+"""Debian's docker-registry on loopback, one where each side reaches it: dockerd has a network namespace of its own."""
 
 import os
 import shutil
@@ -48,7 +48,7 @@ class Registry:
 
     def clear(self) -> None:
         """Forget everything."""
-        shutil.rmtree(f"{self.storage}/docker", ignore_errors=True)
+        shutil.rmtree(f"{self.storage}/docker", ignore_errors=True)  # noqa: TID251 - only the registry writes here
 
     def close(self) -> None:
         self._process.terminate()
