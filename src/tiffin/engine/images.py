@@ -12,8 +12,8 @@ from tiffin.typed import TYPE_CHECKING, Any, BinaryIO
 if TYPE_CHECKING:
     from tiffin.engine.workspace import Workspace
     from tiffin.images.blobs import Dropped
-    from tiffin.images.push import Pushed
     from tiffin.images.records import Image, Summary
+    from tiffin.images.send import Pushed
     from tiffin.images.transfer import Report
     from tiffin.state import Store
 

@@ -1,17 +1,11 @@
 """Images in a registry, looked at and listed without fetching their layers."""
 
 from tiffin.errors import Corrupt, NotFound, PermissionDenied, TiffinError, TransferError, Unauthorized
+from tiffin.images.copy import copy_manifest
 from tiffin.images.manifest_lists import ListEntry
-from tiffin.images.push import (
-    Blob,
-    Document,
-    gather,
-    has_manifest,
-    manifest_parts,
-    send_blobs,
-    send_documents,
-)
+from tiffin.images.push import gather, has_manifest
 from tiffin.images.records import find_image
+from tiffin.images.send import Document, send_blobs, send_documents
 from tiffin.oci.descriptor import (
     DOCUMENT_MAX,
     Descriptor,
@@ -29,7 +23,7 @@ from tiffin.typed import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     from tiffin.images.manifest_lists import ManifestList
-    from tiffin.images.push import Opened, Pushed
+    from tiffin.images.send import Pushed
     from tiffin.images.service import Images
     from tiffin.images.transfer import Report
     from tiffin.oci.reference import Reference
@@ -182,35 +176,7 @@ def _send_entry(
             send_blobs(repository, plan.blobs.values(), report, uploads)
             send_documents(repository, plan.documents, "")
         return
-    source = registry.repository(entry.repository)
-    found = source.manifest(entry.descriptor.digest)
-    config, layers = manifest_parts(found.data, entry.descriptor.digest)
-    near = entry.repository.partition("/")[0] == reference.registry
-    mounts = (entry.repository,) if near else ()
-    blobs = [
-        Blob(blob, RemoteBlob(source, blob), mounts, blob is not config)
-        for blob in {blob.digest: blob for blob in (config, *layers)}.values()
-    ]
-    send_blobs(repository, blobs, report, uploads)
-    send_documents(repository, [Document(entry.descriptor, found.data)], "")
-
-
-class RemoteBlob:
-    """A blob of a repository, as what is read from to send it elsewhere."""
-
-    def __init__(self, repository: "Repository", descriptor: Descriptor) -> None:
-        self._repository, self._descriptor = repository, descriptor
-
-    def open(self, offset: int = 0) -> "Opened":
-        """Its bytes from `offset`, also where the registry has to be read from the start for that."""
-        stream = self._repository.open_blob(self._descriptor, offset)
-        skip = offset - stream.offset
-        while skip > 0 and (data := stream.read(min(skip, 1 << 20))):
-            skip -= len(data)
-        return stream
-
-    def close(self) -> None:
-        """Holds nothing."""
+    copy_manifest(registry, entry.repository, entry.descriptor, reference, report, uploads)
 
 
 def described(document: RemoteDocument, reference: str) -> dict[str, Any]:
