@@ -12,16 +12,22 @@ machine below an index. What is no image, the index itself, and manifests pushed
 from __future__ import annotations
 
 from tiffin.content.local import LocalContent
+from tiffin.engine.compressed import drop_unwanted
 from tiffin.engine.images import open_images
+from tiffin.engine.remote import Later
 from tiffin.errors import Conflict, Corrupt, LimitExceeded, NotFound, Unsupported
 from tiffin.images import documents
 from tiffin.images.arrivals import Arrivals, Arriving
+from tiffin.images.blobs import open_layer_blob
 from tiffin.images.documents import Document
-from tiffin.images.names import set_names, write_index
+from tiffin.images.indexes import find_manifest, wanted
+from tiffin.images.names import add_digest, write_index
+from tiffin.images.origins import layer_by_blob
 from tiffin.images.receive import receive_manifest
 from tiffin.images.remove import remove_image
+from tiffin.images.write import Provenance
 from tiffin.oci.artifact import Artifact, is_foreign, parse_artifact
-from tiffin.oci.descriptor import DOCUMENT_MAX, Manifest, parse_document
+from tiffin.oci.descriptor import DOCUMENT_MAX, Descriptor
 from tiffin.oci.digest import is_digest
 from tiffin.oci.image import diff_ids, parse_config
 from tiffin.oci.platform import host_platform
@@ -35,10 +41,8 @@ if TYPE_CHECKING:
 
     from tiffin.engine.workspace import Workspace
     from tiffin.images import Images
-    from tiffin.images.records import Image
+    from tiffin.images.records import Image, LayerBlob
     from tiffin.state import Store
-
-_DEPTH_MAX = 4  # of indexes within indexes
 
 
 class StoreShelf:
@@ -87,13 +91,21 @@ class StoreShelf:
             except LimitExceeded:
                 pass  # it is told where it is, and may be sent again should it go
         size = self._arrivals.size(digest)
-        return size if size >= 0 else self._content.size(digest)
+        if size >= 0:
+            return size
+        if self._content.exists(digest):
+            return self._content.size(digest)
+        with self._workspace.store() as store:
+            return _dropped(store, digest).blob_size
 
     def open_blob(self, digest: str) -> BinaryIO:
-        try:
-            return self._content.open(digest)
-        except NotFound:
-            return self._arrivals.open(digest)
+        for place in (self._content, self._arrivals):
+            try:
+                return place.open(digest)
+            except NotFound:
+                pass
+        with self._workspace.store() as store, Later() as registry:
+            return open_layer_blob(open_images(store), _dropped(store, digest), registry)
 
     def delete_blob(self, digest: str) -> None:
         waited = self._arrivals.release(digest)
@@ -120,24 +132,32 @@ class StoreShelf:
         artifact, name = parse_artifact(data, media_type), _name(repository)
         tag = "" if is_digest(reference) else reference
         with self._workspace.store() as store:
-            images = open_images(store)
+            images, image = open_images(store), None
             with store.adding():
                 self._gather(images, name, artifact)
                 document = Document(images.content.put_bytes(data), artifact.media_type, len(data))
-                image = _receive(images, artifact, data) if tag else None
-                _record(store, name, tag, document, artifact, image)
-        for blob in artifact.blobs:
-            self._arrivals.release(blob.digest)
+                with store.transaction() as db:
+                    documents.add_document(db, name, document, artifact)
+                if tag:
+                    image = _receive(images, f"{name}:{tag}", document, data)
+                    _set_tag(store, name, tag, document, image)
+            for blob in artifact.blobs:
+                self._arrivals.release(blob.digest)
+            drop_unwanted(images, [image.id] if image else [])
         return Received(document.digest, artifact.subject)
 
     def _gather(self, images: Images, name: str, artifact: Artifact) -> None:
-        """See that all that a manifest needs is here and as long as it says, and have its blobs in the content
-        store. The caller holds `Store.adding()`. Raises NotFound, Corrupt."""
+        """See that all that a manifest needs is here and as long as it says, and have its blobs in the content store,
+        unless they are layers that can be made again. The caller holds `Store.adding()`. Raises NotFound, Corrupt."""
         for blob in artifact.blobs:
-            here = images.content.exists(blob.digest) or self._arrivals.move(blob.digest, images.content)
-            if not here and not is_foreign(blob):
-                raise NotFound(f"blob {blob.digest} is not here: push it before its manifest")
-            if here and images.content.size(blob.digest) != blob.size:
+            if images.content.exists(blob.digest) or self._arrivals.move(blob.digest, images.content):
+                size = images.content.size(blob.digest)
+            else:
+                layer = layer_by_blob(images.store.db, blob.digest)
+                if layer is None and not is_foreign(blob):
+                    raise NotFound(f"blob {blob.digest} is not here: push it before its manifest")
+                size = layer.blob_size if layer else blob.size
+            if size != blob.size:
                 raise Corrupt(f"blob {blob.digest} does not have the {blob.size} bytes that are stated")
         for entry in artifact.manifests:
             if documents.by_digest(images.store.db, name, entry.digest) is None:
@@ -171,6 +191,14 @@ def _path(name: str) -> str:
     return "" if ":" in path or path.lower() != path else path
 
 
+def _dropped(store: Store, digest: str) -> LayerBlob:
+    """A layer whose blob was dropped and can be made or fetched again. Raises NotFound."""
+    layer = layer_by_blob(store.db, digest)
+    if layer is None:
+        raise NotFound(f"no blob {digest}")
+    return layer
+
+
 def _find(db: sqlite3.Connection, name: str, reference: str) -> Document:
     by = documents.by_digest if is_digest(reference) else documents.by_tag
     found = by(db, name, reference)
@@ -179,54 +207,38 @@ def _find(db: sqlite3.Connection, name: str, reference: str) -> Document:
     return found
 
 
-def _receive(images: Images, artifact: Artifact, data: bytes) -> Image | None:
-    """The image that a tag of this manifest stands for on this machine, unpacked; None where it is none."""
-    for _ in range(_DEPTH_MAX):
-        if not artifact.manifests:
-            return receive_manifest(images, data, artifact.media_type) if _is_image(images, data) else None
-        host = host_platform()
-        entries = [e for e in artifact.manifests if "vnd.docker.reference.type" not in e.annotations]
-        fitting = [e for e in entries if e.platform is not None and host.runs(e.platform)]
-        fitting = fitting or [e for e in entries if e.platform is None]
-        if not fitting:
-            return None
-        data = images.content.read_bytes(fitting[0].digest, DOCUMENT_MAX)
-        artifact = parse_artifact(data, fitting[0].media_type)
-    return None
-
-
-def _is_image(images: Images, data: bytes) -> bool:
-    """Whether a manifest is of a container image, and not of something else that is kept in registries: a config and
-    layers of other types, or a config that knows of no layers."""
+def _receive(images: Images, full: str, document: Document, data: bytes) -> Image | None:
+    """The image that the full name `full` stands for on this machine when it means this manifest or index: unpacked,
+    and named; None where there is none."""
+    top = Descriptor(document.media_type, document.digest, document.size)
     try:
-        manifest = parse_document(data)
-    except Unsupported:
-        return False
-    if not isinstance(manifest, Manifest):
-        return False
-    config = parse_config(images.content.read_bytes(manifest.config.digest, DOCUMENT_MAX))
-    return bool(diff_ids(config)) or not manifest.layers
+        found = find_manifest(
+            top,
+            lambda entry: images.content.read_bytes(entry.digest, DOCUMENT_MAX),
+            wanted(None, host_platform()),
+            data,
+        )
+    except (NotFound, Unsupported):  # no image for this machine below it; something else than an image
+        return None
+    config = parse_config(images.content.read_bytes(found.manifest.config.digest, DOCUMENT_MAX))
+    if found.manifest.layers and not diff_ids(config):
+        return None  # nothing says what its layers unpack to: it is kept for others
+    origin = Provenance(found.indexes) if found.indexes else None
+    return receive_manifest(images, found.data, found.descriptor.media_type, [full], origin)
 
 
-def _record(
-    store: Store, name: str, tag: str, document: Document, artifact: Artifact, image: Image | None
-) -> None:
-    """One transaction: the repository has the document, and the tag means it and the image."""
-    own = image is not None and image.manifest == document.digest and not artifact.subject
+def _set_tag(store: Store, name: str, tag: str, document: Document, image: Image | None) -> None:
+    """One transaction: the tag means the document also where the name of the image does not say so."""
+    full = f"{name}:{tag}"
     with store.transaction() as db:
-        if not own:
-            documents.add_document(db, name, document, artifact)
-        if image is not None:
-            set_names(db, image.id, [f"{name}:{tag}"])
-            db.execute(
-                "INSERT OR IGNORE INTO image_digests VALUES (?, ?, ?)", (name, document.digest, image.id)
-            )
-        elif tag:
-            db.execute("DELETE FROM image_names WHERE name = ?", (f"{name}:{tag}",))
-        if tag and not own:
+        if image is None:
+            db.execute("DELETE FROM image_names WHERE name = ?", (full,))
+        else:
+            add_digest(db, name, document.digest, image.id)
+        said = documents.by_tag(db, name, tag)
+        if said is None or said.digest != document.digest:
             documents.set_tag(db, name, tag, document.digest)
-    if tag:
-        write_index(store)
+    write_index(store)
 
 
 def _untag(store: Store, full: str) -> None:

@@ -11,20 +11,19 @@ a manifest moves its blobs into the content store by a link, under `Store.adding
 What no manifest asks for is dropped after some time (`expire`), or when the server ends.
 """
 
-import errno
 import hashlib
 import os
 import threading
 import time
 
-from tiffin.errors import Corrupt, EngineError, LimitExceeded, NoSpace, NotFound
+from tiffin.content.local import disk_full
+from tiffin.errors import Corrupt, LimitExceeded, NotFound
 from tiffin.kernel.paths import remove_tree
 from tiffin.oci.digest import check_digest
 from tiffin.typed import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from types import TracebackType
 
     from tiffin.content.store import ContentStore
     from tiffin.state import Store
@@ -51,7 +50,7 @@ class Arrivals:
         self._active = clock()
         with (
             store.adding(),
-            _named("the server's directory in staging"),
+            disk_full("the server's directory in staging"),
         ):  # no collector between the two steps
             os.mkdir(self._path, 0o700)
             self._fd = os.open(self._path, _DIRECTORY)
@@ -160,14 +159,14 @@ class Arriving:
         self._path = f"{arrivals._path}/upload-{os.urandom(8).hex()}"
         self._hash = hashlib.sha256()
         self.offset = 0
-        with _named("an upload"):
+        with disk_full("an upload"):
             self._fd = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
 
     def write(self, pieces: "list[bytes]") -> None:
         """Append all of them. Raises NoSpace; what is here is then what `offset` says."""
         for piece in pieces:
             view = memoryview(piece)
-            with _named("an upload"):
+            with disk_full("an upload"):
                 while view:
                     done = os.write(self._fd, view)
                     self._hash.update(view[:done])
@@ -181,7 +180,7 @@ class Arriving:
 
     def back(self, mark: Mark) -> None:
         """Forget what came after `mark`."""
-        with _named("an upload"):
+        with disk_full("an upload"):
             os.ftruncate(self._fd, mark.offset)
             os.lseek(self._fd, mark.offset, os.SEEK_SET)
         self.offset, self._hash = mark.offset, mark.digest
@@ -194,7 +193,7 @@ class Arriving:
             if actual != digest:
                 raise Corrupt(f"blob {digest} does not match its digest: its bytes hash to {actual}")
             self._arrivals._admit(digest)
-            with _named("an upload"):
+            with disk_full("an upload"):
                 os.fsync(self._fd)
                 os.rename(self._path, self._arrivals._file(digest))
             self._path = ""
@@ -214,21 +213,3 @@ class Arriving:
             except FileNotFoundError:
                 pass
             self._path = ""
-
-
-class _named:
-    """Names the OSErrors of writing: a full disk is NoSpace, anything else EngineError."""
-
-    def __init__(self, what: str) -> None:
-        self._what = what
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(
-        self, kind: "type[BaseException] | None", error: BaseException | None, trace: "TracebackType | None"
-    ) -> None:
-        if isinstance(error, OSError):
-            if error.errno in (errno.ENOSPC, errno.EDQUOT):
-                raise NoSpace(f"no space left to write {self._what}; free some and try again") from error
-            raise EngineError(f"cannot write {self._what}: {error}") from error

@@ -91,7 +91,8 @@ def by_digest(db: "sqlite3.Connection", repository: str, digest: str) -> Documen
             "digests": f"{repository}@",
             "digests_end": f"{repository}A",
         }
-        row = db.execute(_OF_IMAGES, words).fetchone() or db.execute(_OF_INDEXES, words).fetchone()
+        found = (db.execute(query, words).fetchone() for query in (_OF_IMAGES, _OF_INDEXES, _BELOW))
+        row = next(filter(None, found), None)
     return Document(*row) if row else None
 
 
@@ -100,6 +101,8 @@ _OF_IMAGES = f"""SELECT manifest, media_type, manifest_size FROM images WHERE ma
     id IN (SELECT image FROM image_names WHERE {_NAMED})
     OR id IN (SELECT image FROM image_digests WHERE repository = :repository AND digest = :digest)
     OR id IN (SELECT index_images.image FROM index_images JOIN image_names ON target = digest WHERE {_NAMED}))"""  # noqa: S608 - ours
+_BELOW = f"""SELECT digest, media_type, size FROM registry_manifests WHERE digest = :digest AND digest IN (
+    SELECT blob FROM registry_blobs JOIN image_names ON target = manifest WHERE {_NAMED})"""  # noqa: S608 - ours
 _OF_INDEXES = f"""SELECT digest, media_type, size FROM indexes WHERE digest = :digest
     AND digest IN (SELECT target FROM image_names WHERE {_NAMED})"""  # noqa: S608 - ours
 
@@ -202,6 +205,7 @@ def drop_unreached(db: "sqlite3.Connection", found: "Iterable[tuple[str, str]]")
 _UNREACHED = """WITH RECURSIVE alive(repository, digest) AS (
         SELECT repository, digest FROM registry_manifests WHERE added > ?
         UNION SELECT repository, digest FROM registry_tags
+        UNION SELECT repository, digest FROM registry_manifests WHERE digest IN (SELECT target FROM image_names)
         UNION SELECT repository, digest FROM registry_manifests
             WHERE subject IN (SELECT manifest FROM images WHERE NOT removed UNION SELECT digest FROM indexes)
         UNION SELECT m.repository, m.digest FROM alive JOIN registry_blobs ON manifest = alive.digest

@@ -4,6 +4,7 @@ import hashlib
 import os
 
 from tiffin.errors import Corrupt, InvalidArgument
+from tiffin.images.origins import is_recorded
 from tiffin.images.records import LayerBlob
 from tiffin.images.unpack import Unpacked
 from tiffin.layer.apply import apply_layer
@@ -18,17 +19,25 @@ if TYPE_CHECKING:
     from tiffin.content.store import ContentStore
     from tiffin.images.records import Image
     from tiffin.images.service import Images
+    from tiffin.images.write import Provenance
     from tiffin.oci.descriptor import Descriptor
     from tiffin.snapshot.store import SnapshotStore
 
+_PIECE = 1 << 20
+
 
 def receive_manifest(
-    images: "Images", data: bytes, media_type: str = "", names: "Sequence[str]" = ()
+    images: "Images",
+    data: bytes,
+    media_type: str = "",
+    names: "Sequence[str]" = (),
+    origin: "Provenance | None" = None,
 ) -> "Image":
     """Record the image of a manifest, config and layer blobs of which are in the content store, under full names; the
-    layers that are not unpacked yet are, several at once. The caller holds `Store.adding()`. Atomic: on an error
-    nothing is named, and what was unpacked is the collector's. Raises NotFound (a blob is missing), Corrupt (a layer
-    does not unpack to its diff_id), LimitExceeded, Unsupported, InvalidArgument (an index)."""
+    layers that are not unpacked yet are, several at once, and no blob is taken for a layer that is here unless it
+    unpacks to it. The caller holds `Store.adding()`. Atomic: on an error nothing is named, and what was unpacked is the
+    collector's. Raises NotFound (a blob is missing), Corrupt (a layer does not unpack to its diff_id), LimitExceeded,
+    Unsupported, InvalidArgument (an index)."""
     manifest = parse_document(data, media_type)
     if not isinstance(manifest, Manifest):
         raise InvalidArgument("an index is not an image: choose one of its manifests")
@@ -37,13 +46,18 @@ def receive_manifest(
         raise Corrupt(
             f"image {manifest.config.digest} lists {len(ids)} diff_ids for {len(manifest.layers)} layers"
         )
-    wanted = {
-        diff_id: layer
-        for diff_id, layer in zip(ids, manifest.layers, strict=True)
-        if not images.snapshots.has_layer(diff_id)
-    }
+    db = images.store.db
+    wanted: dict[str, Descriptor] = {}
+    doubtful: set[tuple[str, str]] = set()
+    for diff_id, layer in zip(ids, manifest.layers, strict=True):
+        if not images.snapshots.has_layer(diff_id):
+            wanted.setdefault(diff_id, layer)
+        if not is_recorded(db, diff_id, layer.digest, layer.size) and wanted.get(diff_id) != layer:
+            doubtful.add((diff_id, layer.digest))
     _unpack_all(images, wanted)
-    return images.add_image(data, media_type, names)
+    for diff_id, blob in sorted(doubtful):
+        _verify_stored(images.content, blob, diff_id)
+    return images.add_image(data, media_type, names, origin)
 
 
 def unpack_stored(
@@ -56,13 +70,25 @@ def unpack_stored(
         plain = hashlib.sha256()
         with content.open(layer.digest) as file, open_decompressed(file, digest=plain) as tar:
             size = apply_layer(tar, staged.fd).size
-        actual = f"sha256:{plain.hexdigest()}"
-        if actual != diff_id:
-            raise Corrupt(f"layer {diff_id} does not match its diff_id: it unpacks to {actual}")
+        _compare(plain.hexdigest(), diff_id)
         return Unpacked(LayerBlob(diff_id, layer.digest, layer.media_type, layer.size), staged, size)
     except BaseException:
         staged.__exit__(None, None, None)
         raise
+
+
+def _verify_stored(content: "ContentStore", blob: str, diff_id: str) -> None:
+    """See that a stored blob is the layer `diff_id`, whose tree is here from another."""
+    plain = hashlib.sha256()
+    with content.open(blob) as file, open_decompressed(file, ahead=False) as tar:
+        while data := tar.read(_PIECE):
+            plain.update(data)
+    _compare(plain.hexdigest(), diff_id)
+
+
+def _compare(plain: str, diff_id: str) -> None:
+    if f"sha256:{plain}" != diff_id:
+        raise Corrupt(f"layer {diff_id} does not match its diff_id: it unpacks to sha256:{plain}")
 
 
 def _unpack_all(images: "Images", wanted: "dict[str, Descriptor]") -> None:

@@ -7,6 +7,7 @@ media type; what counts is which blobs and manifests a document leads to.
 from tiffin.errors import Corrupt, LimitExceeded, Unsupported
 from tiffin.oci.descriptor import (
     ENTRIES_MAX,
+    FOREIGN_LAYERS,
     INDEX,
     INDEXES,
     LAYERS_MAX,
@@ -68,7 +69,7 @@ def parse_artifact(data: bytes, media_type: str = "", what: str = "manifest") ->
 
 def is_foreign(layer: Descriptor) -> bool:
     """Whether a registry need not hold this layer: its media type says that its bytes are got elsewhere."""
-    return ".nondistributable." in layer.media_type or ".foreign." in layer.media_type
+    return layer.media_type in FOREIGN_LAYERS
 
 
 def _descriptors(document: dict[str, Any], key: str, limit: int, what: str) -> tuple[Descriptor, ...]:
