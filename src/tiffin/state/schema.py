@@ -78,11 +78,12 @@ _REGISTRIES = [
         blob TEXT NOT NULL, repository TEXT NOT NULL, PRIMARY KEY (blob, repository)) STRICT, WITHOUT ROWID""",
 ]
 
-# What the embedded registry holds beside images: artifacts, indexes, the manifests below them, referrers.
+# What the embedded registry holds beside images: artifacts, indexes, the manifests below them, referrers. One that
+# nothing leads to is dropped after keep_until; 0 once something has led to it.
 _DOCUMENTS = [
     """CREATE TABLE registry_manifests (
         repository TEXT NOT NULL, digest TEXT NOT NULL, media_type TEXT NOT NULL, size INTEGER NOT NULL,
-        subject TEXT NOT NULL, artifact_type TEXT NOT NULL, annotations TEXT NOT NULL, added INTEGER NOT NULL,
+        subject TEXT NOT NULL, artifact_type TEXT NOT NULL, annotations TEXT NOT NULL, keep_until INTEGER NOT NULL,
         PRIMARY KEY (repository, digest)) STRICT, WITHOUT ROWID""",
     "CREATE INDEX registry_manifests_digest ON registry_manifests(digest)",
     "CREATE INDEX registry_manifests_subject ON registry_manifests(subject)",

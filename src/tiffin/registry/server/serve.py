@@ -48,9 +48,8 @@ class Serving(NamedTuple):
 def serve(shelf: "Shelf", serving: Serving, ready: "Callable[[str], None] | None" = None) -> None:
     """Serve until SIGTERM or SIGINT (in a program's main thread), then end requests under way and close the shelf.
     `ready` is called with the URL once connections are taken. Raises InvalidArgument, Conflict (address in use)."""
-    listener = _listen(serving)
     try:
-        with listener:
+        with _listen(serving) as listener:
             context = tls_context(serving.certificate, serving.key) if serving.certificate else None
             asyncio.run(_Server(shelf, serving).run(listener, context, ready))
     finally:
