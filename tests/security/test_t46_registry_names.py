@@ -39,7 +39,8 @@ def test_a_name_that_is_none_is_refused_everywhere_and_touches_nothing(tiffin: T
 @pytest.mark.parametrize(
     ("method", "rest", "code"),
     [
-        ("GET", "manifests/%2e%2e", "TAG_INVALID"),
+        ("GET", "manifests/%2e%2e", "MANIFEST_UNKNOWN"),
+        ("PUT", "manifests/%2e%2e", "TAG_INVALID"),
         ("PUT", "manifests/latest%0a", "TAG_INVALID"),
         ("PUT", "manifests/" + "a" * 129, "TAG_INVALID"),
         ("GET", "manifests/sha256:..", "DIGEST_INVALID"),

@@ -45,6 +45,9 @@ if TYPE_CHECKING:
     from tiffin.state import Store
 
 
+_GONE_MAX = 10_000
+
+
 class StoreShelf:
     """A Shelf (registry.server.shelf) over one engine's store."""
 
@@ -53,6 +56,8 @@ class StoreShelf:
         self._content = LocalContent(workspace.layout)
         with workspace.store() as store:
             self._arrivals = Arrivals(store)
+        # Blobs that went with a deleted manifest: clients delete those next, and are not to be told of an error.
+        self._gone: dict[str, bool] = {}
 
     # -- looking ---------------------------------------------------------------------------------------------
 
@@ -114,7 +119,7 @@ class StoreShelf:
                 open_images(store).collect()
             if self._content.exists(digest):
                 raise Conflict(f"blob {digest} is in use; delete the manifests that need it first")
-        elif not waited:
+        elif not waited and not self._gone.pop(digest, False):
             raise NotFound(f"no blob {digest}")
 
     def begin(self) -> Arriving:
@@ -168,6 +173,7 @@ class StoreShelf:
         name = _name(repository)
         with self._workspace.store() as store:
             found = _find(store.db, name, reference)
+            artifact = parse_artifact(self._content.read_bytes(found.digest, DOCUMENT_MAX))
             if not is_digest(reference):
                 _untag(store, f"{name}:{reference}")
             else:
@@ -179,6 +185,9 @@ class StoreShelf:
                 if not names and not dropped:
                     raise Conflict(f"manifest {found.digest} is part of an index; delete that")
             open_images(store).collect()
+        if len(self._gone) > _GONE_MAX:
+            self._gone.clear()
+        self._gone |= {blob.digest: True for blob in artifact.blobs if not self._content.exists(blob.digest)}
 
 
 def _name(repository: str) -> str:

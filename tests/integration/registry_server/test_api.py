@@ -85,7 +85,8 @@ def test_a_range_that_is_none_is_refused(shelf: Served, asked: str) -> None:
         ("GET", f"/v2/busybox/manifests/{NOTHING}", 404, "MANIFEST_UNKNOWN"),
         ("GET", "/v2/none/manifests/latest", 404, "MANIFEST_UNKNOWN"),
         ("GET", "/v2/busybox/manifests/sha256:abc", 400, "DIGEST_INVALID"),
-        ("GET", "/v2/busybox/manifests/-x", 400, "TAG_INVALID"),
+        ("GET", "/v2/busybox/manifests/-x", 404, "MANIFEST_UNKNOWN"),
+        ("PUT", "/v2/busybox/manifests/-x", 400, "TAG_INVALID"),
         ("GET", f"/v2/busybox/blobs/{NOTHING}", 404, "BLOB_UNKNOWN"),
         ("GET", "/v2/busybox/blobs/sha256:../../../etc/passwd", 404, "NAME_UNKNOWN"),
         ("GET", "/v2/busybox/blobs/md5:abc", 400, "DIGEST_INVALID"),
@@ -429,6 +430,14 @@ def test_deleting_a_tag_lets_the_image_go_with_its_last_name(served: Served, tif
     assert served("DELETE", "/v2/busybox/manifests/latest").status == 202
     assert tiffin.ok("images", "-q") == ""
     assert list((tiffin.root / "oci/blobs/sha256").iterdir()) == []
+
+
+def test_blobs_that_went_with_their_manifest_can_be_deleted_after_it(served: Served) -> None:
+    needed, _ = layer_of(served)
+    assert served("DELETE", "/v2/busybox/manifests/latest").status == 202
+    assert served("HEAD", f"/v2/busybox/blobs/{needed}").status == 404
+    assert served("DELETE", f"/v2/busybox/blobs/{needed}").status == 202
+    assert served("DELETE", f"/v2/busybox/blobs/{needed}").status == 404
 
 
 def test_what_a_container_uses_is_not_deleted(served: Served, tiffin: Tiffin) -> None:
