@@ -244,7 +244,7 @@ def _push_finish(side: Side, work: str) -> None:
 
 def _flood(side: Side, _: str) -> None:
     """Ten megabytes in lines of two bytes, from the start to the last one read from a followed log."""
-    limits = ["--log-opt", "max-size=-1"] if side.name != "podman" else []
+    limits = ["--log-opt", "max-size=10g"] if side.name != "podman" else []
     _quiet(side.command("run", "-d", "--name", "flood", "--network", "none", *limits, BUSYBOX,
                         "sh", "-c", "yes | head -c 10000000"))  # fmt: skip
     _quiet(side.command("logs", "-f", "flood"))
