@@ -3,7 +3,7 @@
 import os
 import sys
 
-from tiffin.errors import InvalidArgument, TiffinError, TransferError
+from tiffin.errors import InvalidArgument, PermissionDenied, Unauthorized
 from tiffin.typed import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -54,16 +54,14 @@ def run(args: "Namespace", session: "Session") -> int:
 
 
 def _again(server: str, username: str, session: "Session") -> bool:
-    """Whether the login that is kept is good still. A registry that cannot be asked is no reason for another one."""
+    """Whether the login that is kept is good still. Only a registry that says no is a reason to ask for another one."""
     from tiffin.cli.output import escape
 
     shown = f" [Username: {username}]" if username else ""
     _warn(escape(f"Authenticating with existing credentials...{shown}\n"))
     try:
         done = session.engine.registry.login(server)
-    except TransferError:
-        raise
-    except TiffinError as error:
+    except (Unauthorized, PermissionDenied) as error:
         _warn(escape(f"Login did not succeed, error: {error}\n"))
         return False
     print(done.status)
