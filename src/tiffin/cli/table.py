@@ -126,6 +126,9 @@ COMMANDS = (
     ),
     Command("container ls", "ps", "ps", "[OPTIONS]", "List containers"),
     Command("image push", "push", "push", "[OPTIONS] NAME[:TAG]", "Send an image to its registry"),
+    Command(
+        "registry serve", "", "registry_serve", "[OPTIONS]", "Offer this engine's images to other machines"
+    ),
     Command("container rm", "rm", "rm", "[OPTIONS] CONTAINER [CONTAINER...]", "Remove containers"),
     Command("image rm", "rmi", "rmi", "[OPTIONS] IMAGE [IMAGE...]", "Remove images"),
     Command(
@@ -149,7 +152,12 @@ COMMANDS = (
     ),
 )
 
-GROUPS = {"container": "Containers", "image": "Images", "manifest": "Manifest lists"}
+GROUPS = {
+    "container": "Containers",
+    "image": "Images",
+    "manifest": "Manifest lists",
+    "registry": "Registries",
+}
 
 # Docker's second names for the same commands.
 ALIASES = {

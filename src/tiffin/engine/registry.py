@@ -6,10 +6,10 @@ from tiffin.engine.remote import connect
 from tiffin.errors import InvalidArgument, Unauthorized
 from tiffin.registry.credentials import Credential, Credentials, key_of
 from tiffin.registry.endpoints import registry_of
-from tiffin.typed import TYPE_CHECKING, NamedTuple
+from tiffin.typed import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from tiffin.engine.workspace import Workspace
     from tiffin.registry.search import SearchResult
@@ -69,6 +69,25 @@ class RegistryService:
         registry, term = _split_term(term)
         with connect() as client:
             return client.search(registry, term, limit, filters)
+
+    def serve(
+        self,
+        address: str = "127.0.0.1:5000",
+        *,
+        read_only: bool = False,
+        blob_max: int = 64 << 30,
+        ready: Callable[[str], None] | None = None,
+        **options: Any,
+    ) -> None:
+        """Offer the images of this engine over the OCI distribution API, until SIGTERM or SIGINT. `blob_max` bounds one
+        pushed blob, in bytes; `ready` is called with the URL; `options` are the further fields of
+        tiffin.registry.server.serve's Serving. Raises InvalidArgument, Conflict."""
+        from tiffin.engine.registry_shelf import StoreShelf
+        from tiffin.registry.server.desk import Limits
+        from tiffin.registry.server.serve import Serving, serve
+
+        serving = Serving(address, limits=Limits(read_only, blob_max), **options)
+        serve(StoreShelf(self._workspace), serving, ready)
 
 
 def _check(registry: str, credential: Credential) -> str:
