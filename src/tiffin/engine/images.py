@@ -107,10 +107,27 @@ class ImageService:
             uploads = load_settings().registries.uploads
             return [images.push(registry, each, report, platform=wanted, uploads=uploads) for each in names]
 
-    def import_(self, stream: BinaryIO, name: str = "", message: str = "") -> Image:
-        """A new image of one layer out of a root filesystem's tar."""
+    def import_(
+        self,
+        stream: BinaryIO,
+        name: str = "",
+        message: str = "",
+        *,
+        changes: Sequence[str] = (),
+        platform: str = "",
+    ) -> Image:
+        """A new image of one layer out of a root filesystem's tar. `changes` are instructions of a Dockerfile that
+        change settings, such as 'CMD ["sh"]'; `platform` is os/architecture, this machine's unless given."""
+        from tiffin.oci.platform import parse_platform
+
+        target = parse_platform(platform) if platform else None
+        changed = None
+        if changes:
+            from tiffin.engine.changes import apply_changes
+
+            changed = apply_changes({}, changes)
         with self._workspace.store() as store:
-            return open_images(store).import_(stream, name, message)
+            return open_images(store).import_(stream, name, message, changed, target)
 
     def compact(self, names: Sequence[str] = ()) -> Dropped:
         """Remove the compressed blobs of these images' unpacked layers, or of all: those that a repository is known to

@@ -168,9 +168,11 @@ class PortBinding(NamedTuple):
 
 
 class CommitOptions(NamedTuple):
-    """What `commit` takes: a repository[:tag] or "" for an image without a name."""
+    """What `commit` takes: a repository[:tag] or "" for an image without a name; `changes` are instructions of a
+    Dockerfile that change settings, such as 'CMD ["sh"]'."""
 
     repository: str = ""
     author: str = ""
     message: str = ""
     pause: bool = True
+    changes: tuple[str, ...] = ()

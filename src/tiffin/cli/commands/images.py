@@ -73,7 +73,9 @@ def run(args: "Namespace", session: "Session") -> int:
 
         print_tree(images, session.engine.images.stacks(), full=args.no_trunc)
     elif args.quiet and listing.is_default:
-        output.lines(row["ID"] for row in _rows(images, args, listing, session))  # again for each name, as Docker does
+        output.lines(
+            row["ID"] for row in _rows(images, args, listing, session)
+        )  # again for each name, as Docker does
     else:
         listing.print(_rows(images, args, listing, session))
     return 0
