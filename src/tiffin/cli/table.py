@@ -38,7 +38,7 @@ COMMANDS = (
         "container commit",
         "commit",
         "commit",
-        "CONTAINER [REPOSITORY[:TAG]]",
+        "[OPTIONS] CONTAINER [REPOSITORY[:TAG]]",
         "Make an image from a container's changes",
     ),
     Command(
@@ -55,30 +55,37 @@ COMMANDS = (
         "[OPTIONS] CONTAINER COMMAND [ARG...]",
         "Run a command in a running container",
     ),
-    Command("image history", "history", "history", "IMAGE", "Show the steps that an image was made by"),
+    Command(
+        "container export",
+        "export",
+        "export",
+        "[OPTIONS] CONTAINER",
+        "Write a container's files to a tar archive",
+    ),
+    Command("image history", "history", "history", "[OPTIONS] IMAGE", "Show the steps that an image was made by"),
     Command("image ls", "images", "images", "[OPTIONS] [REPOSITORY[:TAG]]", "List images"),
     Command(
         "image import",
         "import",
         "import_",
-        "FILE|- [REPOSITORY[:TAG]]",
+        "[OPTIONS] FILE|- [REPOSITORY[:TAG]]",
         "Make an image from a tarball of a root filesystem",
     ),
     Command(
         "inspect",
         "inspect",
         "inspect",
-        "NAME|ID [NAME|ID...]",
+        "[OPTIONS] NAME|ID [NAME|ID...]",
         "Show everything about containers or images as JSON",
     ),
     Command(
         "container inspect",
         "",
         "inspect_container",
-        "CONTAINER [CONTAINER...]",
+        "[OPTIONS] CONTAINER [CONTAINER...]",
         "Show everything about containers as JSON",
     ),
-    Command("image inspect", "", "inspect_image", "IMAGE [IMAGE...]", "Show everything about images as JSON"),
+    Command("image inspect", "", "inspect_image", "[OPTIONS] IMAGE [IMAGE...]", "Show everything about images as JSON"),
     Command(
         "container kill", "kill", "kill", "CONTAINER [CONTAINER...]", "Send a signal to running containers"
     ),
@@ -125,6 +132,7 @@ COMMANDS = (
         "container port", "port", "port", "CONTAINER [PORT[/PROTO]]", "List a container's published ports"
     ),
     Command("container ls", "ps", "ps", "[OPTIONS]", "List containers"),
+    Command("image prune", "", "prune_images", "[OPTIONS]", "Remove images that nothing needs"),
     Command("image push", "push", "push", "[OPTIONS] NAME[:TAG]", "Send an image to its registry"),
     Command(
         "registry serve", "", "registry_serve", "[OPTIONS]", "Offer this engine's images to other machines"

@@ -109,19 +109,20 @@ class ContainerService:
         return query.resolve(self._workspace, reference)
 
     def list(
-        self, *, show_all: bool = False, last: int = 0, filters: Sequence[str] = ()
+        self, *, show_all: bool = False, last: int = 0, filters: Sequence[str] = (), size: bool = False
     ) -> Sequence[Summary]:
         """The running ones (every one with `show_all` or `last`), newest first. Filters as `ps --filter` has
-        them: id, name, label, status, exited, ancestor, network, volume."""
+        them: id, name, label, status, exited, ancestor, before, since, network, volume, publish, expose, health,
+        is-task. `size` measures what each wrote, which reads its files."""
         from tiffin.engine import query
 
-        return query.summaries(self._workspace, show_all=show_all, last=last, filters=filters)
+        return query.summaries(self._workspace, show_all=show_all, last=last, filters=filters, size=size)
 
-    def inspect(self, reference: str) -> dict[str, Any]:
-        """Docker's JSON document of the container."""
+    def inspect(self, reference: str, *, size: bool = False) -> dict[str, Any]:
+        """Docker's JSON document of the container; with `size` also SizeRw and SizeRootFs, in bytes."""
         from tiffin.engine import inspect
 
-        return inspect.inspect(self._workspace, reference)
+        return inspect.inspect(self._workspace, reference, size=size)
 
     def logs(self, reference: str, query: LogQuery) -> Iterator[LogLine]:
         """The log, line by line; with follow until the container ends."""

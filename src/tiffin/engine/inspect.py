@@ -15,11 +15,16 @@ if TYPE_CHECKING:
     from tiffin.state import Layout, Store
 
 
-def inspect(workspace: Workspace, reference: str) -> dict[str, Any]:
+def inspect(workspace: Workspace, reference: str, *, size: bool = False) -> dict[str, Any]:
     """See ContainerService.inspect."""
     with workspace.store() as store:
         container = recovery.truth(store, reference)
-        return document(store, container)
+        found = document(store, container)
+        if size:
+            from tiffin.engine.sizes import measure
+
+            found["SizeRw"], found["SizeRootFs"] = measure(store, container)
+        return found
 
 
 def document(store: Store, container: Container) -> dict[str, Any]:

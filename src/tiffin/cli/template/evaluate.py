@@ -240,6 +240,8 @@ class Evaluation:
         if not isinstance(value, dict):
             self._fail(node, f"can't evaluate field {name} in type interface {{}}")
         if isinstance(value, Struct) and name not in value:
+            name = value.aliases.get(name, name)
+        if isinstance(value, Struct) and name not in value:
             known = ", ".join(value)
             hint = f"; it has {known}" if len(known) < 600 else ""
             self._fail(node, f"can't evaluate field {name} in type struct{hint}")
