@@ -85,6 +85,7 @@ COMMANDS = (
         "container port", "port", "port", "CONTAINER [PORT[/PROTO]]", "List a container's published ports"
     ),
     Command("container ls", "ps", "ps", "[OPTIONS]", "List containers"),
+    Command("image pull", "pull", "pull", "[OPTIONS] NAME[:TAG|@DIGEST]", "Fetch an image from a registry"),
     Command("container rm", "rm", "rm", "[OPTIONS] CONTAINER [CONTAINER...]", "Remove containers"),
     Command("image rm", "rmi", "rmi", "[OPTIONS] IMAGE [IMAGE...]", "Remove images"),
     Command(
