@@ -32,7 +32,7 @@ Options:
 """
 _EARLY = {"run", "create"}
 _FORKING = {"run": "start", "start": "start", "exec": "exec"}
-_LONG = {"build", "load", "save", "export", "import", "commit", "logs", "push"}
+_LONG = {"build", "load", "save", "export", "import", "commit", "logs", "pull", "push"}
 
 
 class Globals(NamedTuple):

@@ -62,7 +62,9 @@ COMMANDS = (
         "[OPTIONS] CONTAINER",
         "Write a container's files to a tar archive",
     ),
-    Command("image history", "history", "history", "[OPTIONS] IMAGE", "Show the steps that an image was made by"),
+    Command(
+        "image history", "history", "history", "[OPTIONS] IMAGE", "Show the steps that an image was made by"
+    ),
     Command("image ls", "images", "images", "[OPTIONS] [REPOSITORY[:TAG]]", "List images"),
     Command(
         "image import",
@@ -85,7 +87,13 @@ COMMANDS = (
         "[OPTIONS] CONTAINER [CONTAINER...]",
         "Show everything about containers as JSON",
     ),
-    Command("image inspect", "", "inspect_image", "[OPTIONS] IMAGE [IMAGE...]", "Show everything about images as JSON"),
+    Command(
+        "image inspect",
+        "",
+        "inspect_image",
+        "[OPTIONS] IMAGE [IMAGE...]",
+        "Show everything about images as JSON",
+    ),
     Command(
         "container kill", "kill", "kill", "CONTAINER [CONTAINER...]", "Send a signal to running containers"
     ),
@@ -137,6 +145,7 @@ COMMANDS = (
     Command(
         "registry serve", "", "registry_serve", "[OPTIONS]", "Offer this engine's images to other machines"
     ),
+    Command("image pull", "pull", "pull", "[OPTIONS] NAME[:TAG|@DIGEST]", "Fetch an image from a registry"),
     Command("container rm", "rm", "rm", "[OPTIONS] CONTAINER [CONTAINER...]", "Remove containers"),
     Command("image rm", "rmi", "rmi", "[OPTIONS] IMAGE [IMAGE...]", "Remove images"),
     Command(
