@@ -127,7 +127,21 @@ class ContainerService:
         """The log, line by line; with follow until the container ends."""
         from tiffin.engine import logs
 
-        return logs.logs(self._workspace, reference, query)
+        return logs.lines(logs.entries(self._workspace, reference, query))
+
+    def log_attributes(self, reference: str) -> dict[str, str]:
+        """The labels and variables that the log options chose: what Docker calls a log's details."""
+        from tiffin.engine import recovery
+
+        with self._workspace.store() as store:
+            return recovery.truth(store, reference).record.log.attributes
+
+    def log_entries(self, reference: str, query: LogQuery) -> Iterator[LogLine]:
+        """The log as `logs` gives it, except that lines of one stream that came together are one item: much
+        quicker for a large log."""
+        from tiffin.engine import logs
+
+        return logs.entries(self._workspace, reference, query)
 
     def exec(self, reference: str, options: ExecOptions, streams: Streams) -> int | None:
         """Run a further command in the container; its exit code, None when the caller detached. Raises

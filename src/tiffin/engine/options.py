@@ -146,8 +146,7 @@ class LogQuery(NamedTuple):
 
 
 class LogLine(NamedTuple):
-    """One entry of the log: usually a line with its newline; long lines come in 16 KiB pieces.
-    `time` is RFC 3339 with nanoseconds, as stored."""
+    """A line with its newline, or a 16 KiB piece of a long one. `time` is RFC 3339 with nanoseconds, as stored."""
 
     stream: str
     time: str
