@@ -3,6 +3,8 @@
 import gzip
 import json
 import os
+import signal
+import socket
 import subprocess
 import tempfile
 import threading
@@ -323,6 +325,20 @@ def test_a_login_is_used_and_its_lack_explained(tiffin: Tiffin, tmp_path: Path) 
         run(need("skopeo"), "login", "--authfile", str(config / "config.json"), "--tls-verify=false",
             "-u", "alice", "-p", "secret", registry.host)  # fmt: skip
         assert tiffin.ok("push", "-q", name, env=environment) == f"{name}:latest"
+
+
+def test_an_interrupt_does_not_wait_for_a_registry_that_stalls(tiffin: Tiffin) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        name = f"127.0.0.1:{silent.getsockname()[1]}/x"
+        tiffin.ok("tag", BUSYBOX, name)
+        with tiffin.start("push", name) as process:
+            assert process.stdout is not None
+            assert any("Preparing" in line for line in process.stdout)
+            silent.accept()[0].close()  # somebody asks now
+            connection, _ = silent.accept()
+            with connection:
+                process.send_signal(signal.SIGINT)
+                assert process.wait(10) == 130
 
 
 def test_all_tags_go_with_one_command(tiffin: Tiffin, plain: RunningRegistry) -> None:
