@@ -73,6 +73,19 @@ class ImageService:
         with self._workspace.store() as store:
             return open_images(store).inspect(name)
 
+    def inspect_remote(self, name: str, platform: str = "") -> dict[str, Any]:
+        """The same of an image in its registry, for `platform` or this machine's; no layer is fetched. Size is that of
+        its layers compressed, which is all that a registry knows."""
+        from tiffin.engine.remote import connect
+        from tiffin.images.remote import fetch_image
+        from tiffin.images.show import remote_document
+        from tiffin.oci.platform import parse_platform
+        from tiffin.oci.reference import parse_reference
+
+        wanted = parse_platform(platform) if platform else None
+        with connect() as registry:
+            return remote_document(fetch_image(registry, parse_reference(name), wanted))
+
     def history(self, name: str) -> Sequence[dict[str, Any]]:
         """The steps that made it, the newest first."""
         with self._workspace.store() as store:
@@ -110,8 +123,9 @@ class ImageService:
         self, name: str, *, all_tags: bool = False, platform: str = "", report: Report | None = None
     ) -> Sequence[Pushed]:
         """Send an image, or with `all_tags` everything that the repository has here, to the registry that its name
-        says; what each tag stands for there. `report` is called from several threads."""
+        says; what each tag stands for there. `report` is called from several threads, one at a time."""
         from tiffin.config import load_settings
+        from tiffin.engine.compressed import drop_unwanted
         from tiffin.engine.remote import connect
         from tiffin.images.push import tags_here
         from tiffin.oci.platform import parse_platform
@@ -121,7 +135,11 @@ class ImageService:
             images = open_images(store)
             names = tags_here(images, name) if all_tags else [name]
             uploads = load_settings().registries.uploads
-            return [images.push(registry, each, report, platform=wanted, uploads=uploads) for each in names]
+            done = [images.push(registry, each, report, platform=wanted, uploads=uploads) for each in names]
+            drop_unwanted(
+                images, [images.resolve(each).id for each in names]
+            )  # now they can be fetched again
+            return done
 
     def import_(
         self,
