@@ -72,11 +72,6 @@ class Docker:
         assert done.returncode == 0, f"docker {' '.join(arguments)}: {done.stderr.decode()}"
         return done.stdout.decode()
 
-    @property
-    def pid(self) -> int:
-        """A process in the daemon's network namespace."""
-        return self._process.pid
-
     def close(self) -> None:
         self._process.kill()  # unshare takes the daemon along, and that, as process 1, all else
         self._process.wait()

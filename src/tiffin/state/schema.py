@@ -78,12 +78,11 @@ _REGISTRIES = [
         blob TEXT NOT NULL, repository TEXT NOT NULL, PRIMARY KEY (blob, repository)) STRICT, WITHOUT ROWID""",
 ]
 
-# What the embedded registry holds beside images: artifacts, indexes, the manifests below them, referrers. One that
-# nothing leads to is dropped after keep_until; 0 once something has led to it.
+# What the embedded registry holds beside images: artifacts, indexes, the manifests below them, referrers.
 _DOCUMENTS = [
     """CREATE TABLE registry_manifests (
         repository TEXT NOT NULL, digest TEXT NOT NULL, media_type TEXT NOT NULL, size INTEGER NOT NULL,
-        subject TEXT NOT NULL, artifact_type TEXT NOT NULL, annotations TEXT NOT NULL, keep_until INTEGER NOT NULL,
+        subject TEXT NOT NULL, artifact_type TEXT NOT NULL, annotations TEXT NOT NULL, added INTEGER NOT NULL,
         PRIMARY KEY (repository, digest)) STRICT, WITHOUT ROWID""",
     "CREATE INDEX registry_manifests_digest ON registry_manifests(digest)",
     "CREATE INDEX registry_manifests_subject ON registry_manifests(subject)",
@@ -102,4 +101,7 @@ _DOCUMENTS = [
         BEGIN DELETE FROM registry_tags WHERE name = OLD.name; END""",
 ]
 
-MIGRATIONS: list[list[str]] = [_FIRST, _REMOVED_IMAGES, _REGISTRIES, _DOCUMENTS]
+# One that nothing leads to is dropped after this moment: 0 once something has led to it.
+_KEPT_DOCUMENTS = ["ALTER TABLE registry_manifests RENAME COLUMN added TO keep_until"]
+
+MIGRATIONS: list[list[str]] = [_FIRST, _REMOVED_IMAGES, _REGISTRIES, _DOCUMENTS, _KEPT_DOCUMENTS]

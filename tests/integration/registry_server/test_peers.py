@@ -9,10 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.command import Tiffin
+from tests.command import Tiffin, fresh_engine
+from tests.images import busybox_tar
 from tests.integration.peers import Docker, docker, need, run
 from tests.registries import docker_registry, htpasswd, make_tls
-from tests.registry_server import Served, serving
+from tests.registry_server import INDEX, Served, serving
 
 pytestmark = [pytest.mark.root, pytest.mark.registry, pytest.mark.peer]
 __all__ = ["docker"]
@@ -148,15 +149,60 @@ def test_what_dockers_registry_has_comes_here_and_goes_back(
     speaks(tiffin, "box:2")
 
 
-def test_one_tiffin_pushes_to_another(served: Served, tiffin: Tiffin, other: Tiffin) -> None:
-    from tests.images import busybox_tar
-
-    other.ok("import", busybox_tar(), f"{served.address}/from-other:1")
-    other.ok("push", f"{served.address}/from-other:1")
-    ours = json.loads(tiffin.ok("image", "inspect", "from-other:1"))[0]
-    theirs = json.loads(other.ok("image", "inspect", f"{served.address}/from-other:1"))[0]
-    assert (ours["Id"], ours["Descriptor"]) == (theirs["Id"], theirs["Descriptor"])
+def test_one_tiffin_pushes_to_another_which_gives_it_to_a_third(
+    served: Served, tiffin: Tiffin, other: Tiffin, tmp_path: Path
+) -> None:
+    name = f"{served.address}/from-other:1"
+    other.ok("import", busybox_tar(), name)
+    other.ok("push", name)
+    there = json.loads(other.ok("image", "inspect", name))[0]
+    here = json.loads(tiffin.ok("image", "inspect", "from-other:1"))[0]
+    assert (here["Id"], here["Descriptor"]) == (there["Id"], there["Descriptor"])
     speaks(tiffin, "from-other:1")
+    with fresh_engine(tmp_path / "third", busybox=False) as third:
+        third.ok("pull", name)
+        found = json.loads(third.ok("image", "inspect", name))[0]
+        assert (found["Id"], found["Descriptor"]) == (there["Id"], there["Descriptor"])
+        assert found["RepoDigests"] == [f"{served.address}/from-other@{digest_here(tiffin, 'from-other:1')}"]
+        speaks(third, name)
+
+
+def test_an_index_goes_from_tiffin_to_tiffin_whole(served: Served, tiffin: Tiffin, other: Tiffin) -> None:
+    images = f"{served.address}/multi"
+    other.ok("import", busybox_tar(), f"{images}:here")
+    other.ok("push", f"{images}:here")
+    other.ok("manifest", "create", f"{images}:all", f"{images}:here")
+    other.ok("manifest", "push", f"{images}:all")
+    index = served("GET", "/v2/multi/manifests/all")
+    assert index.headers["content-type"] in (
+        INDEX,
+        "application/vnd.docker.distribution.manifest.list.v2+json",
+    )
+    assert digest_by_skopeo(served, "multi:all") == index.headers["docker-content-digest"]
+    speaks(tiffin, "multi:all")
+    other.ok("pull", f"{images}:all")
+    speaks(other, f"{images}:all")
+
+
+def test_layers_whose_compressed_copies_were_dropped_are_served_all_the_same(
+    served: Served, tiffin: Tiffin, other: Tiffin, tmp_path: Path
+) -> None:
+    (tmp_path / "Dockerfile").write_text("FROM scratch\nCOPY busybox /bin/echo\n")
+    (tmp_path / "busybox").write_bytes(Path(need("busybox")).read_bytes())
+    (tmp_path / "busybox").chmod(0o755)
+    tiffin.ok("build", "-q", "-t", "mine:1", tmp_path)
+    manifest = served("GET", "/v2/mine/manifests/1")
+    layer = manifest.document["layers"][0]
+    tiffin.ok("image", "compact")
+    assert not (tiffin.root / "oci/blobs/sha256" / layer["digest"][7:]).exists()
+    head = served("HEAD", f"/v2/mine/blobs/{layer['digest']}")
+    assert (head.status, int(head.headers["content-length"])) == (200, layer["size"])
+    part = served("GET", f"/v2/mine/blobs/{layer['digest']}", Range="bytes=10-")
+    assert (part.status, len(part.body)) == (206, layer["size"] - 10)
+    other.ok("pull", f"{served.address}/mine:1")
+    speaks(other, f"{served.address}/mine:1")
+    assert served.push_manifest("again", "1", manifest.body).status == 201
+    speaks(tiffin, "again:1")
 
 
 def test_passwords_and_an_authority_of_ones_own(tiffin: Tiffin, podman: Podman, tmp_path: Path) -> None:
