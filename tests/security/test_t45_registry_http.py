@@ -1,5 +1,6 @@
 """T45, T47: ambiguous requests, slow ones, and too many of them, at the embedded registry."""
 
+import os
 import socket
 import time
 from collections.abc import Iterator
@@ -16,7 +17,7 @@ pytestmark = [pytest.mark.root, pytest.mark.registry]
 IMPATIENT = """
 from tiffin.registry.server import desk, serve, uploads
 serve.IDLE_SECONDS, serve._SWEEP_SECONDS, serve.CONNECTIONS_MAX = 1.0, 0.1, 4
-desk.STALL_SECONDS = 1.0
+desk.STALL_SECONDS = serve.STALL_SECONDS = 1.0
 uploads.UPLOADS_MAX = 3
 """
 
@@ -113,8 +114,6 @@ def test_a_reader_that_goes_away_leaves_no_descriptor(tiffin: Tiffin) -> None:
         layer = served("GET", "/v2/busybox/manifests/latest").document["layers"][0]["digest"]
         served("GET", f"/v2/busybox/blobs/{layer}")
         fds = f"/proc/{served.process.pid}/fd"
-        import os
-
         before = len(os.listdir(fds))
         for _ in range(50):
             with raw(served) as connection:
@@ -124,6 +123,20 @@ def test_a_reader_that_goes_away_leaves_no_descriptor(tiffin: Tiffin) -> None:
         while len(os.listdir(fds)) > before:
             assert time.monotonic() < deadline, os.listdir(fds)
             time.sleep(0.05)
+
+
+def test_a_reader_that_stops_reading_is_cut_off(tiffin: Tiffin) -> None:
+    with serving(tiffin, impatience=IMPATIENT) as served:
+        digest = served.push_blob("x", bytes(64 << 20))
+        fds = f"/proc/{served.process.pid}/fd"
+        before = len(os.listdir(fds))
+        with raw(served) as connection:
+            connection.sendall(f"GET /v2/x/blobs/{digest} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+            connection.recv(10)
+            deadline = time.monotonic() + 30
+            while len(os.listdir(fds)) > before:
+                assert time.monotonic() < deadline, os.listdir(fds)
+                time.sleep(0.05)
 
 
 def test_a_compressed_body_is_taken_as_the_bytes_that_it_is(tiffin: Tiffin) -> None:

@@ -10,6 +10,7 @@ pytestmark = [pytest.mark.root, pytest.mark.registry]
 NAMES = [
     "..", "%2e%2e", "%2E%2E%2f%2e%2e", "a/..", "../a", "a/../../b", "a%0a", "a\\b", "a%00", "A", "a//b", "/a", "a/",
     "a..b", "-a", "a_", "_catalog/x", "a%25", "a%2f..%2fb", "%ff", "a" * 300, "a%20", "a:b", "a@b", "localhost:5000/a",
+    "a_b.c/d", "a" * 250,
 ]  # fmt: skip
 DIGEST = digest_of(b"")
 

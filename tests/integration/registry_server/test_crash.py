@@ -1,18 +1,21 @@
 """Connections that break, clients that push the same thing at once, and a server that is killed."""
 
+import gzip
 import http.client
 import os
+import random
 import signal
 import socket
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 
 from tests.command import Tiffin
 from tests.integration.registry_server.conftest import staged
-from tests.registry_server import Served, collect, digest_of, serving
+from tests.registry_server import MANIFEST, Served, collect, descriptor, digest_of, serving
 
 pytestmark = [pytest.mark.root, pytest.mark.registry]
 
@@ -105,6 +108,70 @@ def test_what_a_killed_server_had_is_swept_by_the_next_collection(tiffin: Tiffin
     assert staged(tiffin) == []
     (image,) = tiffin.ok("images", "-q").split()
     assert image
+
+
+def test_an_end_in_the_middle_of_an_upload_is_in_order(tiffin: Tiffin) -> None:
+    with serving(
+        tiffin, impatience="from tiffin.registry.server import serve\nserve.GRACE_SECONDS = 0.5"
+    ) as served:
+        connection = served.connect()
+        connection.putrequest("POST", f"/v2/up/blobs/uploads/?digest={digest_of(b'')}")
+        connection.putheader("Content-Length", "5000000")
+        connection.endheaders()
+        connection.send(os.urandom(2_000_000))
+        wait_for("upload", lambda: len(staged(tiffin)) == 2)
+        assert served.stop() == 0
+        connection.close()
+    assert staged(tiffin) == []
+
+
+def test_a_server_killed_at_any_moment_of_a_push_leaves_whole_images_and_nothing_else(
+    tiffin: Tiffin, tmp_path: Path
+) -> None:
+    from tests.integration.images.archives import LAYER, config, tar
+    from tests.integration.images.engine import open_images, verify
+
+    chance = random.Random(7)
+    named, whole_push = 0, 0.0
+    for attempt in range(12):
+        layers = [tar({f"file{n}": chance.randbytes(400_000)}) for n in range(3)]
+        blobs = [gzip.compress(layer, 1) for layer in layers]
+        document = config(layers)
+        manifest = {
+            "schemaVersion": 2,
+            "mediaType": MANIFEST,
+            "config": descriptor(document, "application/vnd.oci.image.config.v1+json"),
+            "layers": [descriptor(blob, LAYER) for blob in blobs],
+        }
+        with serving(tiffin) as served:
+            began = time.monotonic()
+            killer = threading.Timer(chance.random() * whole_push if attempt else 60, served.process.kill)
+            killer.start()
+            try:
+                for data in (document, *blobs):
+                    served.push_blob("box", data)
+                assert served.push_manifest("box", str(attempt), manifest).status == 201
+                named, whole_push = named + 1, max(whole_push, time.monotonic() - began)
+            except (OSError, http.client.HTTPException):
+                pass  # it is dead
+            if not attempt:
+                killer.cancel()
+                served.process.kill()
+            killer.join()
+            served.process.wait()
+        collect(tiffin)
+        assert staged(tiffin) == []
+        images = open_images(tiffin.root.parent)
+        try:
+            verify(images)
+            assert images.collect() == 0
+            whole = sum(
+                name.startswith("docker.io/library/box:") for row in images.list() for name in row.names
+            )
+            assert whole >= named
+        finally:
+            images.store.close()
+    assert named
 
 
 def test_a_slow_reader_of_a_blob_that_is_removed_gets_all_of_it(served: Served, tiffin: Tiffin) -> None:
