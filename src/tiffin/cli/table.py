@@ -146,6 +146,16 @@ COMMANDS = (
         "registry serve", "", "registry_serve", "[OPTIONS]", "Offer this engine's images to other machines"
     ),
     Command("image pull", "pull", "pull", "[OPTIONS] NAME[:TAG|@DIGEST]", "Fetch an image from a registry"),
+    Command(
+        "container pause", "pause", "pause", "CONTAINER [CONTAINER...]", "Hold every process of containers"
+    ),
+    Command(
+        "container unpause", "unpause", "unpause", "CONTAINER [CONTAINER...]", "Let paused containers go on"
+    ),
+    Command("container prune", "", "prune_containers", "[OPTIONS]", "Remove the containers that do not run"),
+    Command("container rename", "rename", "rename", "CONTAINER NEW_NAME", "Give a container another name"),
+    Command("container top", "top", "top", "CONTAINER [PS OPTIONS]", "Show the processes of a container"),
+    Command("system events", "events", "events", "[OPTIONS]", "Show what happens to containers and images"),
     Command("container rm", "rm", "rm", "[OPTIONS] CONTAINER [CONTAINER...]", "Remove containers"),
     Command("image rm", "rmi", "rmi", "[OPTIONS] IMAGE [IMAGE...]", "Remove images"),
     Command(
@@ -174,6 +184,7 @@ GROUPS = {
     "image": "Images",
     "manifest": "Manifest lists",
     "registry": "Registries",
+    "system": "The engine as a whole",
 }
 
 # Docker's second names for the same commands.

@@ -101,4 +101,11 @@ _DOCUMENTS = [
         BEGIN DELETE FROM registry_tags WHERE name = OLD.name; END""",
 ]
 
-MIGRATIONS: list[list[str]] = [_FIRST, _REMOVED_IMAGES, _REGISTRIES, _DOCUMENTS]
+# What happened, for `events`: the newest few thousand. AUTOINCREMENT, so that a reader sees every number once.
+_EVENTS = [
+    """CREATE TABLE events (
+        number INTEGER PRIMARY KEY AUTOINCREMENT, time INTEGER NOT NULL, type TEXT NOT NULL, action TEXT NOT NULL,
+        actor TEXT NOT NULL, attributes TEXT NOT NULL) STRICT"""
+]
+
+MIGRATIONS: list[list[str]] = [_FIRST, _REMOVED_IMAGES, _REGISTRIES, _DOCUMENTS, _EVENTS]
