@@ -17,6 +17,7 @@ import sys
 import tempfile
 import time
 
+from bench.registry import close_all
 from bench.rows import ROWS, Row
 from bench.sides import Side, available
 
@@ -74,6 +75,7 @@ def main() -> int:
                 continue
             print(show(row, measure(row, sides, work, args.repeat or row.repeat)), flush=True)
     finally:
+        close_all()
         for side in sides:
             side.close()
         shutil.rmtree(work, ignore_errors=True)  # noqa: TID251 - the benchmark's own directory, containers gone

@@ -10,6 +10,7 @@ import tarfile  # noqa: TID251 - writes the test archive; tiffin reads it
 from collections.abc import Callable
 from typing import NamedTuple
 
+from bench.registry import registry_of
 from bench.sides import BUSYBOX, Side, run
 
 
@@ -195,6 +196,64 @@ def _load_plain(side: Side, work: str) -> None:
     side.load(f"{work}/plain-image.tar")
 
 
+def _pull_prepare(side: Side, work: str) -> None:
+    if not os.path.exists(f"{work}/big-image.tar"):
+        raise RuntimeError("the row needs tiffin's archive, which its side makes first")
+    registry_of(side, work).fill(f"{work}/big-image.tar", "bench/big")
+
+
+def _pull_first(side: Side, work: str) -> None:
+    _load_prepare(side, work)
+    _load_before(side, work)
+    _pull_prepare(side, work)
+
+
+def _remote(side: Side, work: str) -> str:
+    return f"{registry_of(side, work).host}/bench/big"
+
+
+def _unsafe(side: Side) -> list[str]:
+    return ["--tls-verify=false"] if side.name == "podman" else []
+
+
+def _pull_before(side: Side, work: str) -> None:
+    subprocess.run(side.command("rmi", "-f", _remote(side, work)), capture_output=True)
+
+
+def _pull(side: Side, work: str) -> None:
+    _quiet(side.command("pull", "-q", *_unsafe(side), _remote(side, work)))
+
+
+def _push_prepare(side: Side, work: str) -> None:
+    _load_prepare(side, work)
+    side.load(f"{work}/big-image.tar")
+    run(side.command("tag", "bench/big", _remote(side, work)))
+
+
+def _push_before(side: Side, work: str) -> None:
+    registry_of(side, work).clear()
+
+
+def _push(side: Side, work: str) -> None:
+    _quiet(side.command("push", "-q", *_unsafe(side), _remote(side, work)))
+
+
+def _push_finish(side: Side, work: str) -> None:
+    subprocess.run(side.command("rmi", "-f", "bench/big", _remote(side, work)), capture_output=True)
+
+
+def _flood(side: Side, _: str) -> None:
+    """A megabyte in lines of two bytes, from the start to the last one read from a followed log."""
+    limits = ["--log-opt", "max-size=10g"] if side.name != "podman" else []
+    _quiet(side.command("run", "-d", "--name", "flood", "--network", "none", *limits, BUSYBOX,
+                        "sh", "-c", "yes | head -c 1000000"))  # fmt: skip
+    _quiet(side.command("logs", "-f", "flood"))
+
+
+def _flood_before(side: Side, _: str) -> None:
+    subprocess.run(side.command("rm", "-f", "flood"), capture_output=True)
+
+
 ENGINES = ("tiffin", "docker", "podman")
 ROWS = (
     Row("run --rm --network none IMG true", {"docker": 0.16, "runc": 1.4}, (*ENGINES, "runc"), 15, _nothing,
@@ -218,4 +277,9 @@ ROWS = (
     Row("load, 450 MB in 13,565 files", {"docker": 0.5}, ENGINES, 3, _load_prepare, _load, _load_before, _load_before),
     Row("load, the same not compressed", {"docker": 0.5}, ENGINES, 3, _plain_prepare, _load_plain, _load_before,
         _load_before),
+    Row("pull, 450 MB in 13,565 files", {"docker": 0.35, "podman": 0.6}, ENGINES, 3, _pull_first, _pull, _pull_before,
+        _pull_before),
+    Row("log of 1 MB in 2-byte lines, followed", {"docker": 1.0}, ENGINES, 3, _nothing, _flood, _flood_before,
+        _flood_before),
+    Row("push, the same", {"docker": 0.15}, ENGINES, 3, _push_prepare, _push, _push_before, _push_finish),
 )  # fmt: skip

@@ -84,6 +84,10 @@ class Docker:
     def command(self, *words: str) -> list[str]:
         return [self._client, "--host", self._host, *words]
 
+    def entering(self) -> list[str]:
+        """What a command is prefixed with to run in the daemon's network namespace."""
+        return ["nsenter", "-t", str(self._daemon.pid), "-n"]
+
     def load(self, archive: str) -> None:
         run(self.command("load", "-q", "-i", archive))
 

@@ -9,7 +9,7 @@ from tiffin.typed import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from tiffin.cli.parser import CommandParser, Namespace
-    from tiffin.containers.record import Resources
+    from tiffin.containers.record import LogConfig, Resources
     from tiffin.engine.options import CreateOptions
 
 _SIZE = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*([bkmgtp]?)(?:i?b)?", re.IGNORECASE)
@@ -28,6 +28,13 @@ def add_container_options(parser: "CommandParser") -> None:
     """Everything about a new container that is not about attaching to it."""
     add = parser.add_argument
     add("--name", default="", metavar="NAME", help="name of the container (default: a random one)")
+    add(
+        "--pull",
+        choices=("always", "missing", "never"),
+        default="missing",
+        help="when to fetch the image from its registry (default missing)",
+    )
+    add("--platform", default="", metavar="OS/ARCH", help="platform of an image that is for several")
     parser.switch("-t", "--tty", help="give it a terminal")
     parser.switch("-i", "--interactive", help="keep its standard input open")
     parser.switch("--rm", help="remove it, and its anonymous volumes, when it ends")
@@ -71,6 +78,19 @@ def _add_process(parser: "CommandParser") -> None:
         default=None,
         metavar="SECONDS",
         help="how long stop waits before it kills",
+    )
+    add(
+        "--log-driver",
+        default="",
+        metavar="NAME",
+        help="json-file (default), local, syslog, journald or none",
+    )
+    add(
+        "--log-opt",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="option of the log driver: max-size=10m",
     )
     add("--cidfile", default="", metavar="FILE", help="write the container's ID to a new file")
 
@@ -209,7 +229,25 @@ def create_options(args: "Namespace", *, detached: bool, attach_stdin: bool) -> 
         stop_timeout=args.stop_timeout,
         labels=tuple(args.label),
         auto_remove=args.rm,
+        log=_log(args),
+        platform=args.platform,
     )
+
+
+def _log(args: "Namespace") -> "LogConfig":
+    from tiffin.containers.record import LogConfig
+
+    if not args.log_driver and not args.log_opt:
+        return LogConfig()
+    options = {}
+    for text in args.log_opt:
+        name, equals, value = text.partition("=")
+        if not equals or not name:
+            raise InvalidArgument(
+                f'invalid argument "{text}" for "--log-opt": want NAME=VALUE, such as max-size=10m'
+            )
+        options[name] = value
+    return LogConfig(args.log_driver or "json-file", options=options)
 
 
 def _resources(args: "Namespace") -> "Resources":

@@ -11,9 +11,9 @@ import time
 from collections.abc import Sequence
 
 from tiffin.containers.environment import merge_env
-from tiffin.containers.names import check_name
+from tiffin.containers.names import check_name, random_name
 from tiffin.containers.ports import PortSpec, parse_expose
-from tiffin.containers.record import ContainerRecord, new_id
+from tiffin.containers.record import ContainerRecord, LogConfig, new_id
 from tiffin.containers.security import parse_security_options
 from tiffin.containers.store import Container, Containers
 from tiffin.engine import limits, recovery
@@ -29,29 +29,72 @@ if TYPE_CHECKING:
 
     from tiffin.engine.workspace import Workspace
     from tiffin.images.records import Image
+    from tiffin.oci.platform import Platform
     from tiffin.state import Store
 
 _RESERVED_LABELS = "io.tiffin."
+_MACHINES = {"x86_64": "amd64", "aarch64": "arm64"}
 _NETWORKS = ("bridge", "default", "host", "none")
 
 
 def create(workspace: Workspace, options: CreateOptions) -> Created:
     """See ContainerService.create."""
-    with workspace.store() as store:
-        container = create_in(store, options)
-        return Created(container.id, container.name, tuple(_warnings(options)))
-
-
-def create_in(store: Store, options: CreateOptions) -> Container:
-    """As `create`, with an open store."""
     if options.name:
         check_name(options.name)
-    image = find_image(store.db, options.image)
+    with workspace.store() as store:
+        image = find_image(store.db, options.image, _platform(options))
+        warnings = _warnings(options)
+        if options.platform or image.config.get("architecture") != _MACHINES.get(os.uname().machine):
+            warnings += _foreign(store, image, options)
+        container = _create(store, options, image)
+        return Created(container.id, container.name, tuple(warnings))
+
+
+def _create(store: Store, options: CreateOptions, image: Image) -> Container:
     record = plan(options, image)
+    if options.log != LogConfig():
+        record = _with_log(record, options.log)
     declared = image.settings.get("Volumes") or ()
     if not (options.volumes or options.mounts or options.tmpfs or declared):
         return _insert(store, record)
     return _insert_with_mounts(store, record, options, declared)
+
+
+def _with_log(record: ContainerRecord, log: LogConfig) -> ContainerRecord:
+    from tiffin.engine.log_options import Subject, settle
+
+    if "tag" in log.options and not record.name:
+        record = record._replace(name=random_name(0))  # the tag may show it
+    subject = Subject(record.id, record.name, record.image, record.image_name, record.env, record.labels)
+    return record._replace(log=settle(log, subject))
+
+
+def _platform(options: CreateOptions) -> Platform | None:
+    if not options.platform:
+        return None
+    from tiffin.oci.platform import parse_platform
+
+    return parse_platform(options.platform)
+
+
+def _foreign(store: Store, image: Image, options: CreateOptions) -> tuple[str, ...]:
+    """Warnings about an image that is not for this machine. Raises Unsupported when it cannot run here."""
+    from tiffin.engine import emulation
+    from tiffin.kernel.paths import open_in_root
+
+    def in_root(path: str) -> bool:
+        for diff_id in image.diff_ids:
+            root = os.open(store.layout.layer(diff_id), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            try:
+                os.close(open_in_root(root, path.lstrip("/"), os.O_PATH))
+            except OSError:
+                continue
+            finally:
+                os.close(root)
+            return True
+        return False
+
+    return emulation.check(image.platform, in_root, asked=bool(options.platform))
 
 
 def _insert_with_mounts(
@@ -138,7 +181,7 @@ def plan(options: CreateOptions, image: Image) -> ContainerRecord:
         stop_timeout=10 if options.stop_timeout is None else options.stop_timeout,
         labels=_labels(options.labels, settings.get("Labels") or {}),
         auto_remove=options.auto_remove,
-        log=limits.check_log(options.log),
+        log=options.log,
         healthcheck=settings.get("Healthcheck"),
         volumes=tuple(settings.get("Volumes") or ()),
     )

@@ -38,8 +38,8 @@ def inspect_document(db: "sqlite3.Connection", image: "Image") -> dict[str, Any]
     added = db.execute("SELECT added FROM images WHERE id = ?", (image.id,)).fetchone()[0]
     document = {
         "Id": image.id,
-        "RepoTags": [r.familiar() for r in map(parse_reference, image.names) if not r.digest],
-        "RepoDigests": [r.familiar() for r in map(parse_reference, image.names) if r.digest],
+        "RepoTags": [parse_reference(name).familiar() for name in image.names],
+        "RepoDigests": [parse_reference(text).familiar() for text in image.digests],
         "Parent": "",
         "Comment": str(history[-1].get("comment", "")) if history else "",
         "Created": config.get("created") or format_time(0),
