@@ -19,9 +19,9 @@ _DOCUMENT_PATIENCE = 4  # stall timeouts within which a document must have come 
 
 
 class BrokenOff(TransferError):
-    """An exchange that ended before its end: reset, stalled, cut short."""
+    """An exchange that ended before its end: reset, stalled, cut short. Worth another try."""
 
-    worth_retrying = True
+    stalled = False  # it took a whole stall timeout to see
 
 
 class Unreachable(TransferError):
@@ -134,7 +134,9 @@ def failure_of(error: Exception, doing: str, redact: Redactor, *, connecting: bo
     ):
         return _unreachable(error, doing, reason)
     if isinstance(error, known.ReadTimeoutError):
-        return BrokenOff(f"{doing}: no byte came for too long")
+        failed = BrokenOff(f"{doing}: no byte came for too long")
+        failed.stalled = True
+        return failed
     if isinstance(error, (known.ProtocolError, known.SSLError, OSError)):
         return BrokenOff(f"{doing}: {reason}")
     return TransferError(f"{doing}: {reason}")

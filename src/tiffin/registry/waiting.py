@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 
 from tiffin.errors import TransferError
-from tiffin.registry.response import Response, Unreachable
+from tiffin.registry.response import BrokenOff, Response, Unreachable
 from tiffin.typed import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -15,6 +15,7 @@ LONGEST = 60.0  # seconds: a registry that asks for more gets an error instead o
 _FIRST = 0.25
 _TRANSIENT = frozenset({408, 429, 500, 502, 503, 504})
 _UNREACHABLE_TRIES = 3
+_STALLED_TRIES = 2
 
 
 class Waiting:
@@ -69,8 +70,10 @@ def pause_before(attempt: int, what: TransferError | Response) -> float | None:
     """Seconds to wait after the `attempt`-th try ended with `what`; None when another is of no use."""
     if isinstance(what, Unreachable):
         return backoff(attempt) if what.worth_retrying and attempt < _UNREACHABLE_TRIES else None
+    if isinstance(what, BrokenOff):
+        return backoff(attempt) if attempt < _STALLED_TRIES or not what.stalled else None
     if isinstance(what, TransferError):
-        return backoff(attempt) if getattr(what, "worth_retrying", False) else None
+        return None
     stated = retry_after(what.header("retry-after"))
     if stated is not None:
         return max(stated, backoff(attempt)) if stated <= LONGEST else None

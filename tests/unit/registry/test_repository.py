@@ -27,7 +27,7 @@ from tiffin.errors import (
     Unauthorized,
     Unsupported,
 )
-from tiffin.oci.descriptor import DOCKER_MANIFEST, INDEX, MANIFEST, parse_document
+from tiffin.oci.descriptor import DOCKER_MANIFEST, INDEX, MANIFEST, Descriptor, parse_document
 from tiffin.registry.client import Registry
 
 MANIFEST_1 = manifest_of(b"layer")
@@ -56,7 +56,7 @@ def test_resolving_asks_by_head_alone(server: Hostile, client: Registry) -> None
         manifest_answer(MANIFEST_1, **{"Docker-Content-Digest": digest_of(MANIFEST_1)}),
     )
     found = client.repository(f"{server.host}/a").resolve("1")
-    assert found == (MANIFEST, digest_of(MANIFEST_1), len(MANIFEST_1), {}, None)
+    assert found == Descriptor(MANIFEST, digest_of(MANIFEST_1), len(MANIFEST_1))
     assert [seen.method for seen in server.seen] == ["HEAD"]
     assert MANIFEST in server.seen[0].headers["accept"]
     assert server.seen[0].headers["user-agent"].startswith("tiffin/")
