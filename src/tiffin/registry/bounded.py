@@ -1,5 +1,6 @@
-"""The head of a response, read within bounds: `http.client` limits a line and the number of headers of one head, but
-not how many provisional heads come before, how many trailers after, or for how long a head may drip in."""
+"""The head of a response, read within bounds and to its end: `http.client` limits a line and the number of headers of
+one head, but not how many provisional heads come before, how many trailers after, or for how long a head may drip in;
+and it takes a head that breaks off for a whole one, whose missing headers then mean something else."""
 
 from __future__ import annotations
 
@@ -45,9 +46,13 @@ class _Limited:
         self._fp = fp
         self._left = HEAD_MAX
         self._until = time.monotonic() + HEAD_SECONDS
+        self._begun = False
 
     def readline(self, size: int = -1) -> bytes:
         line = self._fp.readline(size)
+        if not line.endswith(b"\n") and len(line) < size and (line or self._begun):
+            raise ConnectionResetError("the connection ended within the headers")
+        self._begun = True
         self._left -= len(line)
         if self._left < 0 or time.monotonic() > self._until:
             raise HeadTooLong("headers without end")

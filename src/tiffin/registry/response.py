@@ -22,6 +22,7 @@ class BrokenOff(TransferError):
     """An exchange that ended before its end: reset, stalled, cut short. Worth another try."""
 
     stalled = False  # it took a whole stall timeout to see
+    in_body = False  # the answer had begun, so that the transport could not ask again
 
 
 class Unreachable(TransferError):
@@ -106,7 +107,10 @@ class Response:
                 data: bytes = self._raw.read1(size, decode_content=False)
         except Exception as error:  # noqa: BLE001 - as in read
             self._raw.close()
-            raise failure_of(error, f"the answer of {origin_of(self.url)}", self._transport.redact) from None
+            failed = failure_of(error, f"the answer of {origin_of(self.url)}", self._transport.redact)
+            if isinstance(failed, BrokenOff):
+                failed.in_body = True
+            raise failed from None
         return data
 
     def _release(self) -> None:

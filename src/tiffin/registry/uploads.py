@@ -243,6 +243,8 @@ class Upload:
                     self._moved(response)
                     self._offset = self._stated_end(response, -1)
                     return False
+                if response.status == 404:
+                    self._location = ""  # it forgot, or dropped what was half written
         self.cancel()
         self._begin()
         return False

@@ -265,6 +265,21 @@ def test_a_registry_without_ranges_says_that_it_begins_at_0(server: Hostile, cli
     assert len(server.seen) == 2
 
 
+def test_an_answer_that_breaks_off_is_asked_for_again(server: Hostile) -> None:
+    cut = Answer(200, {"Content-Type": MANIFEST}, MANIFEST_1, cut=50, then="reset")
+    tags = Answer(200, {}, b'{"tags":["a"]}')
+    server.on("GET", "/v2/a/manifests/1", cut, cut, manifest_answer(MANIFEST_1))
+    server.on("GET", "/v2/a/manifests/2", cut)
+    server.on("GET", "/v2/a/tags/list", tags._replace(cut=5, then="close"), tags)
+    with client_of() as client:
+        repository = client.repository(f"{server.host}/a")
+        assert repository.manifest("1").data == MANIFEST_1
+        assert list(repository.tags()) == ["a"]
+        with pytest.raises(TransferError):
+            repository.manifest("2")
+    assert len(server.requests(path="/v2/a/manifests/2")) == 4
+
+
 def test_connections_are_kept_and_shared_by_threads(server: Hostile, client: Registry) -> None:
     server.on("GET", ".*", Answer(200, body=b"x" * 100_000))
     blob = blob_of(b"x" * 100_000)
