@@ -11,6 +11,8 @@ from tiffin.typed import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from tiffin.engine.workspace import Workspace
+    from tiffin.images import Image
+    from tiffin.images.transfer import Report
     from tiffin.state import Store
 
 
@@ -34,4 +36,10 @@ class BuildService:
 
 def build_in(store: Store, request: BuildRequest) -> BuildResult:
     """Build in this process, which has one thread."""
-    return Builder(store, open_images(store), Runner(store.layout)).build(request)
+
+    def fetch(name: str, report: Report, /) -> Image:
+        from tiffin.engine.pulling import pull
+
+        return pull(store, name, report=report).image
+
+    return Builder(store, open_images(store), Runner(store.layout), fetch).build(request)
