@@ -242,6 +242,18 @@ def _push_finish(side: Side, work: str) -> None:
     subprocess.run(side.command("rmi", "-f", "bench/big", _remote(side, work)), capture_output=True)
 
 
+def _flood(side: Side, _: str) -> None:
+    """A megabyte in lines of two bytes, from the start to the last one read from a followed log."""
+    limits = ["--log-opt", "max-size=10g"] if side.name != "podman" else []
+    _quiet(side.command("run", "-d", "--name", "flood", "--network", "none", *limits, BUSYBOX,
+                        "sh", "-c", "yes | head -c 1000000"))  # fmt: skip
+    _quiet(side.command("logs", "-f", "flood"))
+
+
+def _flood_before(side: Side, _: str) -> None:
+    subprocess.run(side.command("rm", "-f", "flood"), capture_output=True)
+
+
 ENGINES = ("tiffin", "docker", "podman")
 ROWS = (
     Row("run --rm --network none IMG true", {"docker": 0.16, "runc": 1.4}, (*ENGINES, "runc"), 15, _nothing,
@@ -267,5 +279,7 @@ ROWS = (
         _load_before),
     Row("pull, 450 MB in 13,565 files", {"docker": 0.35, "podman": 0.6}, ENGINES, 3, _pull_first, _pull, _pull_before,
         _pull_before),
+    Row("log of 1 MB in 2-byte lines, followed", {"docker": 1.0}, ENGINES, 3, _nothing, _flood, _flood_before,
+        _flood_before),
     Row("push, the same", {"docker": 0.15}, ENGINES, 3, _push_prepare, _push, _push_before, _push_finish),
 )  # fmt: skip

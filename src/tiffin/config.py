@@ -66,22 +66,21 @@ def _files(environment: dict[str, str]) -> tuple[tuple[str, ...], bool]:
 
 
 def _read(path: str, required: bool) -> "dict[str, Any] | None":
-    import tomllib
-
     try:
         with open(path, "rb") as file:
             data = file.read(_FILE_MAX + 1)
-        if len(data) > _FILE_MAX:
-            raise InvalidArgument(
-                f"{path} is larger than {_FILE_MAX >> 20} MiB; it cannot be a settings file"
-            )
-        return tomllib.loads(data.decode())
     except (FileNotFoundError, NotADirectoryError):
         if required:
             raise InvalidArgument(f"no settings file {path}, which $TIFFIN_CONFIG names") from None
         return None
     except OSError as error:
         raise PermissionDenied(f"cannot read the settings file {path}: {error.strerror}") from error
+    if len(data) > _FILE_MAX:
+        raise InvalidArgument(f"{path} is larger than {_FILE_MAX >> 20} MiB; it cannot be a settings file")
+    import tomllib  # 5 ms: only where there is a file
+
+    try:
+        return tomllib.loads(data.decode())
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise InvalidArgument(f"{path} is not valid TOML: {error}") from error
 

@@ -9,7 +9,7 @@ from tiffin.typed import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from tiffin.cli.parser import CommandParser, Namespace
-    from tiffin.containers.record import Resources
+    from tiffin.containers.record import LogConfig, Resources
     from tiffin.engine.options import CreateOptions
 
 _SIZE = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*([bkmgtp]?)(?:i?b)?", re.IGNORECASE)
@@ -78,6 +78,19 @@ def _add_process(parser: "CommandParser") -> None:
         default=None,
         metavar="SECONDS",
         help="how long stop waits before it kills",
+    )
+    add(
+        "--log-driver",
+        default="",
+        metavar="NAME",
+        help="json-file (default), local, syslog, journald or none",
+    )
+    add(
+        "--log-opt",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="option of the log driver: max-size=10m",
     )
     add("--cidfile", default="", metavar="FILE", help="write the container's ID to a new file")
 
@@ -216,8 +229,25 @@ def create_options(args: "Namespace", *, detached: bool, attach_stdin: bool) -> 
         stop_timeout=args.stop_timeout,
         labels=tuple(args.label),
         auto_remove=args.rm,
+        log=_log(args),
         platform=args.platform,
     )
+
+
+def _log(args: "Namespace") -> "LogConfig":
+    from tiffin.containers.record import LogConfig
+
+    if not args.log_driver and not args.log_opt:
+        return LogConfig()
+    options = {}
+    for text in args.log_opt:
+        name, equals, value = text.partition("=")
+        if not equals or not name:
+            raise InvalidArgument(
+                f'invalid argument "{text}" for "--log-opt": want NAME=VALUE, such as max-size=10m'
+            )
+        options[name] = value
+    return LogConfig(args.log_driver or "json-file", options=options)
 
 
 def _resources(args: "Namespace") -> "Resources":

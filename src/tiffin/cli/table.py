@@ -38,8 +38,11 @@ COMMANDS = (
         "container commit",
         "commit",
         "commit",
-        "CONTAINER [REPOSITORY[:TAG]]",
+        "[OPTIONS] CONTAINER [REPOSITORY[:TAG]]",
         "Make an image from a container's changes",
+    ),
+    Command(
+        "image compact", "", "compact", "[OPTIONS] [IMAGE...]", "Remove compressed copies of unpacked layers"
     ),
     Command(
         "container create", "create", "create", "[OPTIONS] IMAGE [COMMAND] [ARG...]", "Create a container"
@@ -52,39 +55,96 @@ COMMANDS = (
         "[OPTIONS] CONTAINER COMMAND [ARG...]",
         "Run a command in a running container",
     ),
-    Command("image history", "history", "history", "IMAGE", "Show the steps that an image was made by"),
+    Command(
+        "container export",
+        "export",
+        "export",
+        "[OPTIONS] CONTAINER",
+        "Write a container's files to a tar archive",
+    ),
+    Command(
+        "image history", "history", "history", "[OPTIONS] IMAGE", "Show the steps that an image was made by"
+    ),
     Command("image ls", "images", "images", "[OPTIONS] [REPOSITORY[:TAG]]", "List images"),
     Command(
         "image import",
         "import",
         "import_",
-        "FILE|- [REPOSITORY[:TAG]]",
+        "[OPTIONS] FILE|- [REPOSITORY[:TAG]]",
         "Make an image from a tarball of a root filesystem",
     ),
     Command(
         "inspect",
         "inspect",
         "inspect",
-        "NAME|ID [NAME|ID...]",
+        "[OPTIONS] NAME|ID [NAME|ID...]",
         "Show everything about containers or images as JSON",
     ),
     Command(
         "container inspect",
         "",
         "inspect_container",
-        "CONTAINER [CONTAINER...]",
+        "[OPTIONS] CONTAINER [CONTAINER...]",
         "Show everything about containers as JSON",
     ),
-    Command("image inspect", "", "inspect_image", "IMAGE [IMAGE...]", "Show everything about images as JSON"),
+    Command(
+        "image inspect",
+        "",
+        "inspect_image",
+        "[OPTIONS] IMAGE [IMAGE...]",
+        "Show everything about images as JSON",
+    ),
     Command(
         "container kill", "kill", "kill", "CONTAINER [CONTAINER...]", "Send a signal to running containers"
     ),
     Command("image load", "load", "load", "[OPTIONS]", "Load images from an archive"),
+    Command("login", "login", "login", "[OPTIONS] [SERVER]", "Log in to a registry"),
+    Command("logout", "logout", "logout", "[SERVER]", "Log out from a registry"),
     Command("container logs", "logs", "logs", "[OPTIONS] CONTAINER", "Show what a container wrote"),
+    Command(
+        "manifest annotate",
+        "",
+        "manifest_annotate",
+        "[OPTIONS] MANIFEST_LIST MANIFEST",
+        "Say what platform an image of a list is for",
+    ),
+    Command(
+        "manifest create",
+        "",
+        "manifest_create",
+        "[OPTIONS] MANIFEST_LIST MANIFEST [MANIFEST...]",
+        "Make a manifest list out of images in registries",
+    ),
+    Command(
+        "manifest inspect",
+        "",
+        "manifest_inspect",
+        "[OPTIONS] [MANIFEST_LIST] MANIFEST",
+        "Show a manifest or manifest list in its registry",
+    ),
+    Command(
+        "manifest push",
+        "",
+        "manifest_push",
+        "[OPTIONS] MANIFEST_LIST",
+        "Send a manifest list to its registry",
+    ),
+    Command(
+        "manifest rm",
+        "",
+        "manifest_rm",
+        "MANIFEST_LIST [MANIFEST_LIST...]",
+        "Forget manifest lists made here",
+    ),
     Command(
         "container port", "port", "port", "CONTAINER [PORT[/PROTO]]", "List a container's published ports"
     ),
     Command("container ls", "ps", "ps", "[OPTIONS]", "List containers"),
+    Command("image prune", "", "prune_images", "[OPTIONS]", "Remove images that nothing needs"),
+    Command("image push", "push", "push", "[OPTIONS] NAME[:TAG]", "Send an image to its registry"),
+    Command(
+        "registry serve", "", "registry_serve", "[OPTIONS]", "Offer this engine's images to other machines"
+    ),
     Command("image pull", "pull", "pull", "[OPTIONS] NAME[:TAG|@DIGEST]", "Fetch an image from a registry"),
     Command("container rm", "rm", "rm", "[OPTIONS] CONTAINER [CONTAINER...]", "Remove containers"),
     Command("image rm", "rmi", "rmi", "[OPTIONS] IMAGE [IMAGE...]", "Remove images"),
@@ -92,6 +152,7 @@ COMMANDS = (
         "container run", "run", "run", "[OPTIONS] IMAGE [COMMAND] [ARG...]", "Create and run a new container"
     ),
     Command("image save", "save", "save", "[OPTIONS] IMAGE [IMAGE...]", "Save images to an archive"),
+    Command("search", "search", "search", "[OPTIONS] TERM", "Search Docker Hub, or a registry, for images"),
     Command(
         "container start", "start", "start", "[OPTIONS] CONTAINER [CONTAINER...]", "Start stopped containers"
     ),
@@ -108,7 +169,12 @@ COMMANDS = (
     ),
 )
 
-GROUPS = {"container": "Containers", "image": "Images"}
+GROUPS = {
+    "container": "Containers",
+    "image": "Images",
+    "manifest": "Manifest lists",
+    "registry": "Registries",
+}
 
 # Docker's second names for the same commands.
 ALIASES = {

@@ -30,12 +30,21 @@ class Resources(NamedTuple):
 
 
 class LogConfig(NamedTuple):
-    """The log: "json-file" rotates at `max_size` bytes (0 never) keeping `max_file` files; "none"
-    keeps nothing."""
+    """The log. Files rotate at `max_size` bytes (0 never), `max_file` of them are kept; driver "none" keeps nothing.
+
+    options      as the user gave them (--log-opt); `create` settles the fields below out of them
+    tag          what messages are marked with where a driver sends them on; "" is the short ID
+    attributes   the labels and variables that go with every line
+    buffer_size  bytes that mode=non-blocking holds; 0 is the default
+    """
 
     driver: str = "json-file"
     max_size: int = DEFAULT_LOG_SIZE
     max_file: int = DEFAULT_LOG_FILES
+    options: dict[str, str] = {}
+    tag: str = ""
+    attributes: dict[str, str] = {}
+    buffer_size: int = 0
 
 
 class ContainerRecord(NamedTuple):

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from tiffin.build.builder import Builder, BuildRequest, BuildResult
 from tiffin.build.run import Runner
+from tiffin.engine.compressed import drop_unwanted
 from tiffin.engine.images import open_images
 from tiffin.kernel.process import thread_count
 from tiffin.typed import TYPE_CHECKING, Any
@@ -42,4 +43,7 @@ def build_in(store: Store, request: BuildRequest) -> BuildResult:
 
         return pull(store, name, report=report).image
 
-    return Builder(store, open_images(store), Runner(store.layout), fetch).build(request)
+    images = open_images(store)
+    result = Builder(store, images, Runner(store.layout), fetch).build(request)
+    drop_unwanted(images, [result.image_id])
+    return result

@@ -9,6 +9,7 @@ from contextlib import ExitStack, contextmanager
 
 from tiffin.containers.states import can_kill
 from tiffin.engine import recovery
+from tiffin.engine.compressed import drop_unwanted
 from tiffin.engine.images import open_images
 from tiffin.errors import NotFound
 from tiffin.layer.apply import apply_layer
@@ -44,6 +45,11 @@ def commit(workspace: Workspace, reference: str, options: CommitOptions) -> str:
         container = recovery.truth(store, reference)
         images = open_images(store)
         base = images.by_id(container.record.image)
+        changed = committed_settings(settings(base.config), container.record)
+        if options.changes:
+            from tiffin.engine.changes import apply_changes
+
+            changed = apply_changes(changed, options.changes)
         with store.adding():
             with _trees(store, container) as (upper, lowers), _paused(store, container, options.pause):
                 layer = images.write_layer(lambda out: diff_tar(upper, out, lowers))
@@ -54,9 +60,10 @@ def commit(workspace: Workspace, reference: str, options: CommitOptions) -> str:
                 comment=options.message,
                 author=options.author,
             )
-            changed = committed_settings(settings(base.config), container.record)
             config = extend_config(base.config, history, layer.diff_id, changed)
-            return images.create(config, [*images.layers(base), layer], names).id
+            image = images.create(config, [*images.layers(base), layer], names).id
+        drop_unwanted(images, [image])
+        return image
 
 
 def export(workspace: Workspace, reference: str, out: BinaryIO) -> None:

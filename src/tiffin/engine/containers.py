@@ -109,25 +109,40 @@ class ContainerService:
         return query.resolve(self._workspace, reference)
 
     def list(
-        self, *, show_all: bool = False, last: int = 0, filters: Sequence[str] = ()
+        self, *, show_all: bool = False, last: int = 0, filters: Sequence[str] = (), size: bool = False
     ) -> Sequence[Summary]:
         """The running ones (every one with `show_all` or `last`), newest first. Filters as `ps --filter` has
-        them: id, name, label, status, exited, ancestor, network, volume."""
+        them: id, name, label, status, exited, ancestor, before, since, network, volume, publish, expose, health,
+        is-task. `size` measures what each wrote, which reads its files."""
         from tiffin.engine import query
 
-        return query.summaries(self._workspace, show_all=show_all, last=last, filters=filters)
+        return query.summaries(self._workspace, show_all=show_all, last=last, filters=filters, size=size)
 
-    def inspect(self, reference: str) -> dict[str, Any]:
-        """Docker's JSON document of the container."""
+    def inspect(self, reference: str, *, size: bool = False) -> dict[str, Any]:
+        """Docker's JSON document of the container; with `size` also SizeRw and SizeRootFs, in bytes."""
         from tiffin.engine import inspect
 
-        return inspect.inspect(self._workspace, reference)
+        return inspect.inspect(self._workspace, reference, size=size)
 
     def logs(self, reference: str, query: LogQuery) -> Iterator[LogLine]:
         """The log, line by line; with follow until the container ends."""
         from tiffin.engine import logs
 
-        return logs.logs(self._workspace, reference, query)
+        return logs.lines(logs.entries(self._workspace, reference, query))
+
+    def log_attributes(self, reference: str) -> dict[str, str]:
+        """The labels and variables that the log options chose: what Docker calls a log's details."""
+        from tiffin.engine import recovery
+
+        with self._workspace.store() as store:
+            return recovery.truth(store, reference).record.log.attributes
+
+    def log_entries(self, reference: str, query: LogQuery) -> Iterator[LogLine]:
+        """The log as `logs` gives it, except that lines of one stream that came together are one item: much
+        quicker for a large log."""
+        from tiffin.engine import logs
+
+        return logs.entries(self._workspace, reference, query)
 
     def exec(self, reference: str, options: ExecOptions, streams: Streams) -> int | None:
         """Run a further command in the container; its exit code, None when the caller detached. Raises

@@ -11,9 +11,9 @@ import time
 from collections.abc import Sequence
 
 from tiffin.containers.environment import merge_env
-from tiffin.containers.names import check_name
+from tiffin.containers.names import check_name, random_name
 from tiffin.containers.ports import PortSpec, parse_expose
-from tiffin.containers.record import ContainerRecord, new_id
+from tiffin.containers.record import ContainerRecord, LogConfig, new_id
 from tiffin.containers.security import parse_security_options
 from tiffin.containers.store import Container, Containers
 from tiffin.engine import limits, recovery
@@ -52,10 +52,21 @@ def create(workspace: Workspace, options: CreateOptions) -> Created:
 
 def _create(store: Store, options: CreateOptions, image: Image) -> Container:
     record = plan(options, image)
+    if options.log != LogConfig():
+        record = _with_log(record, options.log)
     declared = image.settings.get("Volumes") or ()
     if not (options.volumes or options.mounts or options.tmpfs or declared):
         return _insert(store, record)
     return _insert_with_mounts(store, record, options, declared)
+
+
+def _with_log(record: ContainerRecord, log: LogConfig) -> ContainerRecord:
+    from tiffin.engine.log_options import Subject, settle
+
+    if "tag" in log.options and not record.name:
+        record = record._replace(name=random_name(0))  # the tag may show it
+    subject = Subject(record.id, record.name, record.image, record.image_name, record.env, record.labels)
+    return record._replace(log=settle(log, subject))
 
 
 def _platform(options: CreateOptions) -> Platform | None:
@@ -170,7 +181,7 @@ def plan(options: CreateOptions, image: Image) -> ContainerRecord:
         stop_timeout=10 if options.stop_timeout is None else options.stop_timeout,
         labels=_labels(options.labels, settings.get("Labels") or {}),
         auto_remove=options.auto_remove,
-        log=limits.check_log(options.log),
+        log=options.log,
         healthcheck=settings.get("Healthcheck"),
         volumes=tuple(settings.get("Volumes") or ()),
     )

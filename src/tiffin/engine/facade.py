@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 
     from tiffin.engine.building import BuildService
     from tiffin.engine.images import ImageService
+    from tiffin.engine.manifests import ManifestService
     from tiffin.engine.options import Completed
+    from tiffin.engine.registry import RegistryService
     from tiffin.state import Layout
 
 
@@ -48,11 +50,25 @@ class Engine:
         return ImageService(self._workspace)
 
     @property
+    def manifests(self) -> ManifestService:
+        """What registries have under a name, and manifest lists."""
+        from tiffin.engine.manifests import ManifestService
+
+        return ManifestService(self._workspace)
+
+    @property
     def builder(self) -> BuildService:
         """Building from a Dockerfile."""
         from tiffin.engine.building import BuildService
 
         return BuildService(self._workspace)
+
+    @property
+    def registry(self) -> RegistryService:
+        """What is done with registries."""
+        from tiffin.engine.registry import RegistryService
+
+        return RegistryService(self._workspace)
 
     def build(self, context: str = ".", *, tag: str | Sequence[str] = (), **options: Any) -> str:
         """Build the Dockerfile in directory `context`; returns the image ID. `options` are the further fields of

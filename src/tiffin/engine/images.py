@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from tiffin.content.local import LocalContent
 from tiffin.images import Images
@@ -11,8 +11,12 @@ from tiffin.typed import TYPE_CHECKING, Any, BinaryIO
 
 if TYPE_CHECKING:
     from tiffin.engine.workspace import Workspace
+    from tiffin.images.blobs import Dropped
+    from tiffin.images.listing import Listed, Stack
+    from tiffin.images.prune import Pruned, PrunePlan
     from tiffin.images.pull import Pulled
-    from tiffin.images.records import Image, Summary
+    from tiffin.images.records import Image
+    from tiffin.images.send import Pushed
     from tiffin.images.transfer import Report
     from tiffin.state import Store
 
@@ -49,10 +53,20 @@ class ImageService:
         with self._workspace.store() as store:
             return pull(store, name, platform, report, all_tags=all_tags)
 
-    def list(self) -> Sequence[Summary]:
-        """Every image, the newest first."""
+    def list(self, filters: Sequence[str] = ()) -> Sequence[Listed]:
+        """Every image that `filters` let through, the newest first. They are as `images --filter` has them: dangling,
+        label, before, since, reference, until. Raises InvalidArgument for others."""
+        from tiffin.images.listing import list_images
+
         with self._workspace.store() as store:
-            return open_images(store).list()
+            return list_images(store.db, filters)
+
+    def stacks(self) -> dict[str, Stack]:
+        """The layers and the platform of every image, by its ID."""
+        from tiffin.images.listing import stacks
+
+        with self._workspace.store() as store:
+            return stacks(store.db)
 
     def inspect(self, name: str) -> dict[str, Any]:
         """Docker's JSON document of the image."""
@@ -77,18 +91,89 @@ class ImageService:
 
     def load(self, stream: BinaryIO, progress: Callable[..., None] | None = None) -> Sequence[str]:
         """The names of the images in an archive, OCI or docker-archive."""
+        from tiffin.engine.compressed import drop_unwanted
+
         with self._workspace.store() as store:
-            return open_images(store).load(stream, progress)
+            images = open_images(store)
+            names = images.load(stream, progress)
+            drop_unwanted(images, [images.resolve(name).id for name in names])
+            return names
 
     def save(self, names: Sequence[str], out: BinaryIO, form: str = "") -> None:
         """Write images to one archive."""
-        with self._workspace.store() as store:
-            open_images(store).save(names, out, form)
+        from tiffin.engine.remote import Later
 
-    def import_(self, stream: BinaryIO, name: str = "", message: str = "") -> Image:
-        """A new image of one layer out of a root filesystem's tar."""
+        with self._workspace.store() as store, Later() as registry:
+            open_images(store).save(names, out, form, registry)
+
+    def push(
+        self, name: str, *, all_tags: bool = False, platform: str = "", report: Report | None = None
+    ) -> Sequence[Pushed]:
+        """Send an image, or with `all_tags` everything that the repository has here, to the registry that its name
+        says; what each tag stands for there. `report` is called from several threads."""
+        from tiffin.config import load_settings
+        from tiffin.engine.remote import connect
+        from tiffin.images.push import tags_here
+        from tiffin.oci.platform import parse_platform
+
+        wanted = parse_platform(platform) if platform else None
+        with self._workspace.store() as store, connect() as registry:
+            images = open_images(store)
+            names = tags_here(images, name) if all_tags else [name]
+            uploads = load_settings().registries.uploads
+            return [images.push(registry, each, report, platform=wanted, uploads=uploads) for each in names]
+
+    def import_(
+        self,
+        stream: BinaryIO,
+        name: str = "",
+        message: str = "",
+        *,
+        changes: Sequence[str] = (),
+        platform: str = "",
+    ) -> Image:
+        """A new image of one layer out of a root filesystem's tar. `changes` are instructions of a Dockerfile that
+        change settings, such as 'CMD ["sh"]'; `platform` is os/architecture, this machine's unless given."""
+        from tiffin.oci.platform import parse_platform
+
+        target = parse_platform(platform) if platform else None
+        changed = None
+        if changes:
+            from tiffin.engine.changes import apply_changes
+
+            changed = apply_changes({}, changes)
         with self._workspace.store() as store:
-            return open_images(store).import_(stream, name, message)
+            return open_images(store).import_(stream, name, message, changed, target)
+
+    def compact(self, names: Sequence[str] = ()) -> Dropped:
+        """Remove the compressed blobs of these images' unpacked layers, or of all: those that a repository is known to
+        hold or that can be made again to the byte. Raises Conflict while another command reads or adds blobs."""
+        with self._workspace.store() as store:
+            images = open_images(store)
+            return images.drop_compressed([images.resolve(name).id for name in names])
+
+    def plan_prune(self, all: bool = False, filters: Sequence[str] = ()) -> PrunePlan:  # noqa: A002 - Docker's word
+        """What `prune` with the same arguments would remove now, with names and sizes. Changes nothing."""
+        from tiffin.images.prune import plan
+
+        with self._workspace.store() as store:
+            return plan(open_images(store), all, filters)
+
+    def prune(
+        self,
+        all: bool = False,  # noqa: A002 - Docker's word
+        filters: Sequence[str] = (),
+        *,
+        only: Iterable[str] | None = None,
+    ) -> Pruned:
+        """Remove the images that no name leads to, with `all` every one, except those that a container was made from.
+        `filters`: until, label, label!, dangling. `only` are IDs, such as a plan's: nothing else goes. What goes is
+        decided within the transaction that removes it."""
+        from tiffin.images.prune import prune
+
+        with self._workspace.store() as store:
+            _sweep(store)
+            return prune(open_images(store), all, filters, None if only is None else frozenset(only))
 
     def collect(self, partials: bool = False) -> int:
         """Remove what nothing names; how many things. `partials`: the beginnings of layers too that a broken pull left

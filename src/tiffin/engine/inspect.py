@@ -6,7 +6,7 @@ from tiffin.containers.states import SUPERVISED, State, shown
 from tiffin.engine import recovery
 from tiffin.engine.times import moment
 from tiffin.network.manager import Networks
-from tiffin.supervisor.log import NAME
+from tiffin.supervisor.logs.files import NAME
 from tiffin.typed import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -15,11 +15,16 @@ if TYPE_CHECKING:
     from tiffin.state import Layout, Store
 
 
-def inspect(workspace: Workspace, reference: str) -> dict[str, Any]:
+def inspect(workspace: Workspace, reference: str, *, size: bool = False) -> dict[str, Any]:
     """See ContainerService.inspect."""
     with workspace.store() as store:
         container = recovery.truth(store, reference)
-        return document(store, container)
+        found = document(store, container)
+        if size:
+            from tiffin.engine.sizes import measure
+
+            found["SizeRw"], found["SizeRootFs"] = measure(store, container)
+        return found
 
 
 def document(store: Store, container: Container) -> dict[str, Any]:
@@ -100,10 +105,9 @@ def _config(record: ContainerRecord) -> dict[str, Any]:
 
 def _host_config(record: ContainerRecord) -> dict[str, Any]:
     limits = record.resources
-    log = {"max-size": str(record.log.max_size), "max-file": str(record.log.max_file)}
     return {
         "Binds": [_bind(mount) for mount in record.mounts if _is_bound(mount)] or None,
-        "LogConfig": {"Type": record.log.driver, "Config": log if record.log.driver == "json-file" else {}},
+        "LogConfig": {"Type": record.log.driver, "Config": record.log.options},
         "NetworkMode": record.network,
         "PortBindings": _asked_ports(record),
         "RestartPolicy": {"Name": "no", "MaximumRetryCount": 0},

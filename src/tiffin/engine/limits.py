@@ -2,7 +2,7 @@
 
 import os
 
-from tiffin.containers.record import LogConfig, Resources
+from tiffin.containers.record import Resources
 from tiffin.errors import InvalidArgument
 
 _SMALLEST_MEMORY = 6 * 1024 * 1024
@@ -28,14 +28,3 @@ def check(resources: Resources) -> Resources:
     if resources.pids_limit < -1:
         raise InvalidArgument(f"invalid pids limit {resources.pids_limit}; -1 is unlimited")
     return resources
-
-
-def check_log(log: LogConfig) -> LogConfig:
-    """The log's settings, once they make sense. Raises InvalidArgument."""
-    if log.driver not in ("json-file", "none"):
-        raise InvalidArgument(
-            f"logger: no log driver named '{log.driver}' is registered; use json-file or none"
-        )
-    if log.max_file < 1 or log.max_size < 0:
-        raise InvalidArgument("max-file cannot be less than 1, max-size cannot be negative")
-    return log

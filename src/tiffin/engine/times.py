@@ -1,6 +1,6 @@
 """Times and durations as Docker prints them."""
 
-from tiffin.supervisor.log import timestamp
+from tiffin.supervisor.logs.files import timestamp
 
 _ZERO = "0001-01-01T00:00:00Z"
 _STEPS = (

@@ -8,6 +8,7 @@ under its own lock, where the next collector finds it should this one die.
 import os
 
 from tiffin.errors import EngineError
+from tiffin.images import documents
 from tiffin.typed import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -40,6 +41,7 @@ def collect(images: "Images", partials: bool = False) -> int:
 def _forget(images: "Images") -> int:
     """Take unnamed blobs and layers out of their stores; how many."""
     _drop_removed_images(images.store)
+    _drop_documents(images.store)
     _drop_loose_rows(images.store)
     db = images.store.db
     layers = {row[0] for row in db.execute(_LIVE_LAYERS)}
@@ -63,6 +65,13 @@ def _drop_removed_images(store: "Store") -> None:
             db.execute(f"DELETE {query}")
 
 
+def _drop_documents(store: "Store") -> None:
+    """The rows of manifests that the registry was given and that nothing leads to."""
+    if found := documents.unreached(store.db):
+        with store.transaction() as db:
+            documents.drop_unreached(db, found)
+
+
 def _drop_loose_rows(store: "Store") -> None:
     """The rows of indexes none of whose images is here, and of origins of blobs that nothing names."""
     loose = [
@@ -78,8 +87,9 @@ def _drop_loose_rows(store: "Store") -> None:
 _LIVE_LAYERS = (
     """SELECT diff_id FROM image_layers UNION SELECT diff_id FROM build_cache WHERE diff_id IS NOT NULL"""
 )
-_LIVE_BLOBS = """SELECT id FROM images UNION SELECT manifest FROM images UNION SELECT blob FROM image_layers
-    UNION SELECT blob FROM build_cache WHERE blob IS NOT NULL UNION SELECT digest FROM indexes"""
+_LIVE_BLOBS = f"""SELECT id FROM images UNION SELECT manifest FROM images UNION SELECT blob FROM image_layers
+    UNION SELECT blob FROM build_cache WHERE blob IS NOT NULL UNION SELECT digest FROM indexes
+    UNION {documents.LIVE_BLOBS}"""  # noqa: S608 - ours
 
 
 def _claim(staging: str, abandoned: dict[str, int], partial_age: int) -> None:

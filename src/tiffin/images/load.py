@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
     from tiffin.images.records import Image, LayerBlob
     from tiffin.images.service import Images
+    from tiffin.oci.platform import Platform
 
 # Called with a layer's DiffID, the bytes of it read so far, and all of them; from several threads.
 Progress = Callable[[str, int, int], None]
@@ -293,12 +294,21 @@ def _known(images: "Images", expected: Expected) -> "LayerBlob | None":
     return None
 
 
-def import_root(images: "Images", stream: BinaryIO, name: str, message: str) -> "Image":
+def import_root(
+    images: "Images",
+    stream: BinaryIO,
+    name: str,
+    message: str,
+    changed: dict[str, Any] | None,
+    platform: "Platform | None",
+) -> "Image":
     """See `Images.import_`."""
     names = [str(parse_reference(name))] if name else []
     with images.store.adding():
         layer = _commit(unpack_layer(images.content, images.snapshots, stream, Expected()))
         created = format_time(time.time_ns())
         history = History(created, comment=message or "Imported from -")
-        config = extend_config(empty_config(host_platform(), created), history, layer.diff_id)
+        config = extend_config(
+            empty_config(platform or host_platform(), created), history, layer.diff_id, changed
+        )
         return create_image(images, config, [layer], names)

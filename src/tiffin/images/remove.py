@@ -51,7 +51,7 @@ def _by_name(db: "sqlite3.Connection", image: str, text: str, force: bool) -> li
         records += _untag(db, image, same)  # digests of a repository that has no tag of it any more
         left = [other for other in left if other not in same]
     if not left and not (user and user[1]):
-        records += _delete(db, image)
+        records += delete_image(db, image)
     return records + _delete_siblings(db, target, given.name)
 
 
@@ -67,7 +67,7 @@ def _by_id(db: "sqlite3.Connection", image: str, force: bool) -> list[tuple[str,
             raise _conflict(
                 image, "must be forced", f"image is being used by stopped container {user[0][:12]}"
             )
-    return _untag(db, image, references) + _delete(db, image)
+    return _untag(db, image, references) + delete_image(db, image)
 
 
 def _delete_siblings(db: "sqlite3.Connection", target: str, repository: str) -> list[tuple[str, str]]:
@@ -88,7 +88,7 @@ def _delete_siblings(db: "sqlite3.Connection", target: str, repository: str) -> 
             records += _untag(db, image, [digest])
             references.remove(digest)
         if not references and not names and not _user(db, image):
-            records += _delete(db, image)
+            records += delete_image(db, image)
     return records
 
 
@@ -131,7 +131,7 @@ def _untag(db: "sqlite3.Connection", image: str, references: "Sequence[str]") ->
     return [("Untagged", parse_reference(text).familiar()) for text in references]
 
 
-def _delete(db: "sqlite3.Connection", image: str) -> list[tuple[str, str]]:
+def delete_image(db: "sqlite3.Connection", image: str) -> list[tuple[str, str]]:
     """Take the image out of sight; its row too, unless a container keeps it. Docker names the image and each
     chain of layers that goes with it, the topmost first."""
     if _user(db, image):

@@ -129,12 +129,16 @@ def _pool_classes(verify: bool, kinds: frozenset[int] | None) -> dict[str, type[
 
     class Plain(HTTPConnection):
         def connect(self) -> None:
+            _ours.connecting = True
             super().connect()
+            _ours.connecting = False
             _check_peer(self, kinds)
 
     class Tls(HTTPSConnection):
         def connect(self) -> None:
+            _ours.connecting = True
             super().connect()
+            _ours.connecting = False
             self.is_verified = (
                 self.is_verified or not verify
             )  # the settings say so: no warning at each request
@@ -166,11 +170,17 @@ def _check_peer(connection: HTTPConnection, kinds: frozenset[int] | None) -> Non
 _ours = threading.local()
 
 
+def was_connecting() -> bool:
+    """Whether the last request of this thread failed before anything of it was sent."""
+    return bool(getattr(_ours, "connecting", False))
+
+
 @contextlib.contextmanager
 def logged_through(redactor: Redactor) -> Iterator[None]:
     """While it lasts, what urllib3 logs from this thread goes through `redactor`."""
     before = getattr(_ours, "redactor", None)
     _ours.redactor = redactor
+    _ours.connecting = False
     try:
         yield
     finally:

@@ -28,7 +28,6 @@ class Unreachable(TransferError):
     """Nothing was sent: no connection, or no TLS on it. Another endpoint may do."""
 
     worth_retrying = True
-    tls = False
 
 
 class Response:
@@ -122,44 +121,41 @@ class Response:
         self.close()
 
 
-def failure_of(error: Exception, doing: str, redact: Redactor) -> TiffinError:
-    """What an exception of urllib3, http.client or ssl means, in one line that has gone through the sink."""
+def failure_of(error: Exception, doing: str, redact: Redactor, *, connecting: bool = False) -> TiffinError:
+    """What an exception of urllib3, http.client or ssl means, in one line that has gone through the sink; `connecting`
+    says that nothing had been sent."""
     import urllib3.exceptions as known
 
     if isinstance(error, TiffinError):
         return error
     reason = shown(redact(_reason(error)))
-    if isinstance(error, known.SSLError):
-        return _tls_failure(error, doing, reason)
+    if connecting or isinstance(
+        error, (known.NewConnectionError, known.ConnectTimeoutError, known.ProxyError)
+    ):
+        return _unreachable(error, doing, reason)
     if isinstance(error, known.ReadTimeoutError):
         return BrokenOff(f"{doing}: no byte came for too long")
-    unreachable = (known.NewConnectionError, known.ConnectTimeoutError, known.ProxyError)
-    if isinstance(error, unreachable):
-        failed = Unreachable(f"{doing}: {reason}")
-        failed.worth_retrying = "refused" not in reason and "not known" not in reason
-        return failed
-    if isinstance(error, (known.ProtocolError, OSError)):
+    if isinstance(error, (known.ProtocolError, known.SSLError, OSError)):
         return BrokenOff(f"{doing}: {reason}")
     return TransferError(f"{doing}: {reason}")
 
 
-def _tls_failure(error: Exception, doing: str, reason: str) -> TransferError:
-    import ssl
+_LASTING = ("refused", "not known", "timed out", "CERTIFICATE", "certificate", "WRONG_VERSION")
 
-    inner = error.args[0] if error.args else error
-    if isinstance(inner, (ssl.SSLEOFError, ssl.SSLZeroReturnError)):
-        return BrokenOff(f"{doing}: {reason}")
-    failed = Unreachable(f"{doing}: no TLS: {reason}{_tls_advice(inner)}")
-    failed.worth_retrying, failed.tls = False, True
+
+def _unreachable(error: Exception, doing: str, reason: str) -> Unreachable:
+    import urllib3.exceptions as known
+
+    tls = isinstance(error, known.SSLError)
+    failed = Unreachable(f"{doing}: {'no TLS: ' if tls else ''}{reason}{_advice(reason)}")
+    failed.worth_retrying = not any(word in reason for word in _LASTING)
     return failed
 
 
-def _tls_advice(error: object) -> str:
-    import ssl
-
-    if isinstance(error, ssl.SSLCertVerificationError):
+def _advice(reason: str) -> str:
+    if "CERTIFICATE_VERIFY_FAILED" in reason:
         return "; put its authority's certificate into certs.d, or list the registry as insecure"
-    if "WRONG_VERSION_NUMBER" in str(error):
+    if "WRONG_VERSION_NUMBER" in reason:
         return "; it speaks plain http: list the registry as insecure to allow that"
     return ""
 

@@ -1,6 +1,7 @@
 """One connection to a session: what it wants, what it sent, what it has yet to be sent."""
 
 import socket
+import time
 from collections.abc import Iterator
 
 from tiffin.errors import Corrupt
@@ -8,6 +9,7 @@ from tiffin.supervisor.frames import FrameReader, Want, frame
 
 HIGH_WATER = 256 * 1024  # more than this unsent to one client, and the container's output is left in its pipe
 _CHUNK = 64 * 1024
+STALLED = 600.0  # seconds that a client which takes nothing can hold a container's output back
 
 
 class Client:
@@ -24,6 +26,7 @@ class Client:
         self.want(wants)
         self._reader = FrameReader()
         self._unsent = bytearray()
+        self._stuck_since = 0.0  # when the socket last took nothing; 0 while it takes what it is given
 
     def fileno(self) -> int:
         return self.connection.fileno()
@@ -38,6 +41,10 @@ class Client:
         """Bytes queued and not yet taken by the socket."""
         return len(self._unsent)
 
+    def is_stalled(self) -> bool:
+        """Whether the peer has taken nothing for so long that nobody should wait for it any more."""
+        return self._stuck_since > 0 and time.monotonic() - self._stuck_since > STALLED
+
     def queue(self, kind: int, payload: bytes = b"") -> None:
         """Send a frame, now if the socket takes it."""
         if not self.open:
@@ -51,10 +58,12 @@ class Client:
             try:
                 sent = self.connection.send(memoryview(self._unsent)[: 4 * _CHUNK])
             except BlockingIOError:
+                self._stuck_since = self._stuck_since or time.monotonic()
                 return
             except OSError:
                 self.close()
                 return
+            self._stuck_since = 0.0
             del self._unsent[:sent]
 
     def receive(self) -> Iterator[tuple[int, bytes]]:

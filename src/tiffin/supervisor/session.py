@@ -1,8 +1,9 @@
 """The loop between a process's stdio, the log and the attached clients.
 
 One `Session` serves the first process of a container, or one `exec`. Output goes to the log and to every client
-that wants it; a client that does not read holds the output back once HIGH_WATER bytes wait for it, as with Docker,
-and one that is gone is dropped. Input comes from every client that has stdin.
+that wants it; a client that does not read holds the output back once HIGH_WATER bytes wait for it, as with Docker.
+One that takes nothing for STALLED seconds is let go, as the log has what it missed; one that is gone is dropped. Input
+comes from every client that has stdin.
 """
 
 import os
@@ -16,12 +17,16 @@ from tiffin.errors import Corrupt
 from tiffin.kernel.process import pidfd_send_signal
 from tiffin.supervisor.client import HIGH_WATER, Client
 from tiffin.supervisor.frames import Kind, Want, exit_payload, terminal_size
-from tiffin.supervisor.log import JsonLog
 from tiffin.supervisor.stdio import Stdio, set_size
+from tiffin.typed import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from tiffin.supervisor.logs import LogWriter
 
 _CHUNK = 64 * 1024
 _INPUT_HIGH_WATER = 64 * 1024
 _IN = select.POLLIN | select.POLLHUP | select.POLLERR
+_LOOK_AGAIN = 10.0  # seconds between looks at clients that hold the output back
 _LINGER = 60.0  # seconds that a client which reads nothing can keep a finished session from closing
 
 
@@ -33,7 +38,7 @@ class Session:
         pidfd: int,
         stdio: Stdio,
         *,
-        log: JsonLog | None = None,
+        log: "LogWriter | None" = None,
         listener: socket.socket | None = None,
         stdin_once: bool = False,
         drain: float = 2.0,
@@ -126,7 +131,7 @@ class Session:
 
     def _timeout(self) -> float | None:
         if not self._exited_at:
-            return None
+            return _LOOK_AGAIN * 1000 if self._held_back() else None
         return max(0.0, self._exited_at + self._drain - time.monotonic()) * 1000
 
     def _drained(self) -> bool:
@@ -248,6 +253,8 @@ class Session:
 
     def _drop_closed(self) -> None:
         for fd, client in list(self._clients.items()):
+            if client.open and client.backlog > HIGH_WATER and client.is_stalled():
+                client.close()
             if not client.open:
                 del self._clients[fd]
                 if client.had_stdin:

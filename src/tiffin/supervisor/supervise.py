@@ -28,7 +28,7 @@ from tiffin.supervisor import control, processes, takedown
 from tiffin.supervisor.client import Client
 from tiffin.supervisor.frames import Kind
 from tiffin.supervisor.jobs import StartJob
-from tiffin.supervisor.log import JsonLog
+from tiffin.supervisor.logs import open_log
 from tiffin.supervisor.prepare import Prepared, prepare
 from tiffin.supervisor.session import Session
 from tiffin.supervisor.stdio import Stdio, open_stdio, set_size
@@ -100,7 +100,7 @@ def _start(store: Store, container: Container, client: Client, job: StartJob) ->
     if record.tty and job.rows:
         set_size(process.console_fd, job.rows, job.columns)
     Containers(store).running(record.id, process.pid, process.pid_start, time.time_ns())
-    log = None if record.log.driver == "none" else JsonLog(store.layout.container(record.id), record.log)
+    log = open_log(store.layout.container(record.id), record)
     stdio = Stdio(console=process.console_fd) if record.tty else ends.ours
     session = Session(process.pidfd, stdio, log=log, listener=listener, stdin_once=record.stdin_once)
     session.add(client)

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from tiffin.containers.environment import merge_env
-from tiffin.containers.record import LogConfig, Resources
+from tiffin.containers.record import Resources
 from tiffin.engine import limits
 from tiffin.engine.create import merge_command
 from tiffin.engine.detach import DetachWatch, parse_keys
@@ -117,5 +117,3 @@ def test_limits_that_docker_refuses() -> None:
         with pytest.raises(InvalidArgument):
             limits.check(bad)
     assert limits.check(Resources(memory=64 << 20, memory_swap=-1, pids_limit=-1))
-    with pytest.raises(InvalidArgument, match="no log driver named 'syslog'"):
-        limits.check_log(LogConfig("syslog"))

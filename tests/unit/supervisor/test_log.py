@@ -8,8 +8,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tiffin.containers.record import LogConfig
-from tiffin.supervisor.log import NAME, PIECE, JsonLog, timestamp
-from tiffin.supervisor.logfile import LogReader
+from tiffin.supervisor.logs.files import NAME, PIECE, timestamp
+from tiffin.supervisor.logs.jsonfile import JsonLog
+from tiffin.supervisor.logs.reader import LogReader
 
 ENDLESS = LogConfig(max_size=0)
 
@@ -93,8 +94,8 @@ def test_the_tail_spans_rotated_files(tmp_path: Path) -> None:
     log.close()
     for count in (0, 1, 20, 60, 300, 1000):
         reader = LogReader(str(tmp_path))
-        got = [entry.data for entry in reader.skip_to_tail(count)]
-        assert got == [b"%d\n" % number for number in range(max(0, 300 - count), 300)]
+        got = b"".join(entry.data for entry in reader.skip_to_tail(count))
+        assert got == b"".join(b"%d\n" % number for number in range(max(0, 300 - count), 300))
         assert list(reader.read()) == []
         reader.close()
 

@@ -1,19 +1,20 @@
 """`tiffin image inspect`."""
 
-from tiffin.cli.commands.inspect import show
+from tiffin.cli.inspection import add_format, show
 from tiffin.typed import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from tiffin.cli.main import Session
     from tiffin.cli.parser import CommandParser, Namespace
 
-DESCRIPTION = "Show everything about images as a JSON array."
-EXAMPLES = "tiffin image inspect web\n"
+DESCRIPTION = "Show everything about images, as a JSON array or as a template says."
+EXAMPLES = "tiffin image inspect web\ntiffin image inspect -f '{{.Config.Cmd}} {{.Size}}' web\n"
 
 
 def arguments(parser: "CommandParser") -> None:
+    add_format(parser)
     parser.add_argument("names", nargs="+", metavar="IMAGE")
 
 
 def run(args: "Namespace", session: "Session") -> int:
-    return show(args.names, session.engine.images.inspect)
+    return show(args.names, session.engine.images.inspect, args.format)

@@ -10,6 +10,7 @@ from tiffin.typed import TYPE_CHECKING
 if TYPE_CHECKING:
     from tiffin.cli.main import Session
     from tiffin.cli.parser import CommandParser, Namespace
+    from tiffin.engine.options import LogLine
 
 DESCRIPTION = "Show what a container wrote to its standard output and error, each on the same stream here."
 EXAMPLES = """\
@@ -31,6 +32,7 @@ def arguments(parser: "CommandParser") -> None:
         help="from a time on: 2026-01-31T12:00:00Z, seconds, or 10m ago",
     )
     add("--until", default="", metavar="TIME", help="up to a time")
+    parser.switch("--details", help="show the labels and variables that --log-opt chose")
     add("container", metavar="CONTAINER")
 
 
@@ -43,14 +45,35 @@ def run(args: "Namespace", session: "Session") -> int:
         since=moment(args.since, "--since"),
         until=moment(args.until, "--until"),
     )
-    partial = {"stdout": False, "stderr": False}
-    for line in session.engine.containers.logs(args.container, query):
-        data = line.data
-        if args.timestamps and not partial[line.stream]:
-            data = line.time.encode() + b" " + data
-        partial[line.stream] = not data.endswith(b"\n")
-        _write(2 if line.stream == "stderr" else 1, data)
+    containers = session.engine.containers
+    details = _details(containers.log_attributes(args.container)) if args.details else b""
+    stamps = _Stamps(details) if args.timestamps or args.details else None
+    for entry in containers.log_entries(args.container, query):
+        data = entry.data if stamps is None else stamps.put(entry, time=args.timestamps)
+        _write(2 if entry.stream == "stderr" else 1, data)
     return 0
+
+
+class _Stamps:
+    """Puts the time and the details at the beginning of every line."""
+
+    def __init__(self, details: bytes) -> None:
+        self._details = details
+        self._within = {"stdout": False, "stderr": False}  # the last piece ended in the middle of a line
+
+    def put(self, entry: "LogLine", *, time: bool) -> bytes:
+        mark = (entry.time.encode() + b" " if time else b"") + self._details
+        data, ended = entry.data, entry.data.endswith(b"\n")
+        text = (data[:-1] if ended else data).replace(b"\n", b"\n" + mark) + (b"\n" if ended else b"")
+        if not self._within[entry.stream]:
+            text = mark + text
+        self._within[entry.stream] = not ended
+        return text
+
+
+def _details(attributes: dict[str, str]) -> bytes:
+    """As Docker prints them: a=1,b=2 and a space."""
+    return ",".join(f"{name}={value}" for name, value in sorted(attributes.items())).encode() + b" "
 
 
 def _write(fd: int, data: bytes) -> None:
