@@ -101,6 +101,9 @@ _DOCUMENTS = [
         BEGIN DELETE FROM registry_tags WHERE name = OLD.name; END""",
 ]
 
+# One that nothing leads to is dropped after this moment: 0 once something has led to it.
+_KEPT_DOCUMENTS = ["ALTER TABLE registry_manifests RENAME COLUMN added TO keep_until"]
+
 # What happened, for `events`: the newest few thousand. AUTOINCREMENT, so that a reader sees every number once.
 _EVENTS = [
     """CREATE TABLE events (
@@ -108,4 +111,6 @@ _EVENTS = [
         actor TEXT NOT NULL, attributes TEXT NOT NULL) STRICT"""
 ]
 
-MIGRATIONS: list[list[str]] = [_FIRST, _REMOVED_IMAGES, _REGISTRIES, _DOCUMENTS, _EVENTS]
+MIGRATIONS: list[list[str]] = [
+    _FIRST, _REMOVED_IMAGES, _REGISTRIES, _DOCUMENTS, _KEPT_DOCUMENTS, _EVENTS,
+]  # fmt: skip
