@@ -1,6 +1,7 @@
 """Removing images while others work: what is decided, is decided in the transaction that removes."""
 
 import io
+import sqlite3
 import subprocess
 import sys
 import tarfile  # noqa: TID251 - makes an image to remove
@@ -62,6 +63,24 @@ def test_what_images_share_is_freed_with_the_last_of_them(ground: Ground) -> Non
     images.remove("two:1")
 
 
+def test_an_image_for_another_platform_stays_while_its_index_has_a_name(ground: Ground) -> None:
+    images = ground.engine.images
+    ours, other = add_image(ground, "both:1"), add_image(ground, "")
+    index = f"sha256:{'5' * 64}"
+    with sqlite3.connect(f"{ground.root}/tiffin.db") as db:
+        db.execute("INSERT INTO indexes VALUES (?, 'application/vnd.oci.image.index.v1+json', 2)", (index,))
+        db.executemany("INSERT INTO index_images VALUES (?, ?)", [(index, ours), (index, other)])
+        db.execute("UPDATE image_names SET target = ? WHERE image = ?", (index, ours))
+    db.close()
+    assert images.plan_prune().images == ()
+    assert images.prune().records == ()
+    (row,) = [row for row in images.list(["dangling=false"]) if row.id == other]
+    assert (row.names, row.within, row.is_dangling) == ((), ("docker.io/library/both:1",), False)
+    assert [row.id for row in images.list(["reference=both:*"])] == [other, ours]
+    pruned = images.prune(all=True, filters=["label!=none"], only=[ours, other])
+    assert {("untagged", "both:1"), ("deleted", ours), ("deleted", other)} <= {*pruned.records}
+
+
 def test_a_container_cannot_be_made_of_an_image_that_goes_meanwhile(
     ground: Ground, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -108,8 +127,13 @@ def test_prune_beside_others_that_import_and_run_takes_nothing_of_theirs(
     ]
     held = ground.create("true")
     removed = 0
-    while any(other.poll() is None for other in others):
-        removed += len(ground.engine.images.prune(all=True).records)
+    try:
+        while any(other.poll() is None for other in others):
+            removed += len(ground.engine.images.prune(all=True).records)
+    finally:
+        for other in others:
+            other.kill()
+            other.wait()
     for other in others:
         assert other.stderr is not None
         assert other.wait() == 0, other.stderr.read().decode()
