@@ -5,7 +5,7 @@ the container's lock.
 """
 
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from tiffin.containers.names import check_name, random_name
 from tiffin.containers.record import ContainerRecord
@@ -51,13 +51,19 @@ class Containers(NamedTuple):
 
     store: Store
 
-    def insert(self, record: ContainerRecord, status: str = State.CREATED) -> Container:
-        """Add a row; a record without a name gets a made-up one. Raises Conflict when the name is taken."""
+    def insert(
+        self,
+        record: ContainerRecord,
+        status: str = State.CREATED,
+        check: Callable[[sqlite3.Connection], None] | None = None,
+    ) -> Container:
+        """Add a row; a record without a name gets a made-up one. `check` is called within the transaction, and may
+        raise to add nothing. Raises Conflict when the name is taken."""
         for attempt in range(_NAME_ATTEMPTS):
             name = check_name(record.name) if record.name else random_name(attempt)
             named = record._replace(name=name)
             try:
-                self._insert(named, status)
+                self._insert(named, status, check)
             except sqlite3.IntegrityError:
                 if record.name:
                     raise Conflict(self._taken(name)) from None
@@ -65,8 +71,12 @@ class Containers(NamedTuple):
             return Container(named, name, status)
         raise Conflict("no free name was found for the container; give it one with --name")
 
-    def _insert(self, record: ContainerRecord, status: str) -> None:
+    def _insert(
+        self, record: ContainerRecord, status: str, check: Callable[[sqlite3.Connection], None] | None
+    ) -> None:
         with self.store.transaction() as db:
+            if check is not None:
+                check(db)
             db.execute(
                 "INSERT INTO containers (id, name, image, record, auto_remove, status, created)"
                 " VALUES (?, ?, ?, ?, ?, ?, ?)",
