@@ -52,6 +52,7 @@ COMMANDS = (
         "[OPTIONS] CONTAINER COMMAND [ARG...]",
         "Run a command in a running container",
     ),
+    Command("system fsck", "fsck", "fsck", "[OPTIONS]", "Verify everything that is stored, and repair it"),
     Command("image history", "history", "history", "IMAGE", "Show the steps that an image was made by"),
     Command("image ls", "images", "images", "[OPTIONS] [REPOSITORY[:TAG]]", "List images"),
     Command(
@@ -107,7 +108,7 @@ COMMANDS = (
     ),
 )
 
-GROUPS = {"container": "Containers", "image": "Images"}
+GROUPS = {"container": "Containers", "image": "Images", "system": "The engine as a whole"}
 
 # Docker's second names for the same commands.
 ALIASES = {

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from tiffin.engine.building import BuildService
     from tiffin.engine.images import ImageService
     from tiffin.engine.options import Completed
+    from tiffin.engine.system import SystemService
     from tiffin.state import Layout
 
 
@@ -53,6 +54,13 @@ class Engine:
         from tiffin.engine.building import BuildService
 
         return BuildService(self._workspace)
+
+    @property
+    def system(self) -> SystemService:
+        """The engine as a whole: checking, measuring, clearing."""
+        from tiffin.engine.system import SystemService
+
+        return SystemService(self._workspace)
 
     def build(self, context: str = ".", *, tag: str | Sequence[str] = (), **options: Any) -> str:
         """Build the Dockerfile in directory `context`; returns the image ID. `options` are the further fields of

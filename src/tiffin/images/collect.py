@@ -38,18 +38,34 @@ def collect(images: "Images") -> int:
 def _forget(images: "Images") -> int:
     """Take unnamed blobs and layers out of their stores; how many."""
     _drop_removed_images(images.store)
-    db = images.store.db
-    layers = {row[0] for row in db.execute(_LIVE_LAYERS)}
-    blobs = {row[0] for row in db.execute(_LIVE_BLOBS)}
-    known = {row[0] for row in db.execute("SELECT diff_id FROM layers")}
-    removed = 0
-    for diff_id in (known | set(images.snapshots.diff_ids())) - layers:
+    layers, blobs = unnamed(images)
+    for diff_id in layers:
         images.snapshots.discard_layer(diff_id)
-        removed += 1
-    for digest in set(images.content.digests()) - blobs:
+    for digest in blobs:
         images.content.delete(digest)
-        removed += 1
-    return removed
+    return len(layers) + len(blobs)
+
+
+def unnamed(images: "Images") -> tuple[set[str], set[str]]:
+    """The DiffIDs (rows and trees) and blobs that no image, index or build step names. While somebody is adding, some
+    of them may be about to be named."""
+    db = images.store.db
+    layers = {row[0] for row in db.execute("SELECT diff_id FROM layers")} | set(images.snapshots.diff_ids())
+    blobs = set(images.content.digests())
+    layers.difference_update(row[0] for row in db.execute(LIVE_LAYERS))
+    blobs.difference_update(row[0] for row in db.execute(_LIVE_BLOBS))
+    return layers, blobs
+
+
+def abandoned_names(staging: str) -> list[str]:
+    """What is in staging and has no living maker."""
+    found: dict[str, int] = {}
+    try:
+        _claim(staging, found)
+        return sorted(found)
+    finally:
+        for fd in found.values():
+            os.close(fd)
 
 
 def _drop_removed_images(store: "Store") -> None:
@@ -60,11 +76,11 @@ def _drop_removed_images(store: "Store") -> None:
             db.execute(f"DELETE {query}")
 
 
-_LIVE_LAYERS = (
+LIVE_LAYERS = (
     """SELECT diff_id FROM image_layers UNION SELECT diff_id FROM build_cache WHERE diff_id IS NOT NULL"""
 )
 _LIVE_BLOBS = """SELECT id FROM images UNION SELECT manifest FROM images UNION SELECT blob FROM image_layers
-    UNION SELECT blob FROM build_cache WHERE blob IS NOT NULL"""
+    UNION SELECT blob FROM build_cache WHERE blob IS NOT NULL UNION SELECT digest FROM indexes"""
 
 
 def _claim(staging: str, abandoned: dict[str, int]) -> None:
