@@ -7,8 +7,10 @@ that need it.
 
 import os
 
-from tiffin.errors import InvalidArgument
+from tiffin.errors import InvalidArgument, PermissionDenied
 from tiffin.typed import Any, NamedTuple
+
+_FILE_MAX = 1 << 20
 
 
 class RegistrySettings(NamedTuple):
@@ -47,30 +49,38 @@ class Settings(NamedTuple):
 def load_settings(environment: "dict[str, str] | None" = None) -> Settings:
     """The settings in force. Raises InvalidArgument naming file, key and what is wanted."""
     found = Settings()
-    for path in _files(dict(os.environ) if environment is None else environment):
-        document = _read(path)
+    paths, required = _files(dict(os.environ) if environment is None else environment)
+    for path in paths:
+        document = _read(path, required)
         if document is not None:
             found = _merge(found, document, path)
     return found
 
 
-def _files(environment: dict[str, str]) -> tuple[str, ...]:
+def _files(environment: dict[str, str]) -> tuple[tuple[str, ...], bool]:
+    """The files to read, and whether each must exist."""
     if named := environment.get("TIFFIN_CONFIG"):
-        return (named,)
-    home = environment.get("XDG_CONFIG_HOME") or os.path.join(environment.get("HOME", "/root"), ".config")
-    return ("/etc/tiffin/config.toml", f"{home}/tiffin/config.toml")
+        return (named,), True
+    home = environment.get("XDG_CONFIG_HOME") or os.path.join(environment.get("HOME") or "/root", ".config")
+    return ("/etc/tiffin/config.toml", f"{home}/tiffin/config.toml"), False
 
 
-def _read(path: str) -> "dict[str, Any] | None":
-    import tomllib
-
+def _read(path: str, required: bool) -> "dict[str, Any] | None":
     try:
         with open(path, "rb") as file:
-            return tomllib.load(file)
-    except FileNotFoundError:
-        if path == os.environ.get("TIFFIN_CONFIG"):
+            data = file.read(_FILE_MAX + 1)
+    except (FileNotFoundError, NotADirectoryError):
+        if required:
             raise InvalidArgument(f"no settings file {path}, which $TIFFIN_CONFIG names") from None
         return None
+    except OSError as error:
+        raise PermissionDenied(f"cannot read the settings file {path}: {error.strerror}") from error
+    if len(data) > _FILE_MAX:
+        raise InvalidArgument(f"{path} is larger than {_FILE_MAX >> 20} MiB; it cannot be a settings file")
+    import tomllib  # 5 ms: only where there is a file
+
+    try:
+        return tomllib.loads(data.decode())
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise InvalidArgument(f"{path} is not valid TOML: {error}") from error
 

@@ -30,7 +30,7 @@ class StepExecutor:
         self._run = run
 
     def available(self, layer: Layer) -> bool:
-        return self._images.snapshots.has_layer(layer.diff_id) and self._images.content.exists(layer.blob)
+        return self._images.has_layer(layer.diff_id, layer.blob, layer.blob_size)
 
     def context_digest(self, picked: Picked) -> str:
         return self._context.digest(picked)

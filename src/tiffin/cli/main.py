@@ -32,7 +32,7 @@ Options:
 """
 _EARLY = {"run", "create"}
 _FORKING = {"run": "start", "start": "start", "exec": "exec"}
-_LONG = {"build", "load", "save", "import", "commit", "fsck", "logs"}
+_LONG = {"build", "load", "save", "import", "commit", "fsck", "logs", "push"}
 
 
 class Globals(NamedTuple):
@@ -212,9 +212,8 @@ def _help(group: str = "") -> None:
     shown = [c for c in COMMANDS if (c.words.startswith(group + " ") if group else c.short)]
     names = [(c.words.split()[-1] if group else c.short, c.summary) for c in shown]
     if group:
-        print(
-            f"Usage: tiffin {group} COMMAND\n\n{GROUPS[group]}: the same commands as at the top, under their noun.\n"
-        )
+        same = ": the same commands as at the top, under their noun" if any(c.short for c in shown) else ""
+        print(f"Usage: tiffin {group} COMMAND\n\n{GROUPS[group]}{same}.\n")
     else:
         print(_GLOBAL)
     print("Commands:")

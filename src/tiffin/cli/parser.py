@@ -40,7 +40,7 @@ class Option(NamedTuple):
 
 
 class Operand(NamedTuple):
-    """One operand. `nargs`: "" one, "?" at most one, "+" one or more, REST all from there on."""
+    """One operand. `nargs`: "" one, "?" at most one, "+" one or more, "*" any number, REST all from there on."""
 
     dest: str
     nargs: str
@@ -185,7 +185,7 @@ class CommandParser:
         if missing:
             self.error(f"requires {', '.join(missing)}", missing=True)
         for operand in self._operands:
-            if operand.nargs in ("+", REST):
+            if operand.nargs in ("+", "*", REST):
                 setattr(args, operand.dest, words)
                 words = []
             elif words:

@@ -42,6 +42,9 @@ COMMANDS = (
         "Make an image from a container's changes",
     ),
     Command(
+        "image compact", "", "compact", "[OPTIONS] [IMAGE...]", "Remove compressed copies of unpacked layers"
+    ),
+    Command(
         "container create", "create", "create", "[OPTIONS] IMAGE [COMMAND] [ARG...]", "Create a container"
     ),
     Command("container diff", "diff", "diff", "CONTAINER", "Show what changed in a container's files"),
@@ -83,9 +86,45 @@ COMMANDS = (
     Command("image load", "load", "load", "[OPTIONS]", "Load images from an archive"),
     Command("container logs", "logs", "logs", "[OPTIONS] CONTAINER", "Show what a container wrote"),
     Command(
+        "manifest annotate",
+        "",
+        "manifest_annotate",
+        "[OPTIONS] MANIFEST_LIST MANIFEST",
+        "Say what platform an image of a list is for",
+    ),
+    Command(
+        "manifest create",
+        "",
+        "manifest_create",
+        "[OPTIONS] MANIFEST_LIST MANIFEST [MANIFEST...]",
+        "Make a manifest list out of images in registries",
+    ),
+    Command(
+        "manifest inspect",
+        "",
+        "manifest_inspect",
+        "[OPTIONS] [MANIFEST_LIST] MANIFEST",
+        "Show a manifest or manifest list in its registry",
+    ),
+    Command(
+        "manifest push",
+        "",
+        "manifest_push",
+        "[OPTIONS] MANIFEST_LIST",
+        "Send a manifest list to its registry",
+    ),
+    Command(
+        "manifest rm",
+        "",
+        "manifest_rm",
+        "MANIFEST_LIST [MANIFEST_LIST...]",
+        "Forget manifest lists made here",
+    ),
+    Command(
         "container port", "port", "port", "CONTAINER [PORT[/PROTO]]", "List a container's published ports"
     ),
     Command("container ls", "ps", "ps", "[OPTIONS]", "List containers"),
+    Command("image push", "push", "push", "[OPTIONS] NAME[:TAG]", "Send an image to its registry"),
     Command("container rm", "rm", "rm", "[OPTIONS] CONTAINER [CONTAINER...]", "Remove containers"),
     Command("image rm", "rmi", "rmi", "[OPTIONS] IMAGE [IMAGE...]", "Remove images"),
     Command(
@@ -108,7 +147,12 @@ COMMANDS = (
     ),
 )
 
-GROUPS = {"container": "Containers", "image": "Images", "system": "The engine as a whole"}
+GROUPS = {
+    "container": "Containers",
+    "image": "Images",
+    "manifest": "Manifest lists",
+    "system": "The engine as a whole",
+}
 
 # Docker's second names for the same commands.
 ALIASES = {

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from tiffin.build.builder import Builder, BuildRequest, BuildResult
 from tiffin.build.run import Runner
+from tiffin.engine.compressed import drop_unwanted
 from tiffin.engine.images import open_images
 from tiffin.kernel.process import thread_count
 from tiffin.typed import TYPE_CHECKING, Any
@@ -34,4 +35,7 @@ class BuildService:
 
 def build_in(store: Store, request: BuildRequest) -> BuildResult:
     """Build in this process, which has one thread."""
-    return Builder(store, open_images(store), Runner(store.layout)).build(request)
+    images = open_images(store)
+    result = Builder(store, images, Runner(store.layout)).build(request)
+    drop_unwanted(images, [result.image_id])
+    return result

@@ -9,6 +9,7 @@ from contextlib import ExitStack, contextmanager
 
 from tiffin.containers.states import can_kill
 from tiffin.engine import recovery
+from tiffin.engine.compressed import drop_unwanted
 from tiffin.engine.images import open_images
 from tiffin.errors import NotFound
 from tiffin.layer.apply import apply_layer
@@ -56,7 +57,9 @@ def commit(workspace: Workspace, reference: str, options: CommitOptions) -> str:
             )
             changed = committed_settings(settings(base.config), container.record)
             config = extend_config(base.config, history, layer.diff_id, changed)
-            return images.create(config, [*images.layers(base), layer], names).id
+            image = images.create(config, [*images.layers(base), layer], names).id
+        drop_unwanted(images, [image])
+        return image
 
 
 def export(workspace: Workspace, reference: str, out: BinaryIO) -> None:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from tiffin.engine.building import BuildService
     from tiffin.engine.images import ImageService
+    from tiffin.engine.manifests import ManifestService
     from tiffin.engine.options import Completed
     from tiffin.engine.system import SystemService
     from tiffin.state import Layout
@@ -47,6 +48,13 @@ class Engine:
         from tiffin.engine.images import ImageService
 
         return ImageService(self._workspace)
+
+    @property
+    def manifests(self) -> ManifestService:
+        """What registries have under a name, and manifest lists."""
+        from tiffin.engine.manifests import ManifestService
+
+        return ManifestService(self._workspace)
 
     @property
     def builder(self) -> BuildService:

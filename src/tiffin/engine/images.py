@@ -11,7 +11,10 @@ from tiffin.typed import TYPE_CHECKING, Any, BinaryIO
 
 if TYPE_CHECKING:
     from tiffin.engine.workspace import Workspace
+    from tiffin.images.blobs import Dropped
+    from tiffin.images.push import Pushed
     from tiffin.images.records import Image, Summary
+    from tiffin.images.transfer import Report
     from tiffin.state import Store
 
 
@@ -60,18 +63,49 @@ class ImageService:
 
     def load(self, stream: BinaryIO, progress: Callable[..., None] | None = None) -> Sequence[str]:
         """The names of the images in an archive, OCI or docker-archive."""
+        from tiffin.engine.compressed import drop_unwanted
+
         with self._workspace.store() as store:
-            return open_images(store).load(stream, progress)
+            images = open_images(store)
+            names = images.load(stream, progress)
+            drop_unwanted(images, [images.resolve(name).id for name in names])
+            return names
 
     def save(self, names: Sequence[str], out: BinaryIO, form: str = "") -> None:
         """Write images to one archive."""
-        with self._workspace.store() as store:
-            open_images(store).save(names, out, form)
+        from tiffin.engine.remote import Later
+
+        with self._workspace.store() as store, Later() as registry:
+            open_images(store).save(names, out, form, registry)
+
+    def push(
+        self, name: str, *, all_tags: bool = False, platform: str = "", report: Report | None = None
+    ) -> Sequence[Pushed]:
+        """Send an image, or with `all_tags` everything that the repository has here, to the registry that its name
+        says; what each tag stands for there. `report` is called from several threads."""
+        from tiffin.config import load_settings
+        from tiffin.engine.remote import connect
+        from tiffin.images.push import tags_here
+        from tiffin.oci.platform import parse_platform
+
+        wanted = parse_platform(platform) if platform else None
+        with self._workspace.store() as store, connect() as registry:
+            images = open_images(store)
+            names = tags_here(images, name) if all_tags else [name]
+            uploads = load_settings().registries.uploads
+            return [images.push(registry, each, report, platform=wanted, uploads=uploads) for each in names]
 
     def import_(self, stream: BinaryIO, name: str = "", message: str = "") -> Image:
         """A new image of one layer out of a root filesystem's tar."""
         with self._workspace.store() as store:
             return open_images(store).import_(stream, name, message)
+
+    def compact(self, names: Sequence[str] = ()) -> Dropped:
+        """Remove the compressed blobs of these images' unpacked layers, or of all: those that a repository is known to
+        hold or that can be made again to the byte. Raises Conflict while another command reads or adds blobs."""
+        with self._workspace.store() as store:
+            images = open_images(store)
+            return images.drop_compressed([images.resolve(name).id for name in names])
 
     def collect(self) -> int:
         """Remove what nothing names; how many things."""

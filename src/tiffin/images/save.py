@@ -6,6 +6,7 @@ The documents come last, as a reader that streams wants its blobs first and one 
 """
 
 from tiffin.errors import InvalidArgument, NotFound
+from tiffin.images.blobs import open_layer_blob
 from tiffin.images.names import encode_index, named_descriptors
 from tiffin.images.records import find_image, is_id, layers_of
 from tiffin.layer.tarstream import Entry, Kind, TarWriter
@@ -16,20 +17,23 @@ from tiffin.typed import TYPE_CHECKING, Any, BinaryIO
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from tiffin.images.records import Image
+    from tiffin.images.blobs import Repositories
+    from tiffin.images.records import Image, LayerBlob
     from tiffin.images.service import Images
 
 FORMS = ("", "oci-archive", "docker-archive")
 
 
-def save_archive(images: "Images", texts: "Sequence[str]", out: BinaryIO, form: str) -> None:
+def save_archive(
+    images: "Images", texts: "Sequence[str]", out: BinaryIO, form: str, registry: "Repositories | None" = None
+) -> None:
     """See `Images.save`. Nothing is written before every image has been found."""
     if form not in FORMS:
         raise InvalidArgument(f"unknown archive format {form!r}: want oci-archive or docker-archive")
     if not texts:
         raise InvalidArgument("name at least one image to save")
     with images.store.adding():  # holds what is being read
-        _write(images, _select(images, texts), out, form)
+        _write(images, _select(images, texts), out, form, registry)
 
 
 def _select(images: "Images", texts: "Sequence[str]") -> "list[tuple[Image, list[str]]]":
@@ -58,14 +62,23 @@ def _repository(images: "Images", text: str) -> "list[tuple[Image, str]]":
     return [(find_image(images.store.db, name), name) for name in names]
 
 
-def _write(images: "Images", chosen: "list[tuple[Image, list[str]]]", out: BinaryIO, form: str) -> None:
+def _write(
+    images: "Images",
+    chosen: "list[tuple[Image, list[str]]]",
+    out: BinaryIO,
+    form: str,
+    registry: "Repositories | None",
+) -> None:
     tar = TarWriter(out)
     for directory in ("blobs/", "blobs/sha256/"):
         tar.add(Entry(directory, Kind.DIRECTORY, 0o755))
     written: set[str] = set()
     for image, _ in chosen:
-        blobs = [layer.blob for layer in layers_of(images.store.db, image.id)]
-        for digest in (*blobs, image.id, *([image.manifest] if form != "docker-archive" else [])):
+        for layer in layers_of(images.store.db, image.id):
+            if layer.blob not in written:
+                written.add(layer.blob)
+                _copy_layer(images, tar, layer, registry)
+        for digest in (image.id, *([image.manifest] if form != "docker-archive" else [])):
             if digest not in written:
                 written.add(digest)
                 _copy_blob(images, tar, digest)
@@ -91,6 +104,13 @@ def _docker_entry(images: "Images", image: "Image", names: "Sequence[str]") -> d
 
 def _member(digest: str) -> str:
     return f"blobs/sha256/{digest[7:]}"
+
+
+def _copy_layer(
+    images: "Images", tar: TarWriter, layer: "LayerBlob", registry: "Repositories | None"
+) -> None:
+    with open_layer_blob(images, layer, registry) as file:
+        tar.add(Entry(_member(layer.blob), size=layer.blob_size), file.fileno())
 
 
 def _copy_blob(images: "Images", tar: TarWriter, digest: str) -> None:

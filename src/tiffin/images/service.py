@@ -19,8 +19,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from tiffin.content.store import ContentStore
+    from tiffin.images.blobs import Dropped, Repositories
     from tiffin.images.load import Progress
+    from tiffin.images.push import Pushed
+    from tiffin.images.transfer import Report
     from tiffin.images.write import Writable
+    from tiffin.registry.client import Registry
     from tiffin.snapshot.store import SnapshotStore
     from tiffin.state import Store
 
@@ -54,6 +58,16 @@ class Images:
     def layers(self, image: Image) -> tuple[LayerBlob, ...]:
         """Its layers with the blobs that hold them, bottom first."""
         return layers_of(self.store.db, image.id)
+
+    def has_layer(self, diff_id: str, blob: str, blob_size: int) -> bool:
+        """Whether the layer is here in both forms, or unpacked and its blob dropped."""
+        if not self.snapshots.has_layer(diff_id):
+            return False
+        if self.content.exists(blob):
+            return True
+        from tiffin.images.origins import is_recorded
+
+        return is_recorded(self.store.db, diff_id, blob, blob_size)
 
     def inspect(self, text: str) -> dict[str, Any]:
         """The document of `docker image inspect`."""
@@ -120,12 +134,15 @@ class Images:
         with self._nothing_left():
             return load_archive(self, stream, progress)
 
-    def save(self, texts: "Sequence[str]", out: BinaryIO, form: str = "") -> None:
+    def save(
+        self, texts: "Sequence[str]", out: BinaryIO, form: str = "", registry: "Repositories | None" = None
+    ) -> None:
         """Write images to one archive. `form` "" is read by every tool as OCI or docker-archive, whichever it
-        prefers; "oci-archive" and "docker-archive" leave the other's documents out. Deterministic."""
+        prefers; "oci-archive" and "docker-archive" leave the other's documents out. Deterministic. Blobs that
+        were dropped are made again, or fetched with `registry`."""
         from tiffin.images.save import save_archive
 
-        save_archive(self, texts, out, form)
+        save_archive(self, texts, out, form, registry)
 
     def import_(self, stream: BinaryIO, name: str = "", message: str = "") -> Image:
         """A new image of one layer out of a root filesystem's tar, plain or compressed."""
@@ -133,6 +150,30 @@ class Images:
 
         with self._nothing_left():
             return import_root(self, stream, name, message)
+
+    def push(
+        self, registry: "Registry", name: str, report: "Report | None" = None, **options: Any
+    ) -> "Pushed":
+        """Send the image, or all of an index, that `name` stands for to where `name` says. `options` are those of
+        `tiffin.images.push.push_image`."""
+        from tiffin.images.push import push_image
+
+        return push_image(self, registry, name, report, **options)
+
+    def open_layer(self, layer: LayerBlob, registry: "Repositories | None" = None) -> BinaryIO:
+        """A layer's compressed blob, be it stored, made again or fetched with `registry`. The caller closes. Raises
+        NotFound when there is no way to it."""
+        from tiffin.images.blobs import open_layer_blob
+
+        return open_layer_blob(self, layer, registry)
+
+    def drop_compressed(self, image_ids: "Sequence[str]" = ()) -> "Dropped":
+        """Remove the compressed blobs of unpacked layers (of these images; of all): those that a repository is known
+        to hold, and those that were tried and can be made again to the byte. Idempotent. Raises Conflict while
+        anyone reads or adds blobs."""
+        from tiffin.images.blobs import drop_compressed
+
+        return drop_compressed(self, image_ids)
 
     def collect(self) -> int:
         """Remove blobs, layers and half-made things that nothing names or holds; the count. Does nothing

@@ -4,6 +4,7 @@ import time
 
 from tiffin.errors import Corrupt, NotFound
 from tiffin.images.names import set_names, write_index
+from tiffin.images.origins import is_recorded
 from tiffin.images.records import Image, LayerBlob, image_by_id
 from tiffin.oci.descriptor import (
     CONFIG,
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
     from tiffin.content.store import ContentStore
     from tiffin.images.service import Images
+    from tiffin.oci.descriptor import Descriptor
 
 
 class Writable(Protocol):
@@ -63,14 +65,15 @@ def _is_recorded(db: "sqlite3.Connection", image_id: str, manifest: str, names: 
 
 
 def _verified_layers(images: "Images", manifest: Manifest, ids: "Sequence[str]") -> list[LayerBlob]:
-    """The manifest's layers paired with the config's DiffIDs, each blob and tree of which is here."""
+    """The manifest's layers paired with the config's DiffIDs, each blob and tree of which is here; a blob may have
+    been dropped since it was compared with its tree."""
     if len(ids) != len(manifest.layers):
         raise Corrupt(
             f"image {manifest.config.digest} lists {len(ids)} diff_ids for {len(manifest.layers)} layers"
         )
     found = []
     for diff_id, layer in zip(ids, manifest.layers, strict=True):
-        if images.content.size(layer.digest) != layer.size:
+        if not _was_here(images, diff_id, layer) and images.content.size(layer.digest) != layer.size:
             raise Corrupt(
                 f"blob {layer.digest} does not have the {layer.size} bytes that its manifest states"
             )
@@ -78,6 +81,13 @@ def _verified_layers(images: "Images", manifest: Manifest, ids: "Sequence[str]")
             raise NotFound(f"layer {diff_id} of image {manifest.config.digest} is not unpacked here")
         found.append(LayerBlob(diff_id, layer.digest, layer.media_type, layer.size))
     return found
+
+
+def _was_here(images: "Images", diff_id: str, layer: "Descriptor") -> bool:
+    """Whether the blob has been dropped."""
+    if images.content.exists(layer.digest):
+        return False
+    return is_recorded(images.store.db, diff_id, layer.digest, layer.size)
 
 
 def _insert(

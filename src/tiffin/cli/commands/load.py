@@ -1,11 +1,14 @@
 """`tiffin load`."""
 
 import sys
+from contextlib import contextmanager
 
 from tiffin.errors import InvalidArgument
 from tiffin.typed import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
     from tiffin.cli.main import Session
     from tiffin.cli.parser import CommandParser, Namespace
 
@@ -26,11 +29,30 @@ def run(args: "Namespace", session: "Session") -> int:
 
     if not args.input and sys.stdin.isatty():
         raise InvalidArgument("requested load from stdin, but stdin is a terminal; name the archive with -i")
-    if args.input:
-        with open(args.input, "rb") as file:
-            names = session.engine.images.load(file)
-    else:
-        names = session.engine.images.load(sys.stdin.buffer)
+    images = session.engine.images
+    with _progress(quiet=args.quiet) as progress:
+        if args.input:
+            with open(args.input, "rb") as file:
+                names = images.load(file, progress)
+        else:
+            names = images.load(sys.stdin.buffer, progress)
     for name in names:
         print(f"Loaded image ID: {name}" if is_digest(name) else f"Loaded image: {name}")
     return 0
+
+
+@contextmanager
+def _progress(*, quiet: bool) -> "Iterator[Callable[[str, int, int], None] | None]":
+    """Bytes of each layer, on a terminal; there is nothing else to tell."""
+    if quiet or not sys.stderr.isatty():
+        yield None
+        return
+    from tiffin.cli.transfer_progress import choose
+    from tiffin.images.transfer import TransferEvent
+
+    with choose(quiet, sys.stderr) as report:
+
+        def tell(diff_id: str, done: int, total: int) -> None:
+            report(TransferEvent("Loading layer", diff_id.removeprefix("sha256:")[:12], done, total))
+
+        yield tell
