@@ -10,6 +10,8 @@ _UNITS = ("B", "kB", "MB", "GB", "TB", "PB")
 _AGES = ((31536000 * 2, 31536000, "years"), (5184000, 2592000, "months"), (1209600, 604800, "weeks"),
          (172800, 86400, "days"), (7200, 3600, "hours"))  # fmt: skip
 
+_COLUMN_MIN, _COLUMN_GAP = 10, 3
+
 
 class UsageError(Exception):
     """The words of a command are wrong; carries the command line's text and exit code."""
@@ -62,14 +64,26 @@ def since(nanoseconds: int) -> str:
 
 
 def table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """Print columns padded to their widest cell, three spaces between, as Docker does."""
-    lines = [tuple(headings), *(tuple(escape(cell) for cell in row) for row in rows)]
-    widths = [max(len(line[i]) for line in lines) for i in range(len(headings))]
-    text = "\n".join(
-        "   ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
-        for line in lines
+    """Print columns as Docker does."""
+    lines = [
+        "\t".join(headings),
+        *("\t".join(escape(cell).replace("\t", " ") for cell in row) for row in rows),
+    ]
+    sys.stdout.write(aligned("\n".join(lines) + "\n"))
+
+
+def aligned(text: str) -> str:
+    """Lines of cells, which tabs end, in columns: ten characters wide at least, three more than the widest cell. Spaces
+    at a line's end are dropped."""
+    rows = [line.split("\t") for line in text.split("\n")]
+    widths: dict[int, int] = {}
+    for row in rows:
+        for at, cell in enumerate(row[:-1]):
+            widths[at] = max(widths.get(at, _COLUMN_MIN), len(cell) + _COLUMN_GAP)
+    return "\n".join(
+        ("".join(cell.ljust(widths[at]) for at, cell in enumerate(row[:-1])) + row[-1]).rstrip(" ")
+        for row in rows
     )
-    sys.stdout.write(text + "\n")
 
 
 def lines(values: Iterable[str]) -> None:
