@@ -8,6 +8,7 @@ from tiffin.containers.record import ContainerRecord
 from tiffin.containers.states import SUPERVISED, State
 from tiffin.engine import recovery
 from tiffin.engine.images import open_images
+from tiffin.engine.remote import Later
 from tiffin.errors import TiffinError
 from tiffin.images.check import Checked, check_images
 from tiffin.images.finding import LEFTOVER, Finding
@@ -18,13 +19,10 @@ from tiffin.typed import TYPE_CHECKING
 if TYPE_CHECKING:
     from tiffin.engine.workspace import Workspace
     from tiffin.images.finding import Progress
-    from tiffin.images.repair import Fetch
     from tiffin.state import Store
 
 
-def fsck(
-    workspace: Workspace, *, repair: bool, progress: Progress | None = None, fetch: Fetch | None = None
-) -> list[Finding]:
+def fsck(workspace: Workspace, *, repair: bool, progress: Progress | None = None) -> list[Finding]:
     """See SystemService.fsck."""
     with workspace.store() as store:
         recovery.reconcile(store)
@@ -32,7 +30,8 @@ def fsck(
         others = _check_others(store)
         if not repair:
             return _sorted([*checked.findings, *others])
-        mended = repair_images(open_images(store), checked, fetch)
+        with Later() as registry:
+            mended = repair_images(open_images(store), checked, registry)
         outcomes = {finding: _repair(store, finding) for finding in others}
         left = set(_check_others(store))
         mended += [

@@ -12,9 +12,11 @@ import hashlib
 import os
 
 from tiffin.errors import Corrupt, EngineError, LimitExceeded, NoSpace, NotFound, TiffinError
+from tiffin.images.blobs import remake
 from tiffin.images.collect import LIVE_LAYERS, abandoned_names, unnamed
 from tiffin.images.finding import DAMAGE, LEFTOVER, Finding
 from tiffin.images.names import index_is_current
+from tiffin.images.origins import origins_of
 from tiffin.oci.descriptor import DOCUMENT_MAX, Manifest, parse_document
 from tiffin.oci.image import diff_ids, parse_config
 from tiffin.typed import TYPE_CHECKING, Any, BinaryIO, NamedTuple
@@ -50,10 +52,12 @@ class Checked:
 
 
 class _Job(NamedTuple):
-    """A layer's blob to verify, and what it is to inflate to. `tree`: compare the unpacked layer on the way."""
+    """A layer's blob to verify, and what it is to inflate to. `tree`: compare the unpacked layer on the way.
+    `elsewhere`: some repository is known to hold the blob."""
 
     layer: "LayerBlob"
     tree: bool
+    elsewhere: bool
 
 
 def check_images(images: "Images", progress: "Progress | None" = None) -> Checked:
@@ -176,9 +180,13 @@ def _jobs(db: "sqlite3.Connection", checked: Checked) -> "Iterator[_Job]":
     query = """SELECT DISTINCT diff_id, blob, media_type, blob_size FROM image_layers
         UNION SELECT diff_id, blob, media_type, blob_size FROM build_cache WHERE blob IS NOT NULL ORDER BY 1"""
     last = ""
-    for row in db.execute(query):
+    for row in db.execute(query).fetchall():
         layer = LayerBlob(*row)
-        yield _Job(layer, layer.diff_id != last and layer.diff_id not in checked.layers)
+        yield _Job(
+            layer,
+            layer.diff_id != last and layer.diff_id not in checked.layers,
+            bool(origins_of(db, layer.blob)),
+        )
         last = layer.diff_id
 
 
@@ -238,6 +246,8 @@ def _verify(images: "Images", job: _Job, meter: _Meter) -> tuple[str, str]:
     try:
         if job.tree:
             tree = os.open(path, _DIRECTORY)
+        if not images.content.exists(layer.blob):
+            return _verify_dropped(images, job), ""
         bad, differences = compare(images, layer, tree, meter)
         if tree >= 0 and not bad and differences:
             differences = _confirmed(images, layer, differences)
@@ -247,6 +257,15 @@ def _verify(images: "Images", job: _Job, meter: _Meter) -> tuple[str, str]:
         if tree >= 0:
             os.close(tree)
     return bad, describe(differences)
+
+
+def _verify_dropped(images: "Images", job: _Job) -> str:
+    """Of a blob that is not here: "" when it can come back. A tree that gives its blob again is verified by that; of
+    others nothing is known until it has been fetched."""
+    made = remake(images, job.layer)
+    if made is not None:
+        made.close()
+    return "" if made is not None or job.elsewhere else "is missing"
 
 
 def describe(differences: "list[Difference]") -> str:

@@ -1,7 +1,7 @@
 """Making images whole again after a check, or letting go of those that cannot be.
 
-    damaged blob    ─ from its row (a config) ─ from its rows (a manifest of our own) ─ fetched again from a repository
-                      that has it ─ written from its tree (a layer of our own): whichever gives the same digest
+    damaged blob    ─ from its row (a config) ─ from its rows (a manifest of our own) ─ from its tree (a layer of our
+                      own) ─ from a repository that has it: whichever comes first that gives the same digest
     damaged layer   ─ unpacked aside from its blob, compared, then exchanged with the tree that stood there, atomically
     what is left    ─ images that lack something are dropped, unless a container needs them
 
@@ -13,7 +13,16 @@ import hashlib
 import os
 
 from tiffin.containers.states import SUPERVISED
-from tiffin.errors import Conflict, Corrupt, NotFound
+from tiffin.errors import (
+    Conflict,
+    Corrupt,
+    InvalidArgument,
+    NotFound,
+    PermissionDenied,
+    TransferError,
+    Unauthorized,
+)
+from tiffin.images.blobs import open_layer_blob
 from tiffin.images.check import Checked, compare, describe
 from tiffin.images.collect import collect
 from tiffin.images.finding import LEFTOVER, Finding
@@ -24,17 +33,16 @@ from tiffin.typed import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Callable, Sequence
 
+    from tiffin.images.blobs import Repositories
     from tiffin.images.service import Images
 
-    Fetch = Callable[[str, Sequence[str]], bool]
-    """Fetches a blob (digest, repositories that are known to hold it) into the content store; whether it could."""
-
-_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_PIECE = 1 << 20
 
 
-def repair_images(images: "Images", checked: Checked, fetch: "Fetch | None" = None) -> list[Finding]:
+def repair_images(
+    images: "Images", checked: Checked, registry: "Repositories | None" = None
+) -> list[Finding]:
     """Repair what `checked` found; its findings, each with its outcome. Raises Conflict (others are adding),
     NoSpace, EngineError."""
     outcomes: dict[tuple[str, str], tuple[str, bool]] = {}
@@ -45,7 +53,7 @@ def repair_images(images: "Images", checked: Checked, fetch: "Fetch | None" = No
             raise Conflict("a build, pull, load or save is at work; repair when it is done")
         _dangling_rows(images, checked)
         for digest in checked.blobs:
-            outcomes["blob", digest] = _blob(images, digest, fetch)
+            outcomes["blob", digest] = _blob(images, digest, registry)
         for diff_id in checked.layers:
             outcomes["layer", diff_id] = _layer(images, diff_id)
         bad_blobs = {name for (kind, name), (_, done) in outcomes.items() if kind == "blob" and not done}
@@ -90,23 +98,23 @@ _REFERENCES = (
 # -- blobs ---------------------------------------------------------------------------------------------------
 
 
-def _blob(images: "Images", digest: str, fetch: "Fetch | None") -> tuple[str, bool]:
+def _blob(images: "Images", digest: str, registry: "Repositories | None") -> tuple[str, bool]:
     """Put a damaged or missing blob back; what was done, and whether it is whole now."""
     images.content.delete(digest)
     for how, attempt in (
         ("made again from its row", _from_rows),
-        ("fetched again", lambda images, digest: _fetched(images, digest, fetch)),
-        ("made again from its layer", _from_tree),
+        ("made again from its layer, or fetched", _layer_blob),
+        ("fetched again", _fetched),
     ):
         try:
-            if attempt(images, digest):
+            if attempt(images, digest, registry):
                 return how, True
-        except (Corrupt, NotFound):
+        except (Corrupt, NotFound, InvalidArgument, PermissionDenied, TransferError, Unauthorized):
             continue
     return "cannot be made or fetched again", False
 
 
-def _from_rows(images: "Images", digest: str) -> bool:
+def _from_rows(images: "Images", digest: str, _: "Repositories | None") -> bool:
     db = images.store.db
     row = db.execute("SELECT config FROM images WHERE id = ?", (digest,)).fetchone()
     if row is not None:
@@ -118,28 +126,26 @@ def _from_rows(images: "Images", digest: str) -> bool:
     return False
 
 
-def _fetched(images: "Images", digest: str, fetch: "Fetch | None") -> bool:
-    query = "SELECT repository FROM blob_origins WHERE blob = ? ORDER BY repository"
-    places = [place for (place,) in images.store.db.execute(query, (digest,))]
-    return fetch is not None and bool(places) and fetch(digest, places)
-
-
-def _from_tree(images: "Images", digest: str) -> bool:
-    """Write the layer's tree as a tar and compress it: the same bytes, if tiffin made the blob on this machine."""
-    from tiffin.images.compressor import Compressor
-    from tiffin.layer.diff import diff_tar
-
+def _layer_blob(images: "Images", digest: str, registry: "Repositories | None") -> bool:
     found = layer_rows(images.store.db, "blob = ?", digest)
     if not found:
         return False
-    tree = os.open(images.snapshots.layer_path(found[0].diff_id), _DIRECTORY)
-    try:
-        with images.content.writer() as blob:
-            with Compressor(blob) as compressor:
-                diff_tar(tree, compressor)
-            return blob.commit(digest)[0] == digest
-    finally:
-        os.close(tree)
+    with open_layer_blob(images, found[0], registry) as source, images.content.writer() as blob:
+        while data := source.read(_PIECE):
+            blob.write(data)
+        return blob.commit(digest)[0] == digest
+
+
+def _fetched(images: "Images", digest: str, registry: "Repositories | None") -> bool:
+    """A manifest or an index, from a repository that has it under this digest."""
+    query = "SELECT DISTINCT repository FROM image_digests WHERE digest = ? ORDER BY repository"
+    if registry is None:
+        return False
+    for (name,) in images.store.db.execute(query, (digest,)).fetchall():
+        data = registry.repository(name).manifest(digest).data
+        if images.content.put_bytes(data) == digest:
+            return True
+    return False
 
 
 def layer_rows(db: "sqlite3.Connection", where: str, value: str) -> list[LayerBlob]:

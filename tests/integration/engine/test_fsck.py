@@ -202,3 +202,19 @@ def test_every_layer_and_blob_is_read(tiffin: Tiffin) -> None:
     with Engine(str(tiffin.root), str(tiffin.run_directory)) as engine:
         engine.system.fsck(report=lambda done, total: seen.append((done, total)))
     assert seen[-1][0] == seen[-1][1] > 0
+
+
+def test_a_blob_that_was_dropped_is_no_damage_while_its_layer_gives_it_again(tiffin: Tiffin) -> None:
+    dropped = blob(tiffin, BUILT_LAYER)
+    dropped.unlink()
+    assert tiffin.ok("fsck") == "nothing is damaged"
+    (layer(tiffin, "built") / "f").write_text("g")
+    assert "is missing" in tiffin("fsck").stdout
+
+
+def test_a_blob_that_a_repository_holds_is_no_damage_when_it_is_missing(tiffin: Tiffin) -> None:
+    path = blob(tiffin, X_LAYER)
+    path.unlink()
+    assert "is missing" in tiffin("fsck").stdout
+    execute(tiffin, f"INSERT INTO blob_origins VALUES ('sha256:{path.name}', 'docker.io/library/x')")
+    assert tiffin.ok("fsck") == "nothing is damaged"
