@@ -1,0 +1,241 @@
+"""`system prune`: first what would go, by name and size, then exactly that.
+
+A plan is made as things stand; carrying it out takes only what the plan named and what is still unused by then.
+Containers go first, then the images that they held, then the build cache.
+"""
+
+from __future__ import annotations
+
+import time
+
+from tiffin.containers.states import State
+from tiffin.containers.store import Container, Containers
+from tiffin.engine import recovery
+from tiffin.engine.images import open_images
+from tiffin.engine.usage import ContainerUse, VolumeUse, container_use, volumes_use
+from tiffin.errors import Conflict, InvalidArgument, NotFound
+from tiffin.images.usage import CacheUse, ImageUse, images_use
+from tiffin.typed import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from tiffin.engine.workspace import Workspace
+    from tiffin.images.usage import ImagesUse
+    from tiffin.state import Store
+
+_AT_REST = (State.CREATED, State.EXITED, State.DEAD)
+_FILTERS = ("label", "label!", "until")
+
+
+class PruneRequest(NamedTuple):
+    """`all`: every image without a container, and the whole build cache, where else only images without a name go and
+    the cache of steps that no image has. `volumes`: anonymous ones that no container has, too. `filters` are
+    `until=`, `label=` and `label!=`, all of which must hold; the build cache knows `until` alone."""
+
+    all: bool = False
+    volumes: bool = False
+    filters: tuple[str, ...] = ()
+
+
+class PrunePlan(NamedTuple):
+    """What a prune would remove, and `reclaims`: the bytes that would come free."""
+
+    containers: tuple[ContainerUse, ...] = ()
+    images: tuple[ImageUse, ...] = ()
+    volumes: tuple[VolumeUse, ...] = ()
+    cache: tuple[CacheUse, ...] = ()
+    leftover: int = 0
+    reclaims: int = 0
+
+
+class _Rehearsed(Exception):
+    """Ends a transaction that was only to see what would be."""
+
+
+def plan(workspace: Workspace, request: PruneRequest) -> PrunePlan:
+    """See SystemService.plan_prune."""
+    tests = _Tests(request.filters)
+    with workspace.store() as store:
+        recovery.reconcile(store)
+        containers = tuple(container_use(store, one) for one in _containers(store, tests))
+        volumes = _volumes(store, containers, tests) if request.volumes else ()
+        before = images_use(open_images(store))
+        images, cache, after = _images(store, containers, request, tests)
+        freed = _held(before) - _held(after)
+        freed += sum(one.size for one in containers) + sum(one.size for one in volumes)
+        return PrunePlan(containers, images, volumes, cache, before.unnamed, freed + before.unnamed)
+
+
+def _held(use: ImagesUse) -> int:
+    return use.size + use.cache_size
+
+
+def _containers(store: Store, tests: _Tests) -> list[Container]:
+    found = Containers(store).in_states(_AT_REST)
+    return [one for one in found if tests.hold(one.record.created, one.record.labels)]
+
+
+def _volumes(store: Store, gone: Sequence[ContainerUse], tests: _Tests) -> tuple[VolumeUse, ...]:
+    """Anonymous volumes that no container has once these are gone."""
+    import json
+
+    doomed = {one.id for one in gone}
+    users: dict[str, set[str]] = {}
+    for volume, container in store.db.execute("SELECT volume, container FROM volume_uses"):
+        users.setdefault(volume, set()).add(container)
+    facts = {
+        name: (created, json.loads(labels))
+        for name, created, labels in store.db.execute("SELECT name, created, labels FROM volumes")
+    }
+    return tuple(
+        one
+        for one in volumes_use(store)
+        if one.anonymous and users.get(one.name, set()) <= doomed and tests.hold(*facts[one.name])
+    )
+
+
+def _images(
+    store: Store, gone: Sequence[ContainerUse], request: PruneRequest, tests: _Tests
+) -> tuple[tuple[ImageUse, ...], tuple[CacheUse, ...], ImagesUse]:
+    """The images and steps that would go, and what would then be left: tried, and taken back."""
+    found: tuple[tuple[ImageUse, ...], tuple[CacheUse, ...], ImagesUse] | None = None
+    try:
+        with store.transaction() as db:
+            db.executemany("DELETE FROM containers WHERE id = ?", [(one.id,) for one in gone])
+            room = open_images(store)
+            images = tuple(one for one in images_use(room).images if _is_idle(store, one, request, tests))
+            for one in images:
+                db.execute("DELETE FROM image_names WHERE image = ?", (one.id,))
+                db.execute("DELETE FROM images WHERE id = ?", (one.id,))
+            cache = tuple(one for one in images_use(room).cache if _is_stale(one, request, tests))
+            db.executemany("DELETE FROM build_cache WHERE key = ?", [(one.key,) for one in cache])
+            found = images, cache, images_use(room)
+            raise _Rehearsed
+    except _Rehearsed:
+        pass
+    assert found is not None  # or another exception
+    return found
+
+
+def _is_idle(store: Store, image: ImageUse, request: PruneRequest, tests: _Tests) -> bool:
+    if image.containers or (image.names and not request.all):
+        return False
+    row = store.db.execute("SELECT config FROM images WHERE id = ?", (image.id,)).fetchone()
+    import json
+
+    labels = (json.loads(row[0]).get("config") or {}).get("Labels") or {}
+    return tests.hold(image.created, labels)
+
+
+def _is_stale(step: CacheUse, request: PruneRequest, tests: _Tests) -> bool:
+    return (request.all or not step.shared) and not tests.labelled and tests.hold(step.used, {})
+
+
+class Pruned(NamedTuple):
+    """What went. `records` of images are ("untagged", name) and ("deleted", digest), in order."""
+
+    containers: tuple[str, ...]
+    volumes: tuple[str, ...]
+    images: tuple[tuple[str, str], ...]
+    cache: tuple[str, ...]
+
+
+def carry_out(workspace: Workspace, plan: PrunePlan) -> Pruned:
+    """See SystemService.prune."""
+    from tiffin.engine.remove import remove_found
+    from tiffin.volumes import Volumes
+
+    containers, volumes = [], []
+    with workspace.store() as store:
+        for use in plan.containers:
+            current = Containers(store).get(use.id)
+            if current is not None and current.status in _AT_REST:
+                remove_found(store, current, volumes=False)
+                containers.append(use.id)
+        records = _remove_images(store, plan.images)
+        for volume in plan.volumes:
+            try:
+                Volumes(store).remove(volume.name)
+            except (Conflict, NotFound):
+                continue  # somebody uses it now, or was quicker
+            volumes.append(volume.name)
+        with store.transaction() as db:
+            db.executemany("DELETE FROM build_cache WHERE key = ?", [(step.key,) for step in plan.cache])
+        from tiffin.build.sweep import sweep
+
+        sweep(store)
+        open_images(store).collect()
+    return Pruned(tuple(containers), tuple(volumes), tuple(records), tuple(step.key for step in plan.cache))
+
+
+def _remove_images(store: Store, images: Sequence[ImageUse]) -> list[tuple[str, str]]:
+    """Those of them that no container has, under no more names than were planned."""
+    from tiffin.images.names import write_index
+    from tiffin.oci.reference import parse_reference
+
+    records: list[tuple[str, str]] = []
+    for image in images:
+        with store.transaction() as db:
+            used = db.execute("SELECT 1 FROM containers WHERE image = ?", (image.id,)).fetchone()
+            rows = db.execute("SELECT name FROM image_names WHERE image = ? ORDER BY name", (image.id,))
+            names = tuple(name for (name,) in rows)
+            if used or not set(names) <= set(image.names):
+                continue
+            db.execute("DELETE FROM image_names WHERE image = ?", (image.id,))
+            if db.execute("DELETE FROM images WHERE id = ?", (image.id,)).rowcount:
+                records += [("untagged", parse_reference(name).familiar()) for name in names]
+                records.append(("deleted", image.id))
+    write_index(store)
+    return records
+
+
+class _Tests:
+    """The filters of a request."""
+
+    def __init__(self, filters: Sequence[str]) -> None:
+        self._tests: list[Callable[[int, Mapping[str, str]], bool]] = []
+        self.labelled = False
+        for text in filters:
+            key, equals, value = text.partition("=")
+            if not equals or key not in _FILTERS:
+                raise InvalidArgument(f"invalid filter '{text}'; known: {', '.join(_FILTERS)}")
+            if key == "until":
+                self._tests.append(_until(moment(value)))
+            else:
+                self.labelled = True
+                self._tests.append(_label(value, wanted=key == "label"))
+
+    def hold(self, created: int, labels: Mapping[str, str]) -> bool:
+        """Whether every one holds of something made then (ns) that has these labels."""
+        return all(test(created, labels) for test in self._tests)
+
+
+def _until(bound: int) -> Callable[[int, Mapping[str, str]], bool]:
+    return lambda created, _: created <= bound
+
+
+def _label(text: str, *, wanted: bool) -> Callable[[int, Mapping[str, str]], bool]:
+    name, equals, value = text.partition("=")
+    return lambda _, labels: (name in labels and (not equals or labels[name] == value)) is wanted
+
+
+def moment(text: str) -> int:
+    """Nanoseconds since the epoch of a Unix time, a duration before now (10m, 1h30m), or a date. InvalidArgument."""
+    from tiffin.dockerfile.durations import parse_duration
+
+    if text.isascii() and text.isdigit() and len(text) <= 12:
+        return int(text) * 10**9
+    try:
+        return time.time_ns() - parse_duration(text)
+    except ValueError:
+        pass
+    import datetime
+
+    try:
+        when = datetime.datetime.fromisoformat(text)
+        return int((when if when.tzinfo else when.astimezone()).timestamp() * 10**9)
+    except (ValueError, OverflowError) as error:
+        raise InvalidArgument(
+            f"invalid filter 'until={text}'; want a date, a Unix time, or a duration such as 24h"
+        ) from error
