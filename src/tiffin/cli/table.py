@@ -85,6 +85,7 @@ COMMANDS = (
         "container port", "port", "port", "CONTAINER [PORT[/PROTO]]", "List a container's published ports"
     ),
     Command("container ls", "ps", "ps", "[OPTIONS]", "List containers"),
+    Command("image prune", "", "prune_images", "[OPTIONS]", "Remove images that nothing needs"),
     Command("container rm", "rm", "rm", "[OPTIONS] CONTAINER [CONTAINER...]", "Remove containers"),
     Command("image rm", "rmi", "rmi", "[OPTIONS] IMAGE [IMAGE...]", "Remove images"),
     Command(
