@@ -63,6 +63,21 @@ def since(nanoseconds: int) -> str:
     return f"{age(max(0.0, time.time() - nanoseconds / 1e9))} ago"
 
 
+def clock(nanoseconds: int) -> str:
+    """A moment as Docker prints it: 2023-11-14 22:13:20 +0000 UTC."""
+    return time.strftime("%Y-%m-%d %H:%M:%S %z %Z", time.localtime(nanoseconds // 1_000_000_000))
+
+
+def check_filters(filters: Iterable[str]) -> None:
+    """Raises UsageError, with Docker's code, for a `--filter` that is no pair."""
+    for text in filters:
+        if "=" not in text:
+            raise UsageError(
+                f'invalid argument "{text}" for "-f, --filter" flag: bad format of filter (expected name=value)',
+                125,
+            )
+
+
 def table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     """Print columns as Docker does."""
     lines = [

@@ -124,6 +124,7 @@ COMMANDS = (
         "container port", "port", "port", "CONTAINER [PORT[/PROTO]]", "List a container's published ports"
     ),
     Command("container ls", "ps", "ps", "[OPTIONS]", "List containers"),
+    Command("image prune", "", "prune_images", "[OPTIONS]", "Remove images that nothing needs"),
     Command("image push", "push", "push", "[OPTIONS] NAME[:TAG]", "Send an image to its registry"),
     Command("container rm", "rm", "rm", "[OPTIONS] CONTAINER [CONTAINER...]", "Remove containers"),
     Command("image rm", "rmi", "rmi", "[OPTIONS] IMAGE [IMAGE...]", "Remove images"),

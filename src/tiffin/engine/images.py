@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from tiffin.content.local import LocalContent
 from tiffin.images import Images
@@ -12,8 +12,10 @@ from tiffin.typed import TYPE_CHECKING, Any, BinaryIO
 if TYPE_CHECKING:
     from tiffin.engine.workspace import Workspace
     from tiffin.images.blobs import Dropped
+    from tiffin.images.listing import Listed, Stack
+    from tiffin.images.prune import Pruned, PrunePlan
     from tiffin.images.push import Pushed
-    from tiffin.images.records import Image, Summary
+    from tiffin.images.records import Image
     from tiffin.images.transfer import Report
     from tiffin.state import Store
 
@@ -35,10 +37,20 @@ class ImageService:
         with self._workspace.store() as store:
             return open_images(store).resolve(name)
 
-    def list(self) -> Sequence[Summary]:
-        """Every image, the newest first."""
+    def list(self, filters: Sequence[str] = ()) -> Sequence[Listed]:
+        """Every image that `filters` let through, the newest first. They are as `images --filter` has them: dangling,
+        label, before, since, reference, until. Raises InvalidArgument for others."""
+        from tiffin.images.listing import list_images
+
         with self._workspace.store() as store:
-            return open_images(store).list()
+            return list_images(store.db, filters)
+
+    def stacks(self) -> dict[str, Stack]:
+        """The layers and the platform of every image, by its ID."""
+        from tiffin.images.listing import stacks
+
+        with self._workspace.store() as store:
+            return stacks(store.db)
 
     def inspect(self, name: str) -> dict[str, Any]:
         """Docker's JSON document of the image."""
@@ -106,6 +118,29 @@ class ImageService:
         with self._workspace.store() as store:
             images = open_images(store)
             return images.drop_compressed([images.resolve(name).id for name in names])
+
+    def plan_prune(self, all: bool = False, filters: Sequence[str] = ()) -> PrunePlan:  # noqa: A002 - Docker's word
+        """What `prune` with the same arguments would remove now, with names and sizes. Changes nothing."""
+        from tiffin.images.prune import plan
+
+        with self._workspace.store() as store:
+            return plan(open_images(store), all, filters)
+
+    def prune(
+        self,
+        all: bool = False,  # noqa: A002 - Docker's word
+        filters: Sequence[str] = (),
+        *,
+        only: Iterable[str] | None = None,
+    ) -> Pruned:
+        """Remove the images that no name leads to, with `all` every one, except those that a container was made from.
+        `filters`: until, label, label!, dangling. `only` are IDs, such as a plan's: nothing else goes. What goes is
+        decided within the transaction that removes it."""
+        from tiffin.images.prune import prune
+
+        with self._workspace.store() as store:
+            _sweep(store)
+            return prune(open_images(store), all, filters, None if only is None else frozenset(only))
 
     def collect(self) -> int:
         """Remove what nothing names; how many things."""

@@ -6,14 +6,15 @@ Containers go first, then the images that they held, then the build cache.
 
 from __future__ import annotations
 
-import time
-
 from tiffin.containers.states import State
 from tiffin.containers.store import Container, Containers
 from tiffin.engine import recovery
 from tiffin.engine.images import open_images
 from tiffin.engine.usage import ContainerUse, VolumeUse, container_use, volumes_use
 from tiffin.errors import Conflict, InvalidArgument, NotFound
+from tiffin.images.filters import moment
+from tiffin.images.prune import plan as plan_images
+from tiffin.images.prune import prune as prune_images
 from tiffin.images.usage import CacheUse, ImageUse, images_use
 from tiffin.typed import TYPE_CHECKING, NamedTuple
 
@@ -39,8 +40,9 @@ class PruneRequest(NamedTuple):
 
 
 class PrunePlan(NamedTuple):
-    """What a prune would remove, and `reclaims`: the bytes that would come free."""
+    """What a prune would remove; `leftover` bytes are what nothing names; `reclaims` all that would come free."""
 
+    request: PruneRequest
     containers: tuple[ContainerUse, ...] = ()
     images: tuple[ImageUse, ...] = ()
     volumes: tuple[VolumeUse, ...] = ()
@@ -64,7 +66,7 @@ def plan(workspace: Workspace, request: PruneRequest) -> PrunePlan:
         images, cache, after = _images(store, containers, request, tests)
         freed = _held(before) - _held(after)
         freed += sum(one.size for one in containers) + sum(one.size for one in volumes)
-        return PrunePlan(containers, images, volumes, cache, before.unnamed, freed + before.unnamed)
+        return PrunePlan(request, containers, images, volumes, cache, before.unnamed, freed + before.unnamed)
 
 
 def _held(use: ImagesUse) -> int:
@@ -104,10 +106,10 @@ def _images(
         with store.transaction() as db:
             db.executemany("DELETE FROM containers WHERE id = ?", [(one.id,) for one in gone])
             room = open_images(store)
-            images = tuple(one for one in images_use(room).images if _is_idle(store, one, request, tests))
-            for one in images:
-                db.execute("DELETE FROM image_names WHERE image = ?", (one.id,))
-                db.execute("DELETE FROM images WHERE id = ?", (one.id,))
+            doomed = {image.id for image in plan_images(room, request.all, request.filters).images}
+            images = tuple(one for one in images_use(room).images if one.id in doomed)
+            db.executemany("DELETE FROM image_names WHERE image = ?", [(one,) for one in doomed])
+            db.executemany("DELETE FROM images WHERE id = ?", [(one,) for one in doomed])
             cache = tuple(one for one in images_use(room).cache if _is_stale(one, request, tests))
             db.executemany("DELETE FROM build_cache WHERE key = ?", [(one.key,) for one in cache])
             found = images, cache, images_use(room)
@@ -116,16 +118,6 @@ def _images(
         pass
     assert found is not None  # or another exception
     return found
-
-
-def _is_idle(store: Store, image: ImageUse, request: PruneRequest, tests: _Tests) -> bool:
-    if image.containers or (image.names and not request.all):
-        return False
-    row = store.db.execute("SELECT config FROM images WHERE id = ?", (image.id,)).fetchone()
-    import json
-
-    labels = (json.loads(row[0]).get("config") or {}).get("Labels") or {}
-    return tests.hold(image.created, labels)
 
 
 def _is_stale(step: CacheUse, request: PruneRequest, tests: _Tests) -> bool:
@@ -153,7 +145,10 @@ def carry_out(workspace: Workspace, plan: PrunePlan) -> Pruned:
             if current is not None and current.status in _AT_REST:
                 remove_found(store, current, volumes=False)
                 containers.append(use.id)
-        records = _remove_images(store, plan.images)
+        room = open_images(store)
+        records = prune_images(
+            room, plan.request.all, plan.request.filters, frozenset(one.id for one in plan.images)
+        )
         for volume in plan.volumes:
             try:
                 Volumes(store).remove(volume.name)
@@ -165,29 +160,8 @@ def carry_out(workspace: Workspace, plan: PrunePlan) -> Pruned:
         from tiffin.build.sweep import sweep
 
         sweep(store)
-        open_images(store).collect()
-    return Pruned(tuple(containers), tuple(volumes), tuple(records), tuple(step.key for step in plan.cache))
-
-
-def _remove_images(store: Store, images: Sequence[ImageUse]) -> list[tuple[str, str]]:
-    """Those of them that no container has, under no more names than were planned."""
-    from tiffin.images.names import write_index
-    from tiffin.oci.reference import parse_reference
-
-    records: list[tuple[str, str]] = []
-    for image in images:
-        with store.transaction() as db:
-            used = db.execute("SELECT 1 FROM containers WHERE image = ?", (image.id,)).fetchone()
-            rows = db.execute("SELECT name FROM image_names WHERE image = ? ORDER BY name", (image.id,))
-            names = tuple(name for (name,) in rows)
-            if used or not set(names) <= set(image.names):
-                continue
-            db.execute("DELETE FROM image_names WHERE image = ?", (image.id,))
-            if db.execute("DELETE FROM images WHERE id = ?", (image.id,)).rowcount:
-                records += [("untagged", parse_reference(name).familiar()) for name in names]
-                records.append(("deleted", image.id))
-    write_index(store)
-    return records
+        room.collect()
+    return Pruned(tuple(containers), tuple(volumes), records.records, tuple(step.key for step in plan.cache))
 
 
 class _Tests:
@@ -218,24 +192,3 @@ def _until(bound: int) -> Callable[[int, Mapping[str, str]], bool]:
 def _label(text: str, *, wanted: bool) -> Callable[[int, Mapping[str, str]], bool]:
     name, equals, value = text.partition("=")
     return lambda _, labels: (name in labels and (not equals or labels[name] == value)) is wanted
-
-
-def moment(text: str) -> int:
-    """Nanoseconds since the epoch of a Unix time, a duration before now (10m, 1h30m), or a date. InvalidArgument."""
-    from tiffin.dockerfile.durations import parse_duration
-
-    if text.isascii() and text.isdigit() and len(text) <= 12:
-        return int(text) * 10**9
-    try:
-        return time.time_ns() - parse_duration(text)
-    except ValueError:
-        pass
-    import datetime
-
-    try:
-        when = datetime.datetime.fromisoformat(text)
-        return int((when if when.tzinfo else when.astimezone()).timestamp() * 10**9)
-    except (ValueError, OverflowError) as error:
-        raise InvalidArgument(
-            f"invalid filter 'until={text}'; want a date, a Unix time, or a duration such as 24h"
-        ) from error

@@ -45,7 +45,7 @@ def _by_name(db: "sqlite3.Connection", image: str, text: str, force: bool) -> li
     records = _untag(db, [name])
     if len(names) > 1 or (user and user[1]):
         return records
-    return records + _delete(db, image)
+    return records + delete_image(db, image)
 
 
 def _by_id(db: "sqlite3.Connection", image: str, force: bool) -> list[tuple[str, str]]:
@@ -60,7 +60,7 @@ def _by_id(db: "sqlite3.Connection", image: str, force: bool) -> list[tuple[str,
             raise _conflict(
                 image, "must be forced", f"image is being used by stopped container {user[0][:12]}"
             )
-    return _untag(db, names) + _delete(db, image)
+    return _untag(db, names) + delete_image(db, image)
 
 
 def _conflict(image: str, how: str, why: str) -> Conflict:
@@ -96,7 +96,7 @@ def _untag(db: "sqlite3.Connection", names: "Sequence[str]") -> list[tuple[str, 
     return [("Untagged", parse_reference(name).familiar()) for name in names]
 
 
-def _delete(db: "sqlite3.Connection", image: str) -> list[tuple[str, str]]:
+def delete_image(db: "sqlite3.Connection", image: str) -> list[tuple[str, str]]:
     """Take the image out of sight; its row too, unless a container keeps it. Docker names the image and each
     chain of layers that goes with it, the topmost first."""
     if _user(db, image):
