@@ -10,7 +10,7 @@ from tiffin.containers.states import State
 from tiffin.containers.store import Container, Containers
 from tiffin.engine import recovery
 from tiffin.engine.images import open_images
-from tiffin.engine.usage import ContainerUse, VolumeUse, container_use, volumes_use
+from tiffin.engine.usage import ContainerUse, VolumeUse, container_use, leftover_bytes, volumes_use
 from tiffin.errors import Conflict, InvalidArgument, NotFound
 from tiffin.images.filters import moment
 from tiffin.images.prune import plan as plan_images
@@ -50,6 +50,11 @@ class PrunePlan(NamedTuple):
     leftover: int = 0
     reclaims: int = 0
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing would go."""
+        return not (self.containers or self.images or self.volumes or self.cache or self.leftover)
+
 
 class _Rehearsed(Exception):
     """Ends a transaction that was only to see what would be."""
@@ -66,7 +71,9 @@ def plan(workspace: Workspace, request: PruneRequest) -> PrunePlan:
         images, cache, after = _images(store, containers, request, tests)
         freed = _held(before) - _held(after)
         freed += sum(one.size for one in containers) + sum(one.size for one in volumes)
-        return PrunePlan(request, containers, images, volumes, cache, before.unnamed, freed + before.unnamed)
+        with store.collecting() as alone:  # else some of it is being made
+            left = before.unnamed + leftover_bytes(store) if alone else 0
+        return PrunePlan(request, containers, images, volumes, cache, left, freed + left)
 
 
 def _held(use: ImagesUse) -> int:

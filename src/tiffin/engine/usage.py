@@ -67,7 +67,7 @@ def usage(workspace: Workspace) -> Usage:
     with workspace.store() as store:
         recovery.reconcile(store)
         images = images_use(open_images(store))
-        staging = tree_bytes(store.layout.staging)
+        staging = leftover_bytes(store)
         return Usage(
             images,
             tuple(container_use(store, container) for container in Containers(store).all()),
@@ -75,6 +75,12 @@ def usage(workspace: Workspace) -> Usage:
             _own(store) + staging + images.unnamed,
             staging + images.unnamed,
         )
+
+
+def leftover_bytes(store: Store) -> int:
+    """What is in staging, whoever made it."""
+    staging = store.layout.staging
+    return tree_bytes(staging) - os.stat(staging).st_blocks * 512
 
 
 def container_use(store: Store, container: Container) -> ContainerUse:
@@ -124,6 +130,6 @@ def _own(store: Store) -> int:
             total += (
                 sum(entry.stat().st_blocks for entry in entries if entry.is_file(follow_symlinks=False)) * 512
             )
-    for name in ("", "oci", "oci/blobs", "oci/blobs/sha256", "layers", "containers", "volumes"):
+    for name in ("", "oci", "oci/blobs", "oci/blobs/sha256", "layers", "containers", "volumes", "staging"):
         total += os.stat(f"{layout.root}/{name}").st_blocks * 512
     return total
