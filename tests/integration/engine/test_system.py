@@ -28,7 +28,7 @@ def tiffin(tmp_path: Path) -> Iterator[Tiffin]:
         context = tmp_path / "context"
         context.mkdir()
         (context / "Dockerfile").write_text(
-            f"FROM {BUSYBOX}\nLABEL stage=test\nRUN ln /bin/busybox /again; dd if=/dev/urandom of=/r bs=1000 count=999\n"
+            f"FROM {BUSYBOX}\nLABEL stage=test\nRUN ln /bin/busybox /again; dd if=/dev/urandom of=/r bs=999 count=999\n"
         )
         engine.ok("build", "-t", "built", context)
         engine.ok(
@@ -106,7 +106,7 @@ def test_df_looks_like_dockers(tiffin: Tiffin) -> None:
 
 
 def test_prune_lists_first_and_takes_no_for_an_answer(tiffin: Tiffin) -> None:
-    before = tiffin.ok("ps", "-a"), tiffin.ok("images")
+    before = tiffin.ok("ps", "-aq"), tiffin.ok("images", "-q")
     asked = tiffin("system", "prune", "-a", "--volumes", input="n\n")
     assert asked.returncode == 1
     for text in ("ended", "x:1", "x:2", "built:latest", "VOLUME NAME", "CACHE ID", "in all", "[y/N]"):
@@ -114,7 +114,7 @@ def test_prune_lists_first_and_takes_no_for_an_answer(tiffin: Tiffin) -> None:
     assert "named" not in asked.stdout
     assert "runs" not in asked.stdout
     assert f"{BUSYBOX}:latest" not in asked.stdout
-    assert (tiffin.ok("ps", "-a"), tiffin.ok("images")) == before
+    assert (tiffin.ok("ps", "-aq"), tiffin.ok("images", "-q")) == before
 
 
 def test_prune_removes_what_it_listed(tiffin: Tiffin) -> None:
