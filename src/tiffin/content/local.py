@@ -10,6 +10,7 @@ from tiffin.oci.digest import check_digest, is_digest, sha256
 from tiffin.typed import TYPE_CHECKING, BinaryIO
 
 if TYPE_CHECKING:
+    from tiffin.content.partial import PartialBlob
     from tiffin.state import Layout
 
 
@@ -51,6 +52,11 @@ class LocalContent:
     def writer(self) -> "LocalWriter":
         return LocalWriter(self._staging, self._blobs)
 
+    def resume(self, digest: str) -> "PartialBlob":
+        from tiffin.content.partial import PartialBlob
+
+        return PartialBlob(self._staging, self._blobs, digest)
+
     def put_bytes(self, data: bytes) -> str:
         digest = f"sha256:{sha256(data)}"
         if not self.exists(digest):
@@ -82,7 +88,7 @@ class LocalWriter:
         self._blobs = blobs
         self._size = 0
         self._path = f"{staging}/blob-{os.urandom(8).hex()}"
-        with _disk_full("staging"):
+        with disk_full("staging"):
             self._fd = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         fcntl.flock(self._fd, fcntl.LOCK_EX)  # tells the collector that its maker lives
 
@@ -92,7 +98,7 @@ class LocalWriter:
     def write(self, data: bytes | bytearray | memoryview) -> int:
         self._hash.update(data)
         view = memoryview(data)
-        with _disk_full("the blob"):
+        with disk_full("the blob"):
             while view:
                 view = view[os.write(self._fd, view) :]
         self._size += len(data)
@@ -104,12 +110,7 @@ class LocalWriter:
             raise Corrupt(f"blob {expected_digest} does not match its digest: its bytes hash to {digest}")
         if expected_size >= 0 and self._size != expected_size:
             raise Corrupt(f"blob {digest} has {self._size} bytes where {expected_size} were stated")
-        target = f"{self._blobs}/{digest[7:]}"
-        if not os.path.exists(target):
-            with _disk_full("the blob"):
-                os.fsync(self._fd)
-                os.rename(self._path, target)
-                sync_directory(self._blobs)
+        if place_blob(self._fd, self._path, self._blobs, digest):
             self._path = ""
         return digest, self._size
 
@@ -124,6 +125,19 @@ class LocalWriter:
         os.close(self._fd)
 
 
+def place_blob(fd: int, path: str, blobs: str, digest: str) -> bool:
+    """Sync the open file at `path` and rename it to the blob `digest`; False, and it stays where it was, when that
+    blob is there already."""
+    target = f"{blobs}/{digest[7:]}"
+    if os.path.exists(target):
+        return False
+    with disk_full("the blob"):
+        os.fsync(fd)
+        os.rename(path, target)
+        sync_directory(blobs)
+    return True
+
+
 def sync_directory(path: str) -> None:
     """Make the names in a directory durable."""
     fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -133,7 +147,7 @@ def sync_directory(path: str) -> None:
         os.close(fd)
 
 
-class _disk_full:
+class disk_full:
     """Names the OSErrors of writing: a full disk is NoSpace, anything else EngineError."""
 
     def __init__(self, what: str) -> None:

@@ -35,6 +35,24 @@ class BlobWriter(Protocol):
     ) -> None: ...
 
 
+class ResumableWriter(BlobWriter, Protocol):
+    """A blob whose beginning may be here from an earlier attempt, `kept` bytes of it. These are to be read and written
+    first, which hashes them; left without commit, what was written waits for the next attempt."""
+
+    kept: int
+
+    def __enter__(self) -> "ResumableWriter": ...
+
+    def read_kept(self, size: int) -> bytes:
+        """At most `size` bytes of the beginning, from where `write` stands; b"" after it."""
+
+    def restart(self) -> None:
+        """Begin anew, with nothing."""
+
+    def discard(self) -> None:
+        """Leave nothing behind: what came was wrong."""
+
+
 class ContentStore(Protocol):
     """Blobs by digest. Every digest given is checked before it becomes part of a path (InvalidArgument)."""
 
@@ -52,6 +70,9 @@ class ContentStore(Protocol):
 
     def writer(self) -> BlobWriter:
         """Begin a blob."""
+
+    def resume(self, digest: str) -> ResumableWriter:
+        """Begin, or go on with, the blob `digest`. One holder at a time; others wait."""
 
     def put_bytes(self, data: bytes) -> str:
         """Store `data`; its digest. Idempotent."""

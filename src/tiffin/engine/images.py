@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from tiffin.images.blobs import Dropped
     from tiffin.images.listing import Listed, Stack
     from tiffin.images.prune import Pruned, PrunePlan
-    from tiffin.images.push import Pushed
     from tiffin.images.records import Image
+    from tiffin.images.send import Pushed
     from tiffin.images.transfer import Report
     from tiffin.state import Store
 
@@ -56,6 +56,19 @@ class ImageService:
         """Docker's JSON document of the image."""
         with self._workspace.store() as store:
             return open_images(store).inspect(name)
+
+    def inspect_remote(self, name: str, platform: str = "") -> dict[str, Any]:
+        """The same of an image in its registry, for `platform` or this machine's; no layer is fetched. Size is that of
+        its layers compressed, which is all that a registry knows."""
+        from tiffin.engine.remote import connect
+        from tiffin.images.remote import fetch_image
+        from tiffin.images.show import remote_document
+        from tiffin.oci.platform import parse_platform
+        from tiffin.oci.reference import parse_reference
+
+        wanted = parse_platform(platform) if platform else None
+        with connect() as registry:
+            return remote_document(fetch_image(registry, parse_reference(name), wanted))
 
     def history(self, name: str) -> Sequence[dict[str, Any]]:
         """The steps that made it, the newest first."""

@@ -14,8 +14,8 @@ from tiffin.typed import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from tiffin.engine.workspace import Workspace
-    from tiffin.images.push import Pushed
     from tiffin.images.remote import RemoteDocument
+    from tiffin.images.send import Pushed
     from tiffin.images.transfer import Report, TransferEvent
     from tiffin.registry.client import Registry
 

@@ -14,6 +14,7 @@ staging, which the kernel drops with its last descriptor.
 import errno
 import hashlib
 import os
+import threading
 
 from tiffin.errors import Conflict, Corrupt, EngineError, NoSpace, NotFound, TiffinError, Unsupported
 from tiffin.images.origins import origins_of
@@ -52,7 +53,7 @@ class Dropped(NamedTuple):
 
 class LayerSource:
     """One layer's blob, to be opened any number of times and from any thread. Made in the store's own thread, which
-    reads what is recorded of the blob."""
+    reads what is recorded of the blob. What was made or fetched is kept until `close`."""
 
     def __init__(
         self,
@@ -65,22 +66,35 @@ class LayerSource:
         self._images = images
         self._registry = registry
         self._origins = tuple(origins) or origins_of(images.store.db, layer.blob)
+        self._lock = threading.Lock()
+        self._made: BinaryIO | None = None
 
     def open(self, offset: int = 0) -> BinaryIO:
         """The blob's bytes from `offset`; the caller closes. Raises NotFound when there is no way to them."""
-        file = self._stored() or self._remade() or self._fetched()
+        file = self._stored()
+        if file is None:
+            with self._lock:
+                if self._made is None:
+                    self._made = remake(self._images, self.layer) or self._fetched()
+                # Another description of the same file, so that readers do not move each other.
+                fd = os.open(f"/proc/self/fd/{self._made.fileno()}", os.O_RDONLY | os.O_CLOEXEC)
+                file = open(fd, "rb", buffering=0)  # noqa: SIM115 - the caller's to close
         if offset:
             file.seek(offset)
         return file
+
+    def close(self) -> None:
+        """Let go of what was made or fetched; files that are open stay so. Idempotent."""
+        with self._lock:
+            if self._made is not None:
+                self._made.close()
+                self._made = None
 
     def _stored(self) -> BinaryIO | None:
         try:
             return self._images.content.open(self.layer.blob)
         except NotFound:
             return None
-
-    def _remade(self) -> BinaryIO | None:
-        return remake(self._images, self.layer)
 
     def _fetched(self) -> BinaryIO:
         layer, failure = self.layer, ""
@@ -101,7 +115,11 @@ class LayerSource:
 
 def open_layer_blob(images: "Images", layer: LayerBlob, registry: Repositories | None = None) -> BinaryIO:
     """A layer's blob from its start, see the module; the caller closes. To be called in the store's thread."""
-    return LayerSource(images, layer, registry).open()
+    source = LayerSource(images, layer, registry)
+    try:
+        return source.open()
+    finally:
+        source.close()
 
 
 # -- making again

@@ -14,11 +14,13 @@ if TYPE_CHECKING:
     from tiffin.images.service import Images
     from tiffin.state import Store
 
+_PARTIAL = "partial-"
+_PARTIAL_AGE = 24 * 3600  # seconds that the beginning of a blob waits for its pull to be repeated
 _CLAIMS_MAX = 256  # descriptors held at once; the next run takes the rest
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
-def collect(images: "Images") -> int:
+def collect(images: "Images", partials: bool = False) -> int:
     """See `Images.collect`."""
     staging = images.store.layout.staging
     abandoned: dict[str, int] = {}
@@ -27,7 +29,7 @@ def collect(images: "Images") -> int:
             if not alone:
                 return 0
             removed = _forget(images)
-            _claim(staging, abandoned)
+            _claim(staging, abandoned, 0 if partials else _PARTIAL_AGE)
         return removed + len(abandoned)
     except OSError as error:
         raise EngineError(f"cannot clear {staging}: {error}") from error
@@ -38,6 +40,7 @@ def collect(images: "Images") -> int:
 def _forget(images: "Images") -> int:
     """Take unnamed blobs and layers out of their stores; how many."""
     _drop_removed_images(images.store)
+    _drop_loose_rows(images.store)
     layers, blobs = unnamed(images)
     for diff_id in layers:
         images.snapshots.discard_layer(diff_id)
@@ -76,6 +79,18 @@ def _drop_removed_images(store: "Store") -> None:
             db.execute(f"DELETE {query}")
 
 
+def _drop_loose_rows(store: "Store") -> None:
+    """The rows of indexes none of whose images is here, and of origins of blobs that nothing names."""
+    loose = [
+        "FROM indexes WHERE digest NOT IN (SELECT digest FROM index_images)",
+        f"FROM blob_origins WHERE blob NOT IN ({_LIVE_BLOBS})",
+    ]
+    if any(store.db.execute(f"SELECT 1 {query} LIMIT 1").fetchone() for query in loose):
+        with store.transaction() as db:
+            for query in loose:
+                db.execute(f"DELETE {query}")
+
+
 LIVE_LAYERS = (
     """SELECT diff_id FROM image_layers UNION SELECT diff_id FROM build_cache WHERE diff_id IS NOT NULL"""
 )
@@ -83,11 +98,17 @@ _LIVE_BLOBS = """SELECT id FROM images UNION SELECT manifest FROM images UNION S
     UNION SELECT blob FROM build_cache WHERE blob IS NOT NULL UNION SELECT digest FROM indexes"""
 
 
-def _claim(staging: str, abandoned: dict[str, int]) -> None:
-    """Lock what is in staging and has no living maker, so that nobody else removes it meanwhile."""
+def _claim(staging: str, abandoned: dict[str, int], partial_age: int) -> None:
+    """Lock what is in staging and has no living maker, so that nobody else removes it meanwhile; of the beginnings of
+    blobs only those that nobody has added to for `partial_age` seconds."""
     import fcntl
+    import time
 
-    for name in os.listdir(staging)[:_CLAIMS_MAX]:
+    names = os.listdir(staging)
+    if partial_age:
+        fresh = time.time() - partial_age
+        names = [name for name in names if not name.startswith(_PARTIAL) or _modified(staging, name) < fresh]
+    for name in names[:_CLAIMS_MAX]:
         try:
             fd = os.open(f"{staging}/{name}", os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
         except FileNotFoundError:
@@ -97,6 +118,13 @@ def _claim(staging: str, abandoned: dict[str, int]) -> None:
             abandoned[name] = fd
         except BlockingIOError:
             os.close(fd)
+
+
+def _modified(staging: str, name: str) -> float:
+    try:
+        return os.lstat(f"{staging}/{name}").st_mtime
+    except FileNotFoundError:
+        return 0.0
 
 
 def _clear(staging: str, abandoned: dict[str, int]) -> None:

@@ -3,6 +3,8 @@ tools."""
 
 import os
 
+from tiffin.errors import InvalidArgument
+from tiffin.images.records import find_id, is_id
 from tiffin.oci.descriptor import IMAGE_NAME, INDEX, REF_NAME, Descriptor, encode_json
 from tiffin.oci.reference import parse_reference
 from tiffin.state import lock_file
@@ -15,21 +17,49 @@ if TYPE_CHECKING:
     from tiffin.state import Layout, Store
 
 
-def tag_image(store: "Store", image_id: str, target: str) -> None:
-    """Point a name at an image, in one transaction, then derive the index anew. Raises InvalidArgument."""
+def tag_image(store: "Store", source: str, target: str) -> None:
+    """Point a name at the image that `source` means, in one transaction, then derive the index anew. A name that
+    stands for an index gives that to the new one too. Raises InvalidArgument, NotFound."""
     reference = parse_reference(target)
+    if reference.digest:
+        raise InvalidArgument("refusing to create a tag with a digest reference")
     with store.transaction() as db:
-        set_names(db, image_id, [str(reference)])
+        image = find_id(db, source)
+        set_names(db, image, [str(reference)], "" if is_id(image, source) else target_of(db, source))
     write_index(store)
 
 
-def set_names(db: "sqlite3.Connection", image_id: str, names: "Iterable[str]") -> None:
-    """Within a transaction: each full name now means `image_id`."""
+def target_of(db: "sqlite3.Connection", text: str) -> str:
+    """The digest of the index that a reference stands for, "" when that is an image alone."""
+    reference = parse_reference(text)
+    if reference.digest:
+        query, value = "SELECT digest FROM indexes WHERE digest = ?", reference.digest
+    else:
+        query, value = "SELECT target FROM image_names WHERE name = ?", str(reference)
+    row = db.execute(query, (value,)).fetchone()
+    return row[0] if row else ""
+
+
+def set_names(db: "sqlite3.Connection", image_id: str, names: "Iterable[str]", target: str = "") -> None:
+    """Within a transaction: each full name now means `image_id`, and the index `target`. A name with a digest becomes
+    one of the image's digests; that the digest is the image's is the caller's to know."""
     query = (
-        "INSERT INTO image_names (name, image) VALUES (?, ?)"
+        "INSERT INTO image_names (name, image, target) VALUES (?, ?, ?)"
         " ON CONFLICT (name) DO UPDATE SET image = excluded.image, target = excluded.target"
     )
-    db.executemany(query, [(str(parse_reference(name)), image_id) for name in names])
+    for reference in map(parse_reference, names):
+        if reference.digest:
+            add_digest(db, reference.name, reference.digest, image_id)
+        else:
+            db.execute(query, (str(reference), image_id, target))
+
+
+def add_digest(db: "sqlite3.Connection", repository: str, digest: str, image_id: str) -> None:
+    """Within a transaction: the repository has the image under this digest. An index's images share one."""
+    row = (repository, digest, image_id)
+    db.execute(
+        "INSERT INTO image_digests (repository, digest, image) VALUES (?, ?, ?) ON CONFLICT DO NOTHING", row
+    )
 
 
 def named_descriptors(

@@ -20,12 +20,6 @@ def record_origins(db: "sqlite3.Connection", repository: str, blobs: "Iterable[s
     db.executemany("INSERT OR IGNORE INTO blob_origins (blob, repository) VALUES (?, ?)", rows)
 
 
-def record_digest(db: "sqlite3.Connection", repository: str, digest: str, image: str) -> None:
-    """Within a transaction: the repository has the image under this digest, its manifest's or that of an index."""
-    query = "INSERT OR IGNORE INTO image_digests (repository, digest, image) VALUES (?, ?, ?)"
-    db.execute(query, (repository, digest, image))
-
-
 def layer_by_blob(db: "sqlite3.Connection", digest: str) -> LayerBlob | None:
     """The layer that some image here has as the blob `digest`, be the blob itself here or not."""
     query = "SELECT diff_id, blob, media_type, blob_size FROM image_layers WHERE blob = ? LIMIT 1"

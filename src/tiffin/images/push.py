@@ -1,38 +1,36 @@
 """push: what a name stands for, sent to where the name says.
 
-    plan     the documents below the name, children before their parents, and every blob that they name
-    blobs    several at once: asked for, mounted from a repository next door, or sent as they lie in the store
-    documents  once all of that is there: the manifests by digest, the top one under its tag
-    record   who has what now: for the next push to mount from, and for RepoDigests
+    plan        the documents below the name, children before their parents, and every blob that they name
+    blobs       several at once: asked for, mounted from a repository next door, or sent as they lie in the store
+    documents   once all of that is there: the manifests by digest, the top one under its tag
+    record      who has what now: for the next push to mount from, and for RepoDigests
 
 Documents go as they are stored, to the byte, so digests stay. The plan is made and the record written in the store's
 own thread; what is between touches only files and the network.
 """
 
-import threading
-from concurrent.futures import ThreadPoolExecutor, as_completed
-
-from tiffin.errors import Conflict, InvalidArgument, NotFound, TiffinError
+from tiffin.errors import Conflict, InvalidArgument, NotFound
 from tiffin.images.blobs import LayerSource
-from tiffin.images.origins import layer_by_blob, origins_of, record_digest, record_origins
+from tiffin.images.copy import copy_manifest, manifest_parts
+from tiffin.images.names import add_digest
+from tiffin.images.origins import layer_by_blob, origins_of, record_origins
+from tiffin.images.send import Blob, Document, Pushed, Source, send_blobs, send_documents
 from tiffin.images.transfer import TransferEvent
 from tiffin.oci.descriptor import (
     DOCUMENT_MAX,
+    FOREIGN_LAYERS,
     INDEXES,
-    LAYERS_MAX,
     Descriptor,
     Index,
-    decode_json,
-    parse_descriptor,
     parse_document,
 )
 from tiffin.oci.image import platform as platform_of
 from tiffin.oci.platform import normal
 from tiffin.oci.reference import parse_reference
-from tiffin.typed import TYPE_CHECKING, BinaryIO, NamedTuple, Protocol
+from tiffin.typed import TYPE_CHECKING, BinaryIO, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
     from tiffin.images.blobs import Repositories
     from tiffin.images.service import Images
@@ -44,37 +42,6 @@ if TYPE_CHECKING:
 UPLOADS = 5
 _MOUNTS_MAX = 3  # repositories that a blob is asked to be mounted from
 _DEPTH_MAX = 4
-_UNSENT = ("foreign", "nondistributable")  # layers that a registry need not hold, by their media types
-
-
-class Pushed(NamedTuple):
-    """What the name resolves to there: the digest and size of its manifest or index."""
-
-    digest: str
-    size: int
-    media_type: str
-
-
-class Source(Protocol):
-    """Where a blob's bytes come from; usable in any thread."""
-
-    def open(self, offset: int = 0) -> BinaryIO: ...
-
-
-class Blob(NamedTuple):
-    """A blob to be there, and repositories of the same registry that may have it."""
-
-    descriptor: Descriptor
-    source: Source
-    mount_from: tuple[str, ...] = ()
-    is_layer: bool = True
-
-
-class Document(NamedTuple):
-    """A manifest or index, as stored."""
-
-    descriptor: Descriptor
-    data: bytes
 
 
 class Plan(NamedTuple):
@@ -104,13 +71,13 @@ def push_image(
     tell(TransferEvent(f"The push refers to repository [{reference.name}]"))
     repository = registry.repository(reference.name)
     with images.store.adding():  # nothing that is being sent is collected or dropped
-        plan = _plan(images, registry, reference, repository, platform, tell)
+        plan = _plan(images, registry, reference, repository, platform, tell, uploads)
         send_blobs(repository, plan.blobs.values(), tell, uploads)
         pushed = send_documents(repository, plan.documents, reference.tag)
         with images.store.transaction() as db:
             record_origins(db, reference.name, plan.blobs)
             for image in plan.images:
-                record_digest(db, reference.name, pushed.digest, image)
+                add_digest(db, reference.name, pushed.digest, image)
     tell(TransferEvent(f"{reference.tag}: digest: {pushed.digest} size: {pushed.size}"))
     return pushed
 
@@ -146,12 +113,17 @@ def _plan(
     repository: "Repository",
     platform: "Platform | None",
     tell: "Report",
+    uploads: int,
 ) -> Plan:
     top = _target(images, reference)
     plan = gather(images, top, reference, registry)
     if platform is not None:
         return gather(images, _for_platform(images, plan, top, platform, reference), reference, registry)
     absent = [entry for entry in plan.missing if not has_manifest(repository, entry.digest)]
+    if absent and (near := _near(images, top, reference)):
+        for entry in absent:
+            copy_manifest(registry, near, entry, reference, tell, uploads)
+        return plan
     if not absent:
         return plan
     if len(plan.images) != 1:
@@ -162,6 +134,16 @@ def _plan(
     tell(TransferEvent(f"Info: of {reference.familiar()} only {_platform_text(images, plan.images[0])} is here, and "
                        f"only that is pushed: {top.digest} -> {alone.digest}"))  # fmt: skip
     return gather(images, alone, reference, registry)
+
+
+def _near(images: "Images", index: Descriptor, reference: "Reference") -> str:
+    """Another repository of the same registry that has the whole index, "" for none: what is not here can be mounted
+    from there."""
+    query = "SELECT repository FROM image_digests WHERE digest = ? AND repository <> ? ORDER BY repository"
+    for (name,) in images.store.db.execute(query, (index.digest, reference.name)):
+        if name.partition("/")[0] == reference.registry:
+            return str(name)
+    return ""
 
 
 def _incomplete(reference: "Reference", absent: "Sequence[Descriptor]") -> str:
@@ -185,6 +167,9 @@ def _target(images: "Images", reference: "Reference") -> Descriptor:
     """What the name stands for: the manifest of an image, or the index that it was pulled or made with."""
     row = images.store.db.execute(_TARGET, (str(reference),)).fetchone()
     if row is None:
+        others = "SELECT 1 FROM image_names WHERE name GLOB ?"
+        if images.store.db.execute(others, (f"{reference.name}:*",)).fetchone():
+            raise NotFound(f"tag does not exist: {reference.familiar()}")
         raise _no_such_tag(reference)
     index, manifest, media_type, size, index_type, index_size = row
     if index and index != manifest and index_type:
@@ -273,7 +258,7 @@ def _blobs_of(
     config, layers = manifest_parts(images.content.read_bytes(entry.digest, DOCUMENT_MAX), entry.digest)
     found = []
     for descriptor in (config, *layers):
-        if any(word in descriptor.media_type for word in _UNSENT):
+        if descriptor.media_type in FOREIGN_LAYERS:  # a registry need not hold them
             continue
         layer = None
         if not images.content.exists(descriptor.digest):
@@ -286,18 +271,6 @@ def _blobs_of(
         mounts = _mounts(images, descriptor.digest, reference)
         found.append(Blob(descriptor, source, mounts, descriptor is not config))
     return found
-
-
-def manifest_parts(data: bytes, digest: str) -> tuple[Descriptor, list[Descriptor]]:
-    """The config and the layers of any manifest, also of one that is no image (an attestation). Raises Corrupt."""
-    document = decode_json(data, f"manifest {digest}")
-    found = document.get("layers") if isinstance(document, dict) else None
-    layers = found if isinstance(found, list) and len(found) <= LAYERS_MAX else []
-    what = f"manifest {digest}"
-    config = parse_descriptor(
-        document.get("config") if isinstance(document, dict) else None, f"config of {what}"
-    )
-    return config, [parse_descriptor(layer, f"layer of {what}") for layer in layers]
 
 
 def _mounts(images: "Images", blob: str, reference: "Reference") -> tuple[str, ...]:
@@ -322,68 +295,5 @@ class _Stored:
             file.seek(offset)
         return file
 
-
-# -- sending
-# ------------------------------------------------------------------------------------------------
-
-
-class _Stopped(TiffinError):
-    """Another blob of the same push failed; that error is the one to report."""
-
-
-def send_blobs(repository: "Repository", blobs: "Iterable[Blob]", tell: "Report", uploads: int) -> None:
-    """Have every blob there, `uploads` at a time. The first failure ends the others and is raised."""
-    wanted = sorted(blobs, key=lambda blob: -blob.descriptor.size)
-    for blob in wanted:
-        if blob.is_layer:
-            tell(TransferEvent("Preparing", _short(blob)))
-    stop = threading.Event()
-    with ThreadPoolExecutor(max(1, min(uploads, len(wanted))), "push blob") as pool:
-        jobs = [pool.submit(_send, repository, blob, tell, stop) for blob in wanted]
-        try:
-            for job in as_completed(jobs):
-                job.result()
-        except BaseException:
-            stop.set()
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
-
-
-def _send(repository: "Repository", blob: Blob, tell: "Report", stop: threading.Event) -> None:
-    descriptor = blob.descriptor
-
-    def progress(sent: int) -> None:
-        if stop.is_set():
-            raise _Stopped("another layer of this push failed")
-        if blob.is_layer:
-            tell(TransferEvent("Pushing", _short(blob), sent, descriptor.size))
-
-    if stop.is_set():
-        raise _Stopped("another layer of this push failed")
-    outcome = repository.push_blob(
-        descriptor, blob.source.open, mount_from=blob.mount_from, progress=progress
-    )
-    if blob.is_layer:
-        tell(TransferEvent(_STATUS.get(outcome) or _mounted(outcome), _short(blob)))
-
-
-_STATUS = {"exists": "Layer already exists", "pushed": "Pushed"}
-
-
-def _mounted(outcome: str) -> str:
-    """Docker names the repository without its registry."""
-    name = outcome.partition(":")[2]
-    return f"Mounted from {name.partition('/')[2] or name}"
-
-
-def _short(blob: Blob) -> str:
-    return blob.descriptor.digest.removeprefix("sha256:")[:12]
-
-
-def send_documents(repository: "Repository", documents: "Sequence[Document]", tag: str) -> Pushed:
-    """Put each document by its digest and the last one under `tag`. Everything that they name is there."""
-    for descriptor, data in documents[:-1]:
-        repository.put_manifest(descriptor.digest, data, descriptor.media_type)
-    descriptor, data = documents[-1]
-    repository.put_manifest(tag or descriptor.digest, data, descriptor.media_type)
-    return Pushed(descriptor.digest, len(data), descriptor.media_type)
+    def close(self) -> None:
+        """Holds nothing."""

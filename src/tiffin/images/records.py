@@ -9,11 +9,14 @@ from tiffin.typed import TYPE_CHECKING, Any, NamedTuple
 if TYPE_CHECKING:
     import sqlite3
 
+    from tiffin.oci.platform import Platform
+
 
 class Image(NamedTuple):
     """One image. `id` and `manifest` are digests; `config` is the checked document; `names` are full
     references; `diff_ids` bottom first; `created` nanoseconds since the epoch, 0 unknown; `size` the bytes
-    of all its layers' files."""
+    of all its layers' files; `digests` are the full references (repository@digest) under which registries have it,
+    an index's digest where the image came in one."""
 
     id: str
     manifest: str
@@ -23,6 +26,14 @@ class Image(NamedTuple):
     diff_ids: tuple[str, ...]
     created: int
     size: int
+    digests: tuple[str, ...] = ()
+
+    @property
+    def platform(self) -> "Platform":
+        """What it runs on."""
+        from tiffin.oci.image import platform
+
+        return platform(self.config)
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -32,13 +43,16 @@ class Image(NamedTuple):
 
 
 class Summary(NamedTuple):
-    """One row of `images`. `containers` counts those made from it, running or not."""
+    """One row of `images`. `containers` counts those made from it, running or not; `digests` as in Image; `within`
+    are the names of indexes that have it as the image of another platform than the name stands for now."""
 
     id: str
     names: tuple[str, ...]
     created: int
     size: int
     containers: int
+    digests: tuple[str, ...] = ()
+    within: tuple[str, ...] = ()
 
 
 class LayerBlob(NamedTuple):
@@ -50,10 +64,38 @@ class LayerBlob(NamedTuple):
     blob_size: int
 
 
-def find_image(db: "sqlite3.Connection", text: str) -> Image:
-    """The image that `text` means: a reference, else an ID or a unique part of its beginning.
+def find_image(db: "sqlite3.Connection", text: str, platform: "Platform | None" = None) -> Image:
+    """The image that `text` means: a reference, else an ID or a unique part of its beginning; of a name or digest that
+    stands for several platforms, the one for `platform`, without one what the name stood for last.
     Raises NotFound ("No such image: x"), Conflict (more than one)."""
-    return image_by_id(db, find_id(db, text))
+    image = image_by_id(db, find_id(db, text))
+    if platform is None or _fits(image, platform):
+        return image
+    return _for_platform(db, text, image, platform)
+
+
+def _fits(image: Image, platform: "Platform") -> bool:
+    from tiffin.oci.platform import normal, preferences
+
+    return normal(image.platform) in preferences(platform)
+
+
+def _for_platform(db: "sqlite3.Connection", text: str, image: Image, platform: "Platform") -> Image:
+    """The sibling of `image`, which is for something else, under the same name or digest. Raises NotFound."""
+    if not is_id(image.id, text):
+        reference = parse_reference(text)
+        query = "SELECT image FROM index_images WHERE digest = ?"
+        target = reference.digest
+        if not target:
+            row = db.execute("SELECT target FROM image_names WHERE name = ?", (str(reference),)).fetchone()
+            target = row[0] if row else ""
+        for (sibling,) in db.execute(f"{query} ORDER BY image", (target,)).fetchall():
+            if _fits(found := image_by_id(db, sibling), platform):
+                return found
+    raise NotFound(
+        f"image with reference {shown(text)} was found but does not match the specified platform: wanted {platform}, "
+        f"actual: {image.platform}"
+    )
 
 
 def find_id(db: "sqlite3.Connection", text: str) -> str:
@@ -68,9 +110,10 @@ def find_id(db: "sqlite3.Connection", text: str) -> str:
     except InvalidArgument:
         reference = None
     if reference is not None:
-        found = _by_name(db, str(reference)) or (
-            reference.digest and _by_digest(db, reference.name, reference.digest)
-        )
+        if reference.digest:  # it alone counts, whatever the tag says
+            found = _by_digest(db, reference.name, reference.digest)
+        else:
+            found = _by_name(db, str(reference))
         if found:
             return found
     if re.fullmatch(r"[0-9a-f]{1,63}", bare):
@@ -93,13 +136,20 @@ def _by_name(db: "sqlite3.Connection", name: str) -> str:
 
 
 def _by_digest(db: "sqlite3.Connection", name: str, digest: str) -> str:
-    """`name@digest`, whatever the tag: the manifest must have that digest, the image a name of that
-    repository."""
+    """`name@digest`: an image that the repository has under that digest, or whose manifest has it and which has a name
+    of that repository. Of the images of an index the one that a name stands for, else the one added last."""
     query = (
-        "SELECT id FROM images JOIN image_names ON image = id WHERE manifest = ? AND NOT removed"
-        " AND (name GLOB ? OR name GLOB ?)"
+        "SELECT id FROM images JOIN image_digests d ON d.image = id"
+        " WHERE d.repository = ? AND d.digest = ? AND NOT removed"
+        " ORDER BY EXISTS (SELECT 1 FROM image_names n WHERE n.image = id) DESC, added DESC LIMIT 1"
     )
-    row = db.execute(query, (digest, f"{name}:*", f"{name}@*")).fetchone()
+    row = db.execute(query, (name, digest)).fetchone()
+    if row is None:
+        query = (
+            "SELECT id FROM images JOIN image_names ON image = id WHERE manifest = ? AND NOT removed"
+            " AND name GLOB ?"
+        )
+        row = db.execute(query, (digest, f"{name}:*")).fetchone()
     return row[0] if row else ""
 
 
@@ -123,10 +173,14 @@ def image_by_id(db: "sqlite3.Connection", image_id: str) -> Image:
     manifest, media_type, config, created, size = row
     names = tuple(name for (name,) in db.execute(_NAMES, (image_id,)))
     layers = tuple(diff_id for (diff_id,) in db.execute(_LAYERS, (image_id,)))
-    return Image(image_id, manifest, media_type, json.loads(config), names, layers, created, size)
+    digests = tuple(text for (text,) in db.execute(_DIGESTS, (image_id,)))
+    return Image(image_id, manifest, media_type, json.loads(config), names, layers, created, size, digests)
 
 
 _NAMES = "SELECT name FROM image_names WHERE image = ? ORDER BY name"
+_DIGESTS = (
+    """SELECT repository || '@' || digest FROM image_digests WHERE image = ? ORDER BY repository, digest"""
+)
 _LAYERS = "SELECT diff_id FROM image_layers WHERE image = ? ORDER BY position"
 
 
@@ -141,9 +195,29 @@ def summaries(db: "sqlite3.Connection") -> list[Summary]:
     names: dict[str, list[str]] = {}
     for name, image in db.execute("SELECT name, image FROM image_names ORDER BY name"):
         names.setdefault(image, []).append(name)
+    digests: dict[str, list[str]] = {}
+    for repository, digest, image in db.execute(
+        "SELECT repository, digest, image FROM image_digests ORDER BY 1, 2"
+    ):
+        digests.setdefault(image, []).append(f"{repository}@{digest}")
+    within: dict[str, list[str]] = {}
+    for name, image in db.execute(_WITHIN):
+        within.setdefault(image, []).append(name)
     used: dict[str, int] = dict(db.execute("SELECT image, count(*) FROM containers GROUP BY image"))
     query = "SELECT id, created, size FROM images WHERE NOT removed ORDER BY created DESC, added DESC, id"
     return [
-        Summary(image, tuple(names.get(image, ())), created, size, used.get(image, 0))
+        Summary(
+            image,
+            tuple(names.get(image, ())),
+            created,
+            size,
+            used.get(image, 0),
+            tuple(digests.get(image, ())),
+            tuple(within.get(image, ())),
+        )
         for image, created, size in db.execute(query)
     ]
+
+
+_WITHIN = """SELECT n.name, i.image FROM image_names n JOIN index_images i ON i.digest = n.target
+    WHERE i.image <> n.image ORDER BY n.name"""

@@ -1,17 +1,11 @@
 """Images in a registry, looked at and listed without fetching their layers."""
 
-from tiffin.errors import Corrupt, NotFound, PermissionDenied, TiffinError, Unauthorized
+from tiffin.errors import Corrupt, NotFound, PermissionDenied, TiffinError, TransferError, Unauthorized
+from tiffin.images.copy import copy_manifest
 from tiffin.images.manifest_lists import ListEntry
-from tiffin.images.push import (
-    Blob,
-    Document,
-    gather,
-    has_manifest,
-    manifest_parts,
-    send_blobs,
-    send_documents,
-)
+from tiffin.images.push import gather, has_manifest
 from tiffin.images.records import find_image
+from tiffin.images.send import Document, send_blobs, send_documents
 from tiffin.oci.descriptor import (
     DOCUMENT_MAX,
     Descriptor,
@@ -22,14 +16,13 @@ from tiffin.oci.descriptor import (
 )
 from tiffin.oci.digest import sha256
 from tiffin.oci.image import parse_config
-from tiffin.oci.image import platform as platform_of
 from tiffin.oci.platform import Platform, host_platform, normal
 from tiffin.oci.reference import parse_reference
-from tiffin.typed import TYPE_CHECKING, Any, BinaryIO, NamedTuple
+from tiffin.typed import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     from tiffin.images.manifest_lists import ManifestList
-    from tiffin.images.push import Pushed
+    from tiffin.images.send import Pushed
     from tiffin.images.service import Images
     from tiffin.images.transfer import Report
     from tiffin.oci.reference import Reference
@@ -121,7 +114,8 @@ def list_entries(images: "Images", registry: "Registry", text: str) -> list[List
     reference = parse_reference(text)
     try:
         document = fetch_document(registry, reference)
-    except (NotFound, PermissionDenied, Unauthorized) as error:  # Docker Hub denies what does not exist
+    except (NotFound, PermissionDenied, Unauthorized, TransferError) as error:
+        # Docker Hub denies what does not exist; and what is here can be listed without a network.
         return [_local_entry(images, text, reference, error)]
     if isinstance(document.parsed, Index):
         return [ListEntry(str(reference), reference.name, entry) for entry in document.parsed.manifests]
@@ -143,9 +137,12 @@ def _local_entry(images: "Images", text: str, reference: "Reference", error: Tif
 
 
 def _with_config(entry: ListEntry, config: dict[str, Any]) -> ListEntry:
-    features = config.get("os.features") or []
+    """With the platform that the image's config states, in its words."""
+    stated = Platform(*(str(config.get(key) or "")[:64] for key in ("os", "architecture", "variant")))
+    found = config.get("os.features")
+    features = found if isinstance(found, list) else []
     return entry._replace(
-        descriptor=entry.descriptor._replace(platform=platform_of(config)),
+        descriptor=entry.descriptor._replace(platform=stated),
         os_version=str(config.get("os.version") or "")[:128],
         os_features=tuple(str(feature)[:128] for feature in features[:32] if isinstance(feature, str)),
     )
@@ -181,32 +178,7 @@ def _send_entry(
             send_blobs(repository, plan.blobs.values(), report, uploads)
             send_documents(repository, plan.documents, "")
         return
-    source = registry.repository(entry.repository)
-    found = source.manifest(entry.descriptor.digest)
-    config, layers = manifest_parts(found.data, entry.descriptor.digest)
-    near = entry.repository.partition("/")[0] == reference.registry
-    mounts = (entry.repository,) if near else ()
-    blobs = [
-        Blob(blob, RemoteBlob(source, blob), mounts, blob is not config)
-        for blob in {blob.digest: blob for blob in (config, *layers)}.values()
-    ]
-    send_blobs(repository, blobs, report, uploads)
-    send_documents(repository, [Document(entry.descriptor, found.data)], "")
-
-
-class RemoteBlob:
-    """A blob of a repository, as what is read from to send it elsewhere."""
-
-    def __init__(self, repository: "Repository", descriptor: Descriptor) -> None:
-        self._repository, self._descriptor = repository, descriptor
-
-    def open(self, offset: int = 0) -> BinaryIO:
-        """Its bytes from `offset`, also where the registry has to be read from the start for that."""
-        stream = self._repository.open_blob(self._descriptor, offset)
-        skip = offset - stream.offset
-        while skip > 0 and (data := stream.read(min(skip, 1 << 20))):
-            skip -= len(data)
-        return stream  # type: ignore[return-value] # it reads and closes, which is all that is asked
+    copy_manifest(registry, entry.repository, entry.descriptor, reference, report, uploads)
 
 
 def described(document: RemoteDocument, reference: str) -> dict[str, Any]:

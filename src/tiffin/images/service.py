@@ -7,7 +7,6 @@ from tiffin.images.records import (
     Image,
     LayerBlob,
     Summary,
-    find_id,
     find_image,
     image_by_id,
     layers_of,
@@ -21,9 +20,13 @@ if TYPE_CHECKING:
     from tiffin.content.store import ContentStore
     from tiffin.images.blobs import Dropped, Repositories
     from tiffin.images.load import Progress
-    from tiffin.images.push import Pushed
+    from tiffin.images.pull import Pulled, PullOptions
+    from tiffin.images.pull import Registry as PullRegistry
+    from tiffin.images.send import Pushed
     from tiffin.images.transfer import Report
-    from tiffin.images.write import Writable
+    from tiffin.images.write import Provenance, Writable
+    from tiffin.oci.platform import Platform
+    from tiffin.oci.reference import Reference
     from tiffin.registry.client import Registry
     from tiffin.snapshot.store import SnapshotStore
     from tiffin.state import Store
@@ -43,9 +46,10 @@ class Images:
 
     # -- looking ---------------------------------------------------------------------------------------------
 
-    def resolve(self, text: str) -> Image:
-        """The image that `text` means."""
-        return find_image(self.store.db, text)
+    def resolve(self, text: str, platform: "Platform | None" = None) -> Image:
+        """The image that `text` means; of one name's images for several platforms that for `platform`, without one the
+        one that the name stood for last. NotFound also when there is none for that platform."""
+        return find_image(self.store.db, text, platform)
 
     def by_id(self, image_id: str) -> Image:
         """The image of exactly this ID, also when `rmi --force` took it from under a container's record."""
@@ -87,7 +91,7 @@ class Images:
         """Let `target` name the image `source`; an image that it named before loses it. Atomic."""
         from tiffin.images.names import tag_image
 
-        tag_image(self.store, find_id(self.store.db, source), target)
+        tag_image(self.store, source, target)
 
     def remove(self, text: str, force: bool = False) -> "Sequence[tuple[str, str]]":
         """Docker's `rmi`: ("Untagged", name) and ("Deleted", digest) in order. Raises Conflict in Docker's
@@ -100,13 +104,19 @@ class Images:
 
     # -- making ----------------------------------------------------------------------------------------------
 
-    def add_image(self, manifest: bytes, media_type: str = "", names: "Sequence[str]" = ()) -> Image:
+    def add_image(
+        self,
+        manifest: bytes,
+        media_type: str = "",
+        names: "Sequence[str]" = (),
+        origin: "Provenance | None" = None,
+    ) -> Image:
         """Record the image of a manifest whose config, blobs and layers are all here, under full names.
-        Verifies that they are, and that config and manifest agree. Atomic; a known image only gains names.
-        The caller holds `Store.adding()`. Raises Corrupt, LimitExceeded, Unsupported."""
-        from tiffin.images.write import add_image
+        Verifies that they are, and that config and manifest agree. Atomic; a known image only gains names, and what
+        `origin` says of it. The caller holds `Store.adding()`. Raises Corrupt, LimitExceeded, Unsupported."""
+        from tiffin.images.write import Provenance, add_image
 
-        return add_image(self, manifest, media_type, names)
+        return add_image(self, manifest, media_type, names, origin or Provenance())
 
     def create(
         self, config: dict[str, Any], layers: "Sequence[LayerBlob]", names: "Sequence[str]" = ()
@@ -175,12 +185,32 @@ class Images:
 
         return drop_compressed(self, image_ids)
 
-    def collect(self) -> int:
-        """Remove blobs, layers and half-made things that nothing names or holds; the count. Does nothing
-        while another process is adding. Idempotent."""
+    def pull(
+        self,
+        registry: "PullRegistry",
+        reference: "Reference",
+        platform: "Platform | None" = None,
+        report: "Report | None" = None,
+        *,
+        options: "PullOptions | None" = None,
+    ) -> "Pulled":
+        """Fetch an image and give it its name, once all of it is on disk and verified. Layers come several at once and
+        are unpacked while they arrive; what is here is not fetched. On failure nothing stays but the beginnings of
+        layers, which the next pull continues. `report` is called from several threads, one at a time.
+        Raises NotFound (no such image, or none for the platform), PermissionDenied, TransferError, Corrupt and the
+        errors of the stores."""
+        from tiffin.images.pull import PullOptions, pull
+
+        with self._nothing_left():
+            return pull(self, registry, reference, platform, report, options or PullOptions())
+
+    def collect(self, partials: bool = False) -> int:
+        """Remove blobs, layers and half-made things that nothing names or holds; the count. The beginnings of layers
+        that a broken pull left stay for a day, unless `partials` asks for them too. Does nothing while another process
+        is adding. Idempotent."""
         from tiffin.images.collect import collect
 
-        return collect(self)
+        return collect(self, partials)
 
     @contextmanager
     def _nothing_left(self) -> "Iterator[None]":

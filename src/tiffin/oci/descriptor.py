@@ -21,10 +21,30 @@ DOCKER_CONFIG = "application/vnd.docker.container.image.v1+json"
 DOCKER_LAYER_GZIP = "application/vnd.docker.image.rootfs.diff.tar.gzip"
 DOCKER_LAYER = "application/vnd.docker.image.rootfs.diff.tar"
 
+DOCKER_FOREIGN_GZIP = "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip"
+DOCKER_FOREIGN = "application/vnd.docker.image.rootfs.foreign.diff.tar"
+NONDISTRIBUTABLE = "application/vnd.oci.image.layer.nondistributable.v1.tar"
+
 INDEXES = frozenset({INDEX, DOCKER_LIST})
 MANIFESTS = frozenset({MANIFEST, DOCKER_MANIFEST})
 CONFIGS = frozenset({CONFIG, DOCKER_CONFIG})
-LAYERS = frozenset({LAYER, LAYER_GZIP, LAYER_ZSTD, DOCKER_LAYER, DOCKER_LAYER_GZIP})
+# Layers that a registry need not hold: they come from where their descriptors' `urls` say.
+FOREIGN_LAYERS = frozenset(
+    {
+        DOCKER_FOREIGN,
+        DOCKER_FOREIGN_GZIP,
+        NONDISTRIBUTABLE,
+        f"{NONDISTRIBUTABLE}+gzip",
+        f"{NONDISTRIBUTABLE}+zstd",
+    }
+)
+LAYERS = frozenset({LAYER, LAYER_GZIP, LAYER_ZSTD, DOCKER_LAYER, DOCKER_LAYER_GZIP}) | FOREIGN_LAYERS
+_SCHEMA_1 = frozenset(
+    {
+        "application/vnd.docker.distribution.manifest.v1+json",
+        "application/vnd.docker.distribution.manifest.v1+prettyjws",
+    }
+)
 
 REF_NAME = "org.opencontainers.image.ref.name"
 IMAGE_NAME = "io.containerd.image.name"
@@ -32,6 +52,7 @@ IMAGE_NAME = "io.containerd.image.name"
 DOCUMENT_MAX = 4 << 20  # bytes of one manifest, index or config
 LAYERS_MAX = 500  # overlayfs takes no more lower directories than this
 ENTRIES_MAX = 1000  # manifests in one index
+_URLS_MAX = 16
 _SIZE_MAX = 1 << 50
 
 
@@ -43,10 +64,13 @@ class Descriptor(NamedTuple):
     size: int
     annotations: dict[str, str] = {}  # shared and never written to
     platform: Platform | None = None
+    urls: tuple[str, ...] = ()  # where else its bytes may be had
 
     def document(self) -> dict[str, Any]:
         """The JSON form."""
         found: dict[str, Any] = {"mediaType": self.media_type, "digest": self.digest, "size": self.size}
+        if self.urls:
+            found["urls"] = list(self.urls)
         if self.annotations:
             found["annotations"] = dict(self.annotations)
         if self.platform is not None:
@@ -97,6 +121,11 @@ def parse_document(data: bytes, media_type: str = "", what: str = "manifest") ->
     document = _mapping(decode_json(data, what), what)
     if ("manifests" in document) and ("layers" in document or "config" in document):
         raise Corrupt(f"{what} claims to be both an image and an index")
+    if media_type in _SCHEMA_1 or document.get("schemaVersion") == 1:
+        raise Unsupported(
+            f"{what} is in Docker's schema 1, which carries no digests of what it runs: push the image anew with a "
+            "current tool, which writes schema 2"
+        )
     is_index = "manifests" in document
     stated = document.get("mediaType", "") or media_type or (INDEX if is_index else MANIFEST)
     if media_type and stated != media_type:
@@ -138,7 +167,12 @@ def parse_descriptor(document: Any, what: str) -> Descriptor:
     annotations = found.get("annotations") or {}
     if not isinstance(annotations, dict) or not all(isinstance(v, str) for v in annotations.values()):
         raise Corrupt(f"{what} has malformed annotations")
-    return Descriptor(media_type, digest, size, annotations, _platform(found.get("platform"), what))
+    urls = found.get("urls") or []
+    if not isinstance(urls, list) or not all(isinstance(url, str) for url in urls) or len(urls) > _URLS_MAX:
+        raise Corrupt(f"{what} has malformed urls")
+    return Descriptor(
+        media_type, digest, size, annotations, _platform(found.get("platform"), what), tuple(urls)
+    )
 
 
 def _platform(document: Any, what: str) -> Platform | None:

@@ -61,3 +61,30 @@ def parse_platform(text: str) -> Platform:
     if len(parts) == 1:
         parts.insert(0, "linux")
     return normal(Platform(*parts))
+
+
+def preferences(wanted: Platform, *, native: bool = False) -> tuple[Platform, ...]:
+    """The platforms whose images a machine of platform `wanted` executes, the best first: itself, then the lower
+    variants of its architecture. With `native` also the 32-bit architecture that its processors know, which nobody who
+    names a platform means."""
+    wanted = normal(wanted)
+    system, architecture, variant = wanted
+    found = [wanted]
+    if architecture == "amd64" and (level := _number(variant)):
+        found += [Platform(system, "amd64", f"v{n}") for n in range(level - 1, 1, -1)]
+        found.append(Platform(system, "amd64"))
+    elif architecture == "arm":
+        found += [Platform(system, "arm", f"v{n}") for n in range(_number(variant) - 1, 4, -1)]
+    elif architecture == "arm64" and variant:
+        found.append(Platform(system, "arm64"))
+    if native and architecture == "amd64":
+        found.append(Platform(system, "386"))
+    elif native and architecture == "arm64":
+        found += [Platform(system, "arm", f"v{n}") for n in (8, 7, 6, 5)]
+    return tuple(found)
+
+
+def _number(variant: str) -> int:
+    """7 of "v7", 0 of what is no such variant."""
+    digits = variant.removeprefix("v")
+    return int(digits) if digits.isascii() and digits.isdigit() and len(digits) < 3 else 0
