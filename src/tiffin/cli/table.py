@@ -128,6 +128,9 @@ COMMANDS = (
     Command("container ls", "ps", "ps", "[OPTIONS]", "List containers"),
     Command("image prune", "", "prune_images", "[OPTIONS]", "Remove images that nothing needs"),
     Command("image push", "push", "push", "[OPTIONS] NAME[:TAG]", "Send an image to its registry"),
+    Command(
+        "registry serve", "", "registry_serve", "[OPTIONS]", "Offer this engine's images to other machines"
+    ),
     Command("container rm", "rm", "rm", "[OPTIONS] CONTAINER [CONTAINER...]", "Remove containers"),
     Command("image rm", "rmi", "rmi", "[OPTIONS] IMAGE [IMAGE...]", "Remove images"),
     Command(
@@ -157,6 +160,7 @@ GROUPS = {
     "image": "Images",
     "manifest": "Manifest lists",
     "system": "The engine as a whole",
+    "registry": "Registries",
 }
 
 # Docker's second names for the same commands.

@@ -65,6 +65,20 @@ class LocalContent:
                 blob.commit(digest)
         return digest
 
+    def adopt(self, path: str, digest: str) -> None:
+        target = self.path(digest)
+        with disk_full("the blob"):
+            fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+            try:
+                os.fsync(fd)
+            finally:
+                os.close(fd)
+            try:
+                os.link(path, target, follow_symlinks=False)
+            except FileExistsError:
+                return
+            sync_directory(self._blobs)
+
     def delete(self, digest: str) -> None:
         try:
             os.unlink(self.path(digest))

@@ -77,6 +77,10 @@ class ContentStore(Protocol):
     def put_bytes(self, data: bytes) -> str:
         """Store `data`; its digest. Idempotent."""
 
+    def adopt(self, path: str, digest: str) -> None:
+        """Make the file at `path` this blob: on the store's filesystem, whole, its digest verified by the caller, not
+        to be written to any more. It keeps its old name too. Durable. Idempotent; raises NoSpace, EngineError."""
+
     def delete(self, digest: str) -> None:
         """Remove the blob. Idempotent; a reader that has it open keeps it."""
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from tiffin.engine.images import ImageService
     from tiffin.engine.manifests import ManifestService
     from tiffin.engine.options import Completed
+    from tiffin.engine.registry import RegistryService
     from tiffin.engine.system import SystemService
     from tiffin.state import Layout
 
@@ -69,6 +70,13 @@ class Engine:
         from tiffin.engine.system import SystemService
 
         return SystemService(self._workspace)
+
+    @property
+    def registry(self) -> RegistryService:
+        """What is done with registries."""
+        from tiffin.engine.registry import RegistryService
+
+        return RegistryService(self._workspace)
 
     def build(self, context: str = ".", *, tag: str | Sequence[str] = (), **options: Any) -> str:
         """Build the Dockerfile in directory `context`; returns the image ID. `options` are the further fields of

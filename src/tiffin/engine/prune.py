@@ -167,7 +167,7 @@ def carry_out(workspace: Workspace, plan: PrunePlan) -> Pruned:
         from tiffin.build.sweep import sweep
 
         sweep(store)
-        room.collect()
+        room.collect(partials=True)
     return Pruned(tuple(containers), tuple(volumes), records.records, tuple(step.key for step in plan.cache))
 
 

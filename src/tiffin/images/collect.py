@@ -8,6 +8,7 @@ under its own lock, where the next collector finds it should this one die.
 import os
 
 from tiffin.errors import EngineError
+from tiffin.images import documents
 from tiffin.typed import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -16,12 +17,19 @@ if TYPE_CHECKING:
 
 _PARTIAL = "partial-"
 _PARTIAL_AGE = 24 * 3600  # seconds that the beginning of a blob waits for its pull to be repeated
-_CLAIMS_MAX = 256  # descriptors held at once; the next run takes the rest
+_CLAIMS_MAX = 256  # descriptors held at once; there is a next round
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 def collect(images: "Images", partials: bool = False) -> int:
     """See `Images.collect`."""
+    total = found = _collect_some(images, partials)
+    while found >= _CLAIMS_MAX:
+        total += (found := _collect_some(images, partials))
+    return total
+
+
+def _collect_some(images: "Images", partials: bool) -> int:
     staging = images.store.layout.staging
     abandoned: dict[str, int] = {}
     try:
@@ -40,6 +48,7 @@ def collect(images: "Images", partials: bool = False) -> int:
 def _forget(images: "Images") -> int:
     """Take unnamed blobs and layers out of their stores; how many."""
     _drop_removed_images(images.store)
+    _drop_documents(images.store)
     _drop_loose_rows(images.store)
     layers, blobs = unnamed(images)
     for diff_id in layers:
@@ -64,7 +73,7 @@ def abandoned_names(staging: str) -> list[str]:
     """What is in staging and has no living maker."""
     found: dict[str, int] = {}
     try:
-        _claim(staging, found)
+        _claim(staging, found, 0)
         return sorted(found)
     finally:
         for fd in found.values():
@@ -77,6 +86,13 @@ def _drop_removed_images(store: "Store") -> None:
     if store.db.execute(f"SELECT 1 {query} LIMIT 1").fetchone():
         with store.transaction() as db:
             db.execute(f"DELETE {query}")
+
+
+def _drop_documents(store: "Store") -> None:
+    """The rows of manifests that the registry was given and that nothing leads to."""
+    if found := documents.unreached(store.db):
+        with store.transaction() as db:
+            documents.drop_unreached(db, found)
 
 
 def _drop_loose_rows(store: "Store") -> None:
@@ -94,8 +110,9 @@ def _drop_loose_rows(store: "Store") -> None:
 LIVE_LAYERS = (
     """SELECT diff_id FROM image_layers UNION SELECT diff_id FROM build_cache WHERE diff_id IS NOT NULL"""
 )
-_LIVE_BLOBS = """SELECT id FROM images UNION SELECT manifest FROM images UNION SELECT blob FROM image_layers
-    UNION SELECT blob FROM build_cache WHERE blob IS NOT NULL UNION SELECT digest FROM indexes"""
+_LIVE_BLOBS = f"""SELECT id FROM images UNION SELECT manifest FROM images UNION SELECT blob FROM image_layers
+    UNION SELECT blob FROM build_cache WHERE blob IS NOT NULL UNION SELECT digest FROM indexes
+    UNION {documents.LIVE_BLOBS}"""  # noqa: S608 - ours
 
 
 def _claim(staging: str, abandoned: dict[str, int], partial_age: int) -> None:

@@ -62,7 +62,7 @@ def repair_images(
         _let_go(images, checked, bad_blobs, bad_layers, outcomes)
     _write_layout(images)
     write_index(images.store)
-    collect(images)
+    collect(images, partials=True)
     return [_with_outcome(finding, outcomes) for finding in checked.findings]
 
 

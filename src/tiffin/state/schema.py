@@ -78,4 +78,27 @@ _REGISTRIES = [
         blob TEXT NOT NULL, repository TEXT NOT NULL, PRIMARY KEY (blob, repository)) STRICT, WITHOUT ROWID""",
 ]
 
-MIGRATIONS: list[list[str]] = [_FIRST, _REMOVED_IMAGES, _REGISTRIES]
+# What the embedded registry holds beside images: artifacts, indexes, the manifests below them, referrers.
+_DOCUMENTS = [
+    """CREATE TABLE registry_manifests (
+        repository TEXT NOT NULL, digest TEXT NOT NULL, media_type TEXT NOT NULL, size INTEGER NOT NULL,
+        subject TEXT NOT NULL, artifact_type TEXT NOT NULL, annotations TEXT NOT NULL, added INTEGER NOT NULL,
+        PRIMARY KEY (repository, digest)) STRICT, WITHOUT ROWID""",
+    "CREATE INDEX registry_manifests_digest ON registry_manifests(digest)",
+    "CREATE INDEX registry_manifests_subject ON registry_manifests(subject)",
+    # The blobs that such a manifest needs; those of an index are manifests.
+    """CREATE TABLE registry_blobs (
+        manifest TEXT NOT NULL, blob TEXT NOT NULL, PRIMARY KEY (manifest, blob)) STRICT, WITHOUT ROWID""",
+    # What a full name stands for in the registry where image_names cannot say it: an artifact, an index, one of
+    # several manifests of the same image. Whoever points the name elsewhere ends that.
+    """CREATE TABLE registry_tags (
+        name TEXT PRIMARY KEY, repository TEXT NOT NULL, digest TEXT NOT NULL) STRICT, WITHOUT ROWID""",
+    """CREATE TRIGGER image_name_added AFTER INSERT ON image_names
+        BEGIN DELETE FROM registry_tags WHERE name = NEW.name; END""",
+    """CREATE TRIGGER image_name_changed AFTER UPDATE ON image_names
+        BEGIN DELETE FROM registry_tags WHERE name = NEW.name; END""",
+    """CREATE TRIGGER image_name_removed AFTER DELETE ON image_names
+        BEGIN DELETE FROM registry_tags WHERE name = OLD.name; END""",
+]
+
+MIGRATIONS: list[list[str]] = [_FIRST, _REMOVED_IMAGES, _REGISTRIES, _DOCUMENTS]
