@@ -20,7 +20,13 @@ MOST_MODULES = {
     "ps": 64, "images": 64, "run": 80, "exec": 81, "start": 84, "stop": 68,
 }  # fmt: skip
 MOST_MODULES_OF_A_SUPERVISOR = 122
-OUR_ROOMS_OFF_THE_HOT_PATH = {"tiffin.build", "tiffin.dockerfile", "tiffin.layer"}
+OUR_ROOMS_OFF_THE_HOT_PATH = {
+    "tiffin.build",
+    "tiffin.config",
+    "tiffin.dockerfile",
+    "tiffin.layer",
+    "tiffin.registry",
+}
 
 _PROBE = """
 import sys, json

@@ -86,6 +86,8 @@ COMMANDS = (
         "container kill", "kill", "kill", "CONTAINER [CONTAINER...]", "Send a signal to running containers"
     ),
     Command("image load", "load", "load", "[OPTIONS]", "Load images from an archive"),
+    Command("login", "login", "login", "[OPTIONS] [SERVER]", "Log in to a registry"),
+    Command("logout", "logout", "logout", "[SERVER]", "Log out from a registry"),
     Command("container logs", "logs", "logs", "[OPTIONS] CONTAINER", "Show what a container wrote"),
     Command(
         "manifest annotate",
@@ -137,6 +139,7 @@ COMMANDS = (
         "container run", "run", "run", "[OPTIONS] IMAGE [COMMAND] [ARG...]", "Create and run a new container"
     ),
     Command("image save", "save", "save", "[OPTIONS] IMAGE [IMAGE...]", "Save images to an archive"),
+    Command("search", "search", "search", "[OPTIONS] TERM", "Search Docker Hub, or a registry, for images"),
     Command(
         "container start", "start", "start", "[OPTIONS] CONTAINER [CONTAINER...]", "Start stopped containers"
     ),
