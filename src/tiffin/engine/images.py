@@ -148,18 +148,19 @@ class ImageService:
     ) -> Pruned:
         """Remove the images that no name leads to, with `all` every one, except those that a container was made from.
         `filters`: until, label, label!, dangling. `only` are IDs, such as a plan's: nothing else goes. What goes is
-        decided within the transaction that removes it."""
+        decided within the transaction that removes it. What killed commands and broken pulls left goes too."""
         from tiffin.images.prune import prune
 
         with self._workspace.store() as store:
             _sweep(store)
             return prune(open_images(store), all, filters, None if only is None else frozenset(only))
 
-    def collect(self) -> int:
-        """Remove what nothing names; how many things."""
+    def collect(self, partials: bool = False) -> int:
+        """Remove what nothing names; how many things. The beginnings of blobs that a broken pull left stay for a day,
+        unless `partials` asks for them too."""
         with self._workspace.store() as store:
             _sweep(store)
-            return open_images(store).collect()
+            return open_images(store).collect(partials)
 
 
 def _sweep(store: Store) -> None:

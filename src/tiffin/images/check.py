@@ -52,7 +52,7 @@ class Checked:
 
 
 class _Job(NamedTuple):
-    """A layer's blob to verify, and what it is to inflate to. `tree`: compare the unpacked layer on the way.
+    """A layer's blob to verify, and what it is to inflate to ("" for a blob of which only the digest is known). `tree`: compare the unpacked layer on the way.
     `elsewhere`: some repository is known to hold the blob."""
 
     layer: "LayerBlob"
@@ -66,6 +66,7 @@ def check_images(images: "Images", progress: "Progress | None" = None) -> Checke
     with images.store.adding():
         _check_database(images.store.db, checked)
         _check_documents(images, checked)
+        _check_served(images, checked)
         _check_layers(images, checked)
         _check_contents(images, checked, progress)
     _check_index(images, checked)
@@ -107,6 +108,19 @@ def _check_documents(images: "Images", checked: Checked) -> None:
         except TiffinError as error:
             checked.blobs.setdefault(digest, str(error))
             checked.damage("blob", digest, str(error), "fetch it, or forget the index")
+
+
+def _check_served(images: "Images", checked: Checked) -> None:
+    """The documents that the registry serves beside images, and that what they need is here."""
+    db = images.store.db
+    query = "SELECT DISTINCT digest, size FROM registry_manifests ORDER BY digest"
+    for digest, size in db.execute(query).fetchall():
+        try:
+            _document(images, digest, size)
+        except TiffinError as error:
+            if digest not in checked.blobs:
+                checked.blobs[digest] = str(error)
+                checked.damage("blob", digest, str(error), "fetch it, or no longer serve what needs it")
 
 
 class _Bad(Corrupt):
@@ -188,13 +202,20 @@ def _jobs(db: "sqlite3.Connection", checked: Checked) -> "Iterator[_Job]":
             bool(origins_of(db, layer.blob)),
         )
         last = layer.diff_id
+    for (blob,) in db.execute(_SERVED_BLOBS).fetchall():
+        yield _Job(LayerBlob("", blob, "", -1), False, bool(origins_of(db, blob)))
+
+
+# Those that images have are verified as theirs.
+_SERVED_BLOBS = """SELECT blob FROM registry_blobs EXCEPT SELECT blob FROM image_layers EXCEPT SELECT id FROM images
+    EXCEPT SELECT digest FROM registry_manifests ORDER BY 1"""
 
 
 def _check_contents(images: "Images", checked: Checked, progress: "Progress | None") -> None:
     from concurrent.futures import ThreadPoolExecutor
 
     jobs = list(_jobs(images.store.db, checked))
-    meter = _Meter(sum(job.layer.blob_size for job in jobs), progress)
+    meter = _Meter(sum(max(job.layer.blob_size, 0) for job in jobs), progress)
     with ThreadPoolExecutor(_THREADS, "verify") as pool:
         results = pool.map(lambda job: (job, *_verify(images, job, meter)), jobs)
         for job, bad_blob, bad_tree in results:
@@ -262,7 +283,7 @@ def _verify(images: "Images", job: _Job, meter: _Meter) -> tuple[str, str]:
 def _verify_dropped(images: "Images", job: _Job) -> str:
     """Of a blob that is not here: "" when it can come back. A tree that gives its blob again is verified by that; of
     others nothing is known until it has been fetched."""
-    made = remake(images, job.layer)
+    made = remake(images, job.layer) if job.layer.diff_id else None
     if made is not None:
         made.close()
     return "" if made is not None or job.elsewhere else "is missing"
@@ -295,6 +316,8 @@ def compare(
     differences: list[Difference] = []
     with file:
         source = _Hashing(file, meter)
+        if not layer.diff_id:
+            return _bad_blob(source, layer), []
         try:
             with open_decompressed(source, digest=plain) as tar:
                 if tree >= 0:
@@ -316,7 +339,7 @@ def _bad_blob(source: _Hashing, layer: "LayerBlob") -> str:
             pass
     except OSError as error:
         return f"cannot be read: {error.strerror}"
-    if source.size != layer.blob_size:
+    if source.size != layer.blob_size >= 0:
         return f"has {source.size} bytes, not {layer.blob_size}"
     if f"sha256:{source.digest.hexdigest()}" != layer.blob:
         return "does not hash to its digest"

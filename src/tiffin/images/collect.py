@@ -9,6 +9,7 @@ import os
 
 from tiffin.errors import EngineError
 from tiffin.images import documents
+from tiffin.images.names import write_index
 from tiffin.typed import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -51,6 +52,8 @@ def _forget(images: "Images") -> int:
     _drop_documents(images.store)
     _drop_loose_rows(images.store)
     layers, blobs = unnamed(images)
+    if blobs:  # whoever was killed after a commit left an index that may still lead to them
+        write_index(images.store)
     for diff_id in layers:
         images.snapshots.discard_layer(diff_id)
     for digest in blobs:

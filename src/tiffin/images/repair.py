@@ -22,6 +22,7 @@ from tiffin.errors import (
     TransferError,
     Unauthorized,
 )
+from tiffin.images import documents
 from tiffin.images.blobs import open_layer_blob
 from tiffin.images.check import Checked, compare, describe
 from tiffin.images.collect import collect
@@ -242,6 +243,8 @@ def _let_go(
             db.execute("UPDATE image_names SET target = '' WHERE target = ?", (digest,))
             if db.execute("DELETE FROM indexes WHERE digest = ?", (digest,)).rowcount:
                 outcomes["blob", digest] = "the index was forgotten; its images stay", True
+            if documents.forget(db, digest):
+                outcomes["blob", digest] = "what the registry served with it is served no longer; push it again", True
         for image, reasons in doomed.items():
             outcome = _drop(db, image)
             for reason in reasons:

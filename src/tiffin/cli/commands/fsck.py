@@ -72,7 +72,7 @@ def _summary(findings: "Sequence[Finding]", damaged: "Sequence[Finding]") -> str
     if repaired:
         parts.append(f"{repaired} repaired")
     if left:
-        parts.append(f"{left} left over by commands that were killed; 'tiffin system prune' removes them")
+        parts.append(f"{left} left over by commands that were killed; 'tiffin image prune' removes them")
     return ", ".join(parts)
 
 
