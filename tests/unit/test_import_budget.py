@@ -75,7 +75,7 @@ def test_help_and_version_load_no_engine(words: list[str]) -> None:
     [
         ["ps"],
         ["images"],
-        ["run", "absent"],
+        ["run", "--pull", "never", "absent"],
         ["exec", "absent", "true"],
         ["start", "absent"],
         ["stop", "absent"],

@@ -28,6 +28,13 @@ def add_container_options(parser: "CommandParser") -> None:
     """Everything about a new container that is not about attaching to it."""
     add = parser.add_argument
     add("--name", default="", metavar="NAME", help="name of the container (default: a random one)")
+    add(
+        "--pull",
+        choices=("always", "missing", "never"),
+        default="missing",
+        help="when to fetch the image from its registry (default missing)",
+    )
+    add("--platform", default="", metavar="OS/ARCH", help="platform of an image that is for several")
     parser.switch("-t", "--tty", help="give it a terminal")
     parser.switch("-i", "--interactive", help="keep its standard input open")
     parser.switch("--rm", help="remove it, and its anonymous volumes, when it ends")
@@ -223,6 +230,7 @@ def create_options(args: "Namespace", *, detached: bool, attach_stdin: bool) -> 
         labels=tuple(args.label),
         auto_remove=args.rm,
         log=_log(args),
+        platform=args.platform,
     )
 
 

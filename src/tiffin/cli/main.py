@@ -32,7 +32,7 @@ Options:
 """
 _EARLY = {"run", "create"}
 _FORKING = {"run": "start", "start": "start", "exec": "exec"}
-_LONG = {"build", "load", "save", "import", "commit", "fsck", "logs", "push"}
+_LONG = {"build", "load", "save", "import", "commit", "fsck", "logs", "pull", "push"}
 
 
 class Globals(NamedTuple):

@@ -133,6 +133,7 @@ COMMANDS = (
     Command(
         "registry serve", "", "registry_serve", "[OPTIONS]", "Offer this engine's images to other machines"
     ),
+    Command("image pull", "pull", "pull", "[OPTIONS] NAME[:TAG|@DIGEST]", "Fetch an image from a registry"),
     Command("container rm", "rm", "rm", "[OPTIONS] CONTAINER [CONTAINER...]", "Remove containers"),
     Command("image rm", "rmi", "rmi", "[OPTIONS] IMAGE [IMAGE...]", "Remove images"),
     Command(

@@ -29,24 +29,28 @@ if TYPE_CHECKING:
 
     from tiffin.engine.workspace import Workspace
     from tiffin.images.records import Image
+    from tiffin.oci.platform import Platform
     from tiffin.state import Store
 
 _RESERVED_LABELS = "io.tiffin."
+_MACHINES = {"x86_64": "amd64", "aarch64": "arm64"}
 _NETWORKS = ("bridge", "default", "host", "none")
 
 
 def create(workspace: Workspace, options: CreateOptions) -> Created:
     """See ContainerService.create."""
-    with workspace.store() as store:
-        container = create_in(store, options)
-        return Created(container.id, container.name, tuple(_warnings(options)))
-
-
-def create_in(store: Store, options: CreateOptions) -> Container:
-    """As `create`, with an open store."""
     if options.name:
         check_name(options.name)
-    image = find_image(store.db, options.image)
+    with workspace.store() as store:
+        image = find_image(store.db, options.image, _platform(options))
+        warnings = _warnings(options)
+        if options.platform or image.config.get("architecture") != _MACHINES.get(os.uname().machine):
+            warnings += _foreign(store, image, options)
+        container = _create(store, options, image)
+        return Created(container.id, container.name, tuple(warnings))
+
+
+def _create(store: Store, options: CreateOptions, image: Image) -> Container:
     record = plan(options, image)
     if options.log != LogConfig():
         record = _with_log(record, options.log)
@@ -63,6 +67,34 @@ def _with_log(record: ContainerRecord, log: LogConfig) -> ContainerRecord:
         record = record._replace(name=random_name(0))  # the tag may show it
     subject = Subject(record.id, record.name, record.image, record.image_name, record.env, record.labels)
     return record._replace(log=settle(log, subject))
+
+
+def _platform(options: CreateOptions) -> Platform | None:
+    if not options.platform:
+        return None
+    from tiffin.oci.platform import parse_platform
+
+    return parse_platform(options.platform)
+
+
+def _foreign(store: Store, image: Image, options: CreateOptions) -> tuple[str, ...]:
+    """Warnings about an image that is not for this machine. Raises Unsupported when it cannot run here."""
+    from tiffin.engine import emulation
+    from tiffin.kernel.paths import open_in_root
+
+    def in_root(path: str) -> bool:
+        for diff_id in image.diff_ids:
+            root = os.open(store.layout.layer(diff_id), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            try:
+                os.close(open_in_root(root, path.lstrip("/"), os.O_PATH))
+            except OSError:
+                continue
+            finally:
+                os.close(root)
+            return True
+        return False
+
+    return emulation.check(image.platform, in_root, asked=bool(options.platform))
 
 
 def _insert_with_mounts(

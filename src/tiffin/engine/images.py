@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from tiffin.images.blobs import Dropped
     from tiffin.images.listing import Listed, Stack
     from tiffin.images.prune import Pruned, PrunePlan
+    from tiffin.images.pull import Pulled
     from tiffin.images.records import Image
     from tiffin.images.send import Pushed
     from tiffin.images.transfer import Report
@@ -32,10 +33,25 @@ class ImageService:
     def __init__(self, workspace: Workspace) -> None:
         self._workspace = workspace
 
-    def resolve(self, name: str) -> Image:
-        """The image that `name` means."""
+    def resolve(self, name: str, platform: str = "") -> Image:
+        """The image that `name` means, the one for `platform` ("linux/arm64") where the name has several."""
+        from tiffin.oci.platform import parse_platform
+
         with self._workspace.store() as store:
-            return open_images(store).resolve(name)
+            return open_images(store).resolve(name, parse_platform(platform) if platform else None)
+
+    def pull(
+        self, name: str, *, platform: str = "", all_tags: bool = False, report: Report | None = None
+    ) -> Pulled:
+        """Fetch an image from its registry, by tag or digest, and name it; of an image for several platforms the one
+        for `platform`, by default this machine's. With `all_tags` every tag of the repository; what is returned is the
+        last. `report` is told what happens, from several threads, one at a time.
+        Raises NotFound, PermissionDenied, Unauthorized, TransferError, Corrupt; nothing has a name then that it had
+        not before."""
+        from tiffin.engine.pulling import pull
+
+        with self._workspace.store() as store:
+            return pull(store, name, platform, report, all_tags=all_tags)
 
     def list(self, filters: Sequence[str] = ()) -> Sequence[Listed]:
         """Every image that `filters` let through, the newest first. They are as `images --filter` has them: dangling,

@@ -16,6 +16,7 @@ class CreateOptions(NamedTuple):
     env         "K=V", or "K" alone for the caller's own value (left out when unset)
     volumes     -v texts; mounts: --mount texts; tmpfs: --tmpfs texts; publish: -p texts; labels: "k=v"
     network     "bridge", "host" or "none"
+    platform    "linux/arm64": of an image for several, the one for this; "" takes what the name stands for
     resources   bytes, nano-CPUs; see Resources
     ulimits     (name, soft, hard)
     stop_timeout  seconds; None is the default, 10
@@ -64,6 +65,7 @@ class CreateOptions(NamedTuple):
     labels: tuple[str, ...] = ()
     auto_remove: bool = False
     log: LogConfig = LogConfig()
+    platform: str = ""
 
 
 class Created(NamedTuple):

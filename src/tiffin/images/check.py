@@ -52,8 +52,8 @@ class Checked:
 
 
 class _Job(NamedTuple):
-    """A layer's blob to verify, and what it is to inflate to ("" for a blob of which only the digest is known). `tree`: compare the unpacked layer on the way.
-    `elsewhere`: some repository is known to hold the blob."""
+    """A layer's blob to verify, and what it is to inflate to ("" for a blob of which only the digest is known). `tree`:
+    compare the unpacked layer on the way. `elsewhere`: some repository is known to hold the blob."""
 
     layer: "LayerBlob"
     tree: bool

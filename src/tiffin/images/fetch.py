@@ -21,6 +21,7 @@ from tiffin.images.records import LayerBlob
 from tiffin.images.transfer import TransferEvent
 from tiffin.images.turn import take_turn
 from tiffin.images.unpack import Expected, unpack_layer, verify_layer
+from tiffin.oci.descriptor import FOREIGN_LAYERS
 from tiffin.typed import TYPE_CHECKING, NamedTuple, Protocol
 
 if TYPE_CHECKING:
@@ -183,7 +184,9 @@ class Fetcher:
 
     def open(self, wanted: Wanted, offset: int) -> BlobStream:
         """The layer's bytes from the registry."""
-        return self._source.open_blob(wanted.descriptor, offset, urls=wanted.descriptor.urls)
+        entry = wanted.descriptor
+        urls = [url for url in entry.urls if url.startswith("https://")]
+        return self._source.open_blob(entry, offset, urls=urls if entry.media_type in FOREIGN_LAYERS else ())
 
     def check(self) -> None:
         """Raise when the transfers are to end."""
@@ -229,7 +232,7 @@ class _Download:
     def read(self, size: int, /) -> bytes:
         self._fetcher.check()
         data = self._kept.read_kept(size) if self._kept is not None and self._stream is None else b""
-        if not data and self._done < self._wanted.descriptor.size:
+        if not data and (self._stream is not None or self._done < self._wanted.descriptor.size):
             data = self._receive(size)
         self._done += len(data)
         if data:

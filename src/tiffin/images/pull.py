@@ -112,18 +112,15 @@ class _Pull:
     def run(self) -> Pulled:
         reference = self._reference
         which = reference.digest or reference.tag
-        self._tell(TransferEvent(f"Pulling from {reference.repository}", which))
         before = self._held()
         pulled = self._unchanged(before) if before else None
+        top = None if pulled else self._top(which)
+        self._tell(TransferEvent(f"Pulling from {reference.repository}", which))
         if pulled is None:
-            top = self._top(which)
-            found = find_manifest(
-                top.descriptor._replace(media_type=_known(top.descriptor.media_type)),
-                self._document,
-                self._want,
-                top.data,
-            )
-            pulled = self._add(top.descriptor.digest, found, before)
+            assert top is not None  # one or the other
+            entry = top.descriptor._replace(media_type=_known(top.descriptor.media_type))
+            found = find_manifest(entry, self._document, self._want, top.data)
+            pulled = self._add(entry.digest, found, before)
         self._tell(TransferEvent(f"Digest: {pulled.digest}"))
         self._tell(TransferEvent(f"Status: {pulled.status}"))
         return pulled

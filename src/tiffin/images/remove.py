@@ -7,7 +7,7 @@ container.
 """
 
 from tiffin.errors import Conflict
-from tiffin.images.names import write_index
+from tiffin.images.names import target_of, write_index
 from tiffin.images.records import find_id, is_id
 from tiffin.oci.image import chain_ids
 from tiffin.oci.reference import parse_reference
@@ -32,45 +32,75 @@ def remove_image(store: "Store", text: str, force: bool) -> list[tuple[str, str]
 
 
 def _by_name(db: "sqlite3.Connection", image: str, text: str, force: bool) -> list[tuple[str, str]]:
-    names = _names(db, image)
+    references = _references(db, image)
     user = _user(db, image)
-    if user and not force and _single(names):
+    if user and not force and _single(references):
         raise Conflict(
             f'conflict: unable to remove repository reference "{text}" (must force) - '
             f"container {user[0][:12]} is using its referenced image {_short(image)}"
         )
-    name = str(parse_reference(text))
-    if name not in names:  # found through its digest: the name of that repository
-        name = next(n for n in names if parse_reference(n).name == parse_reference(text).name)
-    records = _untag(db, [name])
-    if len(names) > 1 or (user and user[1]):
-        return records
-    return records + delete_image(db, image)
+    given = parse_reference(text)
+    name = str(given._replace(tag="") if given.digest else given)
+    if name not in references:  # found by its manifest's digest: the name of that repository
+        name = next(n for n in references if parse_reference(n).name == given.name)
+    target = target_of(db, name)
+    records = _untag(db, image, [name])
+    left = _references(db, image)
+    same = [other for other in left if parse_reference(other).name == given.name]
+    if not parse_reference(name).digest and all(parse_reference(other).digest for other in same):
+        records += _untag(db, image, same)  # digests of a repository that has no tag of it any more
+        left = [other for other in left if other not in same]
+    if not left and not (user and user[1]):
+        records += delete_image(db, image)
+    return records + _delete_siblings(db, target, given.name)
 
 
 def _by_id(db: "sqlite3.Connection", image: str, force: bool) -> list[tuple[str, str]]:
-    names = _names(db, image)
+    references = _references(db, image)
     user = _user(db, image)
     if user and user[1]:
         raise _conflict(image, "cannot be forced", f"image is being used by running container {user[0][:12]}")
     if not force:
-        if not _single(names):
+        if not _single(references):
             raise _conflict(image, "must be forced", "image is referenced in multiple repositories")
         if user:
             raise _conflict(
                 image, "must be forced", f"image is being used by stopped container {user[0][:12]}"
             )
-    return _untag(db, names) + delete_image(db, image)
+    return _untag(db, image, references) + delete_image(db, image)
+
+
+def _delete_siblings(db: "sqlite3.Connection", target: str, repository: str) -> list[tuple[str, str]]:
+    """What becomes of an index's images for other platforms when a name of it has gone: with the last one in a
+    repository they lose that repository's digest, and with the last of all they go, unless something else names or
+    uses them."""
+    names = [
+        name for (name,) in db.execute("SELECT name FROM image_names WHERE target = ?", (target,)).fetchall()
+    ]
+    if not target or any(parse_reference(name).name == repository for name in names):
+        return []
+    records: list[tuple[str, str]] = []
+    query = "SELECT image FROM index_images WHERE digest = ? ORDER BY image"
+    for (image,) in db.execute(query, (target,)).fetchall():
+        digest = f"{repository}@{target}"
+        references = _references(db, image)
+        if digest in references and not _user(db, image):
+            records += _untag(db, image, [digest])
+            references.remove(digest)
+        if not references and not names and not _user(db, image):
+            records += delete_image(db, image)
+    return records
 
 
 def _conflict(image: str, how: str, why: str) -> Conflict:
     return Conflict(f"conflict: unable to delete {_short(image)} ({how}) - {why}")
 
 
-def _names(db: "sqlite3.Connection", image: str) -> list[str]:
-    return [
-        name for (name,) in db.execute("SELECT name FROM image_names WHERE image = ? ORDER BY name", (image,))
-    ]
+def _references(db: "sqlite3.Connection", image: str) -> list[str]:
+    """Everything that names the image: its tags, then its digests, in full."""
+    names = db.execute("SELECT name FROM image_names WHERE image = ? ORDER BY name", (image,)).fetchall()
+    query = "SELECT repository || '@' || digest FROM image_digests WHERE image = ? ORDER BY 1"
+    return [str(text) for (text,) in (*names, *db.execute(query, (image,)).fetchall())]
 
 
 def _single(names: "Sequence[str]") -> bool:
@@ -91,9 +121,14 @@ def _user(db: "sqlite3.Connection", image: str) -> tuple[str, bool] | None:
     return found[0] if found else None
 
 
-def _untag(db: "sqlite3.Connection", names: "Sequence[str]") -> list[tuple[str, str]]:
-    db.executemany("DELETE FROM image_names WHERE name = ?", [(name,) for name in names])
-    return [("Untagged", parse_reference(name).familiar()) for name in names]
+def _untag(db: "sqlite3.Connection", image: str, references: "Sequence[str]") -> list[tuple[str, str]]:
+    for reference in map(parse_reference, references):
+        if reference.digest:
+            query = "DELETE FROM image_digests WHERE repository = ? AND digest = ? AND image = ?"
+            db.execute(query, (reference.name, reference.digest, image))
+        else:
+            db.execute("DELETE FROM image_names WHERE name = ?", (str(reference),))
+    return [("Untagged", parse_reference(text).familiar()) for text in references]
 
 
 def delete_image(db: "sqlite3.Connection", image: str) -> list[tuple[str, str]]:

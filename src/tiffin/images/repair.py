@@ -244,7 +244,10 @@ def _let_go(
             if db.execute("DELETE FROM indexes WHERE digest = ?", (digest,)).rowcount:
                 outcomes["blob", digest] = "the index was forgotten; its images stay", True
             if documents.forget(db, digest):
-                outcomes["blob", digest] = "what the registry served with it is served no longer; push it again", True
+                outcomes["blob", digest] = (
+                    "what the registry served with it is served no longer; push it again",
+                    True,
+                )
         for image, reasons in doomed.items():
             outcome = _drop(db, image)
             for reason in reasons:

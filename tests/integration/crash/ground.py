@@ -85,7 +85,8 @@ class Ground:
                 " UNION SELECT blob FROM build_cache UNION SELECT digest FROM indexes"
                 " UNION SELECT digest FROM registry_manifests UNION SELECT blob FROM registry_blobs"
             ),
-            "layers": column("SELECT diff_id FROM image_layers UNION SELECT diff_id FROM build_cache") | _KEPT_IN_LAYERS,
+            "layers": column("SELECT diff_id FROM image_layers UNION SELECT diff_id FROM build_cache")
+            | _KEPT_IN_LAYERS,
             "containers": column("SELECT id FROM containers"),
             "volumes": column("SELECT name FROM volumes"),
             "staging": set(),
@@ -115,7 +116,9 @@ class Server:
         self.tiffin = Tiffin(directory)
         port_file = directory / "port"
         directory.mkdir(exist_ok=True)
-        self.process = self.tiffin.start("registry", "serve", "--listen", "127.0.0.1:0", "--port-file", port_file)
+        self.process = self.tiffin.start(
+            "registry", "serve", "--listen", "127.0.0.1:0", "--port-file", port_file
+        )
         deadline = time.monotonic() + 30
         while not port_file.exists():
             assert self.process.poll() is None, "the registry ended"

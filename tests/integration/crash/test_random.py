@@ -38,7 +38,11 @@ def server(tmp_path: Path) -> Iterator[Server]:
 
 
 def kills(
-    ground: Ground, seed: int, prepare: Callable[[int], None], words: Callable[[int], list[str | Path]], count: int = KILLS
+    ground: Ground,
+    seed: int,
+    prepare: Callable[[int], None],
+    words: Callable[[int], list[str | Path]],
+    count: int = KILLS,
 ) -> None:
     """Kill the command `words(turn)` after `prepare(turn)`, again and again, and check after each."""
     prepare(0)

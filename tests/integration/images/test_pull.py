@@ -196,26 +196,30 @@ def test_a_beginning_waits_a_day_or_until_asked_for(images: Images) -> None:
 def test_two_pulls_at_once_fetch_a_layer_once(images: Images, tmp_path: Path) -> None:
     remote = Remote()
     remote.image("1", [BASE, ONE])
-    second_waits, failures = threading.Event(), list[BaseException]()
-    remote.gate = lambda offset: None if offset < 1 << 20 else (second_waits.wait(20), None)[1]
+    remote.named["2"] = remote.named["1"]
+    one_waits, failures = threading.Event(), list[BaseException]()
+
+    def gate(offset: int) -> None:
+        if offset >= 1 << 20 and not one_waits.wait(20):
+            raise TransferError("nobody came to wait")
+
+    def tell(event: TransferEvent) -> None:
+        if event.status == "Waiting":
+            one_waits.set()
 
     def other() -> None:
-        store = open_images(tmp_path)
+        second = open_images(tmp_path)
         try:
-            store.pull(
-                remote,
-                parse_reference("r.io/app:2"),
-                report=lambda event: second_waits.set() if event.status == "Waiting" else None,
-            )
+            second.pull(remote, parse_reference("r.io/app:2"), report=tell)
         except BaseException as error:
             failures.append(error)
         finally:
-            store.store.close()
+            second.store.close()
 
-    remote.named["2"] = remote.named["1"]
+    remote.gate = gate
     thread = threading.Thread(target=other)
     thread.start()
-    done = pull(images, remote).image
+    done = images.pull(remote, parse_reference("r.io/app:1"), report=tell).image
     thread.join(60)
     assert failures == []
     blobs = [layer.blob for layer in images.layers(done)]
@@ -425,3 +429,50 @@ def test_a_wrong_blob_leaves_nothing(images: Images) -> None:
     with pytest.raises(Corrupt, match="does not match its digest"):
         pull(images, remote)
     assert stored(images) == (0, 0, 0)
+
+
+# -- removing ------------------------------------------------------------------------------------------------
+
+
+def test_the_last_tag_takes_the_digests_of_its_repository_along(images: Images) -> None:
+    remote = Remote()
+    manifest = remote.image("1", [ONE])
+    done = pull(images, remote).image
+    images.tag("r.io/app:1", "r.io/app:2")
+    assert images.remove("r.io/app:1") == [("Untagged", "r.io/app:1")]
+    records = images.remove("r.io/app:2")
+    assert records[:3] == [
+        ("Untagged", "r.io/app:2"),
+        ("Untagged", f"r.io/app@{manifest['digest']}"),
+        ("Deleted", done.id),
+    ]
+    assert stored(images) == (0, 0, 0)
+    assert images.store.db.execute("SELECT count(*) FROM blob_origins").fetchone() == (0,)
+
+
+def test_a_digest_can_be_removed_while_a_tag_stays(images: Images) -> None:
+    remote = Remote()
+    manifest = remote.image("1", [ONE])
+    pull(images, remote)
+    text = f"r.io/app@{manifest['digest']}"
+    assert images.remove(text) == [("Untagged", text)]
+    assert images.resolve("r.io/app:1").digests == ()
+    assert pull(images, remote).image.digests == (text,)
+    images.remove("r.io/app:1")
+    pull(images, remote, text)
+    assert [what for what, _ in images.remove(text)] == ["Untagged", "Deleted", "Deleted"]
+    assert stored(images) == (0, 0, 0)
+
+
+def test_a_name_of_an_index_takes_its_platforms_along(images: Images) -> None:
+    remote = Remote()
+    two_platforms(remote)
+    arm = pull(images, remote, platform="linux/arm64").image
+    amd = pull(images, remote).image
+    images.tag("r.io/app:1", "kept")
+    assert images.remove("r.io/app:1")[0] == ("Untagged", "r.io/app:1")
+    assert {row.id for row in images.list()} == {arm.id, amd.id}
+    images.remove("kept")
+    assert [row.id for row in images.list()] == []
+    assert stored(images) == (0, 0, 0)
+    assert images.store.db.execute("SELECT count(*) FROM indexes").fetchone() == (0,)

@@ -4,12 +4,13 @@ import os
 
 from tiffin.cli.container_options import add_container_options, create_options
 from tiffin.cli.output import print_warning
-from tiffin.errors import InvalidArgument
+from tiffin.errors import InvalidArgument, NotFound
 from tiffin.typed import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from tiffin.cli.main import Session
     from tiffin.cli.parser import CommandParser, Namespace
+    from tiffin.engine.options import Created, CreateOptions
 
 DESCRIPTION = "Create a container without starting it, and print its ID. `tiffin start` runs it."
 EXAMPLES = """\
@@ -32,7 +33,7 @@ def create_container(args: "Namespace", session: "Session", *, detached: bool) -
     options = create_options(args, detached=detached, attach_stdin=args.interactive and not detached)
     cidfile = _open_cidfile(args.cidfile)
     try:
-        created = session.engine.containers.create(options)
+        created = _create(args, session, options)
         if cidfile >= 0:
             os.write(cidfile, created.id.encode())
     except BaseException:
@@ -45,6 +46,25 @@ def create_container(args: "Namespace", session: "Session", *, detached: bool) -
     for warning in created.warnings:
         print_warning(warning)
     return created.id
+
+
+def _create(args: "Namespace", session: "Session", options: "CreateOptions") -> "Created":
+    """Create, with an image that comes from its registry when --pull says so."""
+    containers = session.engine.containers
+    if args.pull == "always":
+        from tiffin.cli.commands.pull import pull_for_run
+
+        pull_for_run(session, args.image, args.platform)
+    try:
+        return containers.create(options)
+    except NotFound:
+        if args.pull != "missing":
+            raise
+        from tiffin.cli.commands.pull import pull_missing
+
+        if not pull_missing(session, args.image, args.platform):
+            raise
+    return containers.create(options)
 
 
 def _open_cidfile(path: str) -> int:
