@@ -123,8 +123,9 @@ class ImageService:
         self, name: str, *, all_tags: bool = False, platform: str = "", report: Report | None = None
     ) -> Sequence[Pushed]:
         """Send an image, or with `all_tags` everything that the repository has here, to the registry that its name
-        says; what each tag stands for there. `report` is called from several threads."""
+        says; what each tag stands for there. `report` is called from several threads, one at a time."""
         from tiffin.config import load_settings
+        from tiffin.engine.compressed import drop_unwanted
         from tiffin.engine.remote import connect
         from tiffin.images.push import tags_here
         from tiffin.oci.platform import parse_platform
@@ -134,7 +135,11 @@ class ImageService:
             images = open_images(store)
             names = tags_here(images, name) if all_tags else [name]
             uploads = load_settings().registries.uploads
-            return [images.push(registry, each, report, platform=wanted, uploads=uploads) for each in names]
+            done = [images.push(registry, each, report, platform=wanted, uploads=uploads) for each in names]
+            drop_unwanted(
+                images, [images.resolve(each).id for each in names]
+            )  # now they can be fetched again
+            return done
 
     def import_(self, stream: BinaryIO, name: str = "", message: str = "") -> Image:
         """A new image of one layer out of a root filesystem's tar."""

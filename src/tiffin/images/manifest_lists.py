@@ -138,7 +138,8 @@ class ManifestLists:
         return found
 
     def create(self, name: str, entries: "Sequence[ListEntry]", *, amend: bool) -> ManifestList:
-        """Make a list, or with `amend` add to one that there is. Atomic. Raises Conflict."""
+        """Make a list, or with `amend` add to one that there is; an image that it has stays as it was called and
+        annotated first. Atomic. Raises Conflict."""
         reference = parse_reference(name)
         if reference.digest:
             raise InvalidArgument(f"{reference.familiar()} names a digest: a list is made under a tag")
@@ -148,7 +149,8 @@ class ManifestLists:
                 raise Conflict("refusing to amend an existing manifest list with no --amend flag")
             made = found or ManifestList(str(reference), ())
             for entry in entries:
-                made = made.with_entry(entry)
+                if not any(known.descriptor.digest == entry.descriptor.digest for known in made.entries):
+                    made = made.with_entry(entry)
             self._write(made)
         return made
 

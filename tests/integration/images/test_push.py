@@ -3,6 +3,8 @@
 import gzip
 import json
 import os
+import signal
+import socket
 import subprocess
 import tempfile
 import threading
@@ -17,10 +19,11 @@ from tests.command import BUSYBOX, Tiffin
 from tests.integration.images.archives import INDEX, Oci, descriptor, encode, tar
 from tests.integration.images.engine import load
 from tests.integration.peers import Docker, docker, need, run
-from tests.registries import RunningRegistry, docker_registry
+from tests.registries import RunningRegistry, docker_registry, token_server
 from tiffin.config import RegistrySettings
 from tiffin.errors import Conflict, InvalidArgument, NotFound, TransferError, Unauthorized
 from tiffin.images import Images
+from tiffin.images.pull import PullOptions
 from tiffin.images.transfer import TransferEvent
 from tiffin.oci.descriptor import LAYER_GZIP, Descriptor
 from tiffin.oci.platform import parse_platform
@@ -325,6 +328,20 @@ def test_a_login_is_used_and_its_lack_explained(tiffin: Tiffin, tmp_path: Path) 
         assert tiffin.ok("push", "-q", name, env=environment) == f"{name}:latest"
 
 
+def test_an_interrupt_does_not_wait_for_a_registry_that_stalls(tiffin: Tiffin) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        name = f"127.0.0.1:{silent.getsockname()[1]}/x"
+        tiffin.ok("tag", BUSYBOX, name)
+        with tiffin.start("push", name) as process:
+            assert process.stdout is not None
+            assert any("Preparing" in line for line in process.stdout)
+            silent.accept()[0].close()  # somebody asks now
+            connection, _ = silent.accept()
+            with connection:
+                process.send_signal(signal.SIGINT)
+                assert process.wait(10) == 130
+
+
 def test_all_tags_go_with_one_command(tiffin: Tiffin, plain: RunningRegistry) -> None:
     name = f"{plain.host}/tags/app"
     for tag in ("1", "2", "latest"):
@@ -410,3 +427,67 @@ def test_wrong_passwords_send_nothing(images: Images, tmp_path: Path) -> None:
         with client(tmp_path, lines) as registry, pytest.raises(Unauthorized):
             images.push(registry, name)
         assert sent(lines) == []
+
+
+def copy_as(form: str, source: str, target: str) -> None:
+    run(need("skopeo"), "copy", "-f", form, "--src-tls-verify=false", "--dest-tls-verify=false",
+        f"docker://{source}", f"docker://{target}")  # fmt: skip
+
+
+@pytest.mark.peer
+@pytest.mark.parametrize("keep", [True, False])
+def test_what_was_pulled_goes_on_under_the_same_digest(
+    images: Images, plain: RunningRegistry, tmp_path: Path, keep: bool
+) -> None:
+    """Docker's own format, which tiffin does not write, layers compressed by others, and layers that were not kept."""
+    source = f"{plain.host}/through/source{keep:d}"
+    add(images, f"{source}:oci", BASE, ONE)
+    with docker_registry(tmp_path) as other, client(tmp_path) as registry:
+        images.push(registry, f"{source}:oci")
+        copy_as("v2s2", f"{source}:oci", f"{source}:docker")
+        images.remove(f"{source}:oci")
+        pulled = images.pull(
+            registry, parse_reference(f"{source}:docker"), options=PullOptions(keep_compressed=keep)
+        )
+        stored = [images.content.exists(layer.blob) for layer in images.layers(pulled.image)]
+        assert stored == [keep, keep]
+        beside, far = f"{plain.host}/through/beside{keep:d}:1", f"{other.host}/far/app:1"
+        for target, status in ((beside, "Mounted from "), (far, "Pushed")):
+            images.tag(f"{source}:docker", target)
+            events: list[TransferEvent] = []
+            assert images.push(registry, target, events.append).digest == pulled.digest
+            ended = [event.status for event in events if event.id and event.current < 0][-2:]
+            assert all(each.startswith(status) for each in ended), ended
+        images.pull(registry, parse_reference(far), options=PullOptions(keep_compressed=keep))
+    assert not list(Path(images.store.layout.staging).iterdir())
+
+
+def test_mounting_with_tokens_asks_for_leave_in_both_repositories(tiffin: Tiffin, tmp_path: Path) -> None:
+    with (
+        token_server(tmp_path, users={"alice": "secret"}) as tokens,
+        docker_registry(tmp_path, tokens=tokens) as registry,
+    ):
+        first, second = f"{registry.host}/one/app", f"{registry.host}/two/app"
+        for name in (first, second):
+            tiffin.ok("tag", BUSYBOX, name)
+        environment = os.environ | {"DOCKER_CONFIG": str(tmp_path / "docker")}
+        assert "login" in tiffin.fails("push", first, env=environment)
+        tiffin.ok("login", "-u", "alice", "--password-stdin", registry.host, input="secret", env=environment)
+        assert ": Pushed" in tiffin.ok("push", first, env=environment)
+        assert "Mounted from one/app" in tiffin.ok("push", second, env=environment)
+
+
+def test_many_pushes_at_once_and_a_compaction_meanwhile(
+    tiffin: Tiffin, plain: RunningRegistry, tmp_path: Path
+) -> None:
+    (tmp_path / "Dockerfile").write_text(f"FROM {BUSYBOX}\nRUN head -c 3000000 /dev/urandom >/noise\n")
+    names = [f"{plain.host}/crowd/app:{number}" for number in range(4)]
+    tiffin.ok("build", "-q", *[word for name in names for word in ("-t", name)], tmp_path)
+    pushes = [tiffin.start("push", "-q", name) for name in names]
+    outcomes = {tiffin("image", "compact").returncode for _ in range(3)}
+    for name, process in zip(names, pushes, strict=True):
+        out, errors = process.communicate(timeout=60)
+        assert (process.returncode, out.strip()) == (0, name), errors
+    assert outcomes <= {0, 1}
+    digests = {tiffin.ok("push", name).rpartition("digest: ")[2].split()[0] for name in names}
+    assert len(digests) == 1
