@@ -1,28 +1,52 @@
 """Where commands are killed, and what must hold afterwards: an engine of its own, archives of small images of several
 layers, and a registry that another engine serves."""
 
+import io
 import os
 import random
 import signal
 import sqlite3
+import struct
 import subprocess
 import time
 from collections.abc import Sequence
 from pathlib import Path
 
 from tests.command import Tiffin
-from tests.images import busybox_tar
 from tests.integration.images.archives import Oci, tar
 from tiffin.engine import Engine
+from tiffin.layer.tarstream import Entry, TarWriter
 
 _KEPT_IN_LAYERS = {"empty", "mount-points"}  # the engine's own, see snapshot.overlay
 
 
+def true_program() -> bytes:
+    """A static program of some hundred bytes that exits 0, for x86-64 and arm64: exit(0) and nothing else."""
+    machine, code = {
+        "x86_64": (62, b"\x31\xff\xb8\x3c\x00\x00\x00\x0f\x05"),  # xor edi, edi; mov eax, 60; syscall
+        "aarch64": (183, b"\x00\x00\x80\xd2\xa8\x0b\x80\xd2\x01\x00\x00\xd4"),  # mov x0, 0; mov x8, 93; svc 0
+    }[os.uname().machine]
+    at, length = 0x400000, 64 + 56 + len(code)
+    header = b"\x7fELF\x02\x01\x01".ljust(16, b"\0")
+    header += struct.pack("<HHIQQQIHHHHHH", 2, machine, 1, at + 120, 64, 0, 0, 64, 56, 1, 0, 0, 0)
+    return header + struct.pack("<IIQQQQQQ", 1, 5, 0, at, at, length, length, 0x1000) + code
+
+
+def base_tar() -> bytes:
+    """A root filesystem that has `true`, and some bytes to take time over."""
+    out, program, data = io.BytesIO(), true_program(), random.Random(0).randbytes(200_000)
+    writer = TarWriter(out)
+    writer.add(Entry("bin/true", mode=0o755, size=len(program)), program)
+    writer.add(Entry("data", size=len(data)), data)
+    writer.finish()
+    return out.getvalue()
+
+
 def make_archive(path: Path, name: str, seed: int) -> Path:
-    """An OCI archive of one image: busybox, then three layers of many small files that no other seed has."""
+    """An OCI archive of one image: the base, then three layers of many small files that no other seed has."""
     dice = random.Random(seed)
-    layers = [busybox_tar().read_bytes()]
-    layers += [tar({f"{number}/{n}": dice.randbytes(3000) for n in range(40)}) for number in range(3)]
+    layers = [base_tar()]
+    layers += [tar({f"{number}/{n}": dice.randbytes(2000) for n in range(30)}) for number in range(3)]
     oci = Oci()
     oci.image(name, layers, author=str(seed))
     path.write_bytes(oci.tar())
@@ -42,6 +66,11 @@ class Ground:
         began = time.monotonic()
         self.tiffin.ok(*words)
         return time.monotonic() - began
+
+    def load(self, archive: Path) -> None:
+        """Load an archive, undisturbed and without a process of its own."""
+        with open(archive, "rb") as file:
+            self.engine.images.load(file)
 
     def kill(self, words: Sequence[str | Path], delay: float) -> int:
         """Start the command and kill all its processes so many seconds later; its exit code."""
@@ -67,7 +96,7 @@ class Ground:
         damage = [finding for finding in self.engine.system.fsck() if finding.severity == "damage"]
         assert damage == []
         for name in sorted(self.names()):
-            self.tiffin.ok("run", "--rm", "--network", "none", name, "true")
+            self.tiffin.ok("run", "--rm", "--network", "none", name, "/bin/true")
         self.engine.images.prune()
         assert self.engine.system.fsck() == []
         assert self.orphans() == []
