@@ -42,13 +42,15 @@ def base_tar() -> bytes:
     return out.getvalue()
 
 
-def make_archive(path: Path, name: str, seed: int) -> Path:
-    """An OCI archive of one image: the base, then three layers of many small files that no other seed has."""
+def make_archive(path: Path, name: str, seed: int, layers: int = 4, files: int = 30) -> Path:
+    """An OCI archive of one image: the base, then layers of small files that no other seed has."""
     dice = random.Random(seed)
-    layers = [base_tar()]
-    layers += [tar({f"{number}/{n}": dice.randbytes(2000) for n in range(30)}) for number in range(3)]
+    tars = [base_tar()]
+    tars += [
+        tar({f"{number}/{n}": dice.randbytes(2000) for n in range(files)}) for number in range(1, layers)
+    ]
     oci = Oci()
-    oci.image(name, layers, author=str(seed))
+    oci.image(name, tars, author=str(seed))
     path.write_bytes(oci.tar())
     return path
 

@@ -127,7 +127,13 @@ def test_tag(ground: Ground) -> None:
 
 def test_import(ground: Ground, tmp_path: Path) -> None:
     (tmp_path / "base.tar").write_bytes(base_tar())
-    kills(ground, 7, lambda _: ground.forget(), lambda turn: ["import", tmp_path / "base.tar", f"x:{turn}"], SOME)
+    kills(
+        ground,
+        7,
+        lambda _: ground.forget(),
+        lambda turn: ["import", tmp_path / "base.tar", f"x:{turn}"],
+        SOME,
+    )
 
 
 def test_commit(ground: Ground) -> None:
