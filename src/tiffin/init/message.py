@@ -191,7 +191,11 @@ class Message(NamedTuple):
             struct.pack("<I", len(self.seccomp) // 8) + self.seccomp,
         ]
         parts += [_texts(self.args), _texts(self.env)]
-        parts += [struct.pack("<iI", self.window, len(self.preserve)), _text(self.label_path), _text(self.label)]
+        parts += [
+            struct.pack("<iI", self.window, len(self.preserve)),
+            _text(self.label_path),
+            _text(self.label),
+        ]
         parts.append(struct.pack("<I", len(self.hooks)))
         for hook in self.hooks:
             parts += [_text(hook.path), struct.pack("<I", hook.timeout), _texts(hook.args), _texts(hook.env)]

@@ -322,7 +322,9 @@ def test_preserved_descriptors_are_3_and_up_and_nothing_else_is_open(rootfs, run
     names = ("one", "two", "three", "four")
     for name in names:
         (tmp_path / name).write_text(name)
-    script = "cat /proc/self/fd/3 /proc/self/fd/4 /proc/self/fd/5 /proc/self/fd/6; ls -1 /proc/self/fd | grep -c ."
+    script = (
+        "cat /proc/self/fd/3 /proc/self/fd/4 /proc/self/fd/5 /proc/self/fd/6; ls -1 /proc/self/fd | grep -c ."
+    )
     paths = [str(tmp_path / name) for name in names]
     result = run(rootfs, "sh", "-c", script, preserve=paths, join=running if joining else 0)
     assert result.output.split() == ["onetwothreefour8"]  # 0 to 2, four, and the directory that ls reads
@@ -353,15 +355,23 @@ def test_hooks_run_after_the_start_with_the_state_on_their_input(rootfs):
 
 @pytest.mark.parametrize(
     ("words", "timeout", "value"),
-    [(["sh", "-c", "exit 3"], 0, -3), (["sh", "-c", "kill -9 $$"], 5, -137), (["sleep", "60"], 1, errno.ETIMEDOUT)],
+    [
+        (["sh", "-c", "exit 3"], 0, -3),
+        (["sh", "-c", "kill -9 $$"], 5, -137),
+        (["sleep", "60"], 1, errno.ETIMEDOUT),
+    ],
 )
 def test_a_hook_that_fails_ends_it_before_the_command(rootfs, words, timeout, value):
-    result = run(rootfs, "sh", "-c", "echo never", hooks=[(f"/bin/{words[0]}", words, [], timeout)], state="s")
+    result = run(
+        rootfs, "sh", "-c", "echo never", hooks=[(f"/bin/{words[0]}", words, [], timeout)], state="s"
+    )
     assert result.output == "" and result.statuses[-1] == Status("failed", "hook", value)
 
 
 @pytest.mark.parametrize("joining", [False, True])
 def test_a_label_is_written_to_the_commands_own_file_in_the_hosts_proc(rootfs, running, joining):
     fields = {"label": "321", "label_path": "self/oom_score_adj", "join": running if joining else 0}
-    result = run(rootfs, "sh", "-c", "cat /proc/self/oom_score_adj; ls -1 /proc/self/fd | grep -c .", **fields)
+    result = run(
+        rootfs, "sh", "-c", "cat /proc/self/oom_score_adj; ls -1 /proc/self/fd | grep -c .", **fields
+    )
     assert result.output.split() == ["321", "4"]
