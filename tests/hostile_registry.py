@@ -275,6 +275,65 @@ def _copy(source: socket.socket, target: socket.socket) -> None:
         target.shutdown(socket.SHUT_WR)
 
 
+class Cutter:
+    """A wire to a real server that breaks: of each connection, after so many bytes in either direction, until `cuts`
+    is used up. `address` is HOST:PORT of its near end."""
+
+    def __init__(self, host: str, after: int, cuts: int) -> None:
+        self.after, self.cuts = after, cuts
+        name, _, port = host.rpartition(":")
+        self._target = (name, int(port))
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.address = f"127.0.0.1:{self._listener.getsockname()[1]}"
+        self._thread = threading.Thread(target=self._accept, daemon=True)
+        self._open: list[socket.socket] = []
+        self._lock = threading.Lock()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                near, _ = self._listener.accept()
+            except OSError:
+                return
+            far = socket.create_connection(self._target)
+            self._open += [near, far]
+            for source, target in ((near, far), (far, near)):
+                threading.Thread(target=self._copy, args=(source, target), daemon=True).start()
+
+    def _copy(self, source: socket.socket, target: socket.socket) -> None:
+        passed, cut = 0, False
+        with contextlib.suppress(OSError):
+            while data := source.recv(1 << 16):
+                passed += len(data)
+                with self._lock:
+                    cut = passed > self.after and self.cuts > 0
+                    self.cuts -= cut
+                if cut:
+                    target.sendall(data[: len(data) // 2])
+                    break
+                target.sendall(data)
+        for one in (source, target):
+            with contextlib.suppress(OSError):
+                one.shutdown(socket.SHUT_RDWR)
+            if cut:
+                one.close()  # what its peer still sends is answered by a reset
+
+    def __enter__(self) -> Cutter:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+        self._thread.join()
+        for one in self._open:
+            with contextlib.suppress(OSError):
+                one.shutdown(socket.SHUT_RDWR)
+            one.close()
+
+
 PUBLIC_ADDRESS = "93.184.215.14"
 
 

@@ -13,6 +13,7 @@ from tests.unit.registry.support import authorizations, client_of, manifest_answ
 from tiffin.errors import TiffinError, TransferError
 from tiffin.registry.client import Registry
 from tiffin.registry.credentials import Credential
+from tiffin.registry.origin import PUBLIC, host_kinds
 
 ALICE = Credential("alice", "open sesame")
 PRIVATE_ADDRESS = "10.11.12.13"
@@ -144,9 +145,10 @@ def test_a_name_that_moves_inside_after_it_was_checked_gets_nothing(
     registry.on("*", ".*", challenge(f"https://auth.example:{auth.port}/token"))
     here = f"registry.example:{registry.port}"
     addresses = {"registry.example": ["127.0.0.1"], "auth.example": [PUBLIC_ADDRESS] * 2 + ["127.0.0.1"]}
-    kinds = realms.host_kinds
     monkeypatch.setattr(
-        realms, "host_kinds", lambda host, port: {0} if host == "registry.example" else kinds(host, port)
+        realms,
+        "host_kinds",
+        lambda host, port: {PUBLIC} if host == "registry.example" else host_kinds(host, port),
     )
     with (
         names(addresses),

@@ -172,6 +172,85 @@ def test_a_dripping_document_has_a_deadline(evil: Hostile) -> None:
     transport.close()
 
 
+@pytest.mark.parametrize("head", ["continue", "early", "trailers", "folded"])
+def test_heads_and_trailers_without_end_are_cut(head: str) -> None:
+    """What http.client would read for ever: provisional answers, and lines after the last chunk."""
+    import socket
+    import threading
+
+    first = {
+        "continue": b"HTTP/1.1 100 Continue\r\n\r\n",
+        "early": b"HTTP/1.1 100 Continue\r\nX: " + b"y" * 60_000 + b"\r\n\r\n",
+        "trailers": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n",
+        "folded": b"HTTP/1.1 200 OK\r\nX: y\r\n",
+    }[head]
+    more = {"trailers": b"X: y\r\n", "folded": b" y\r\n"}.get(head, first)
+    listener = socket.create_server(("127.0.0.1", 0))
+
+    def serve() -> None:
+        while True:
+            try:
+                connection = listener.accept()[0]
+            except OSError:
+                return
+            with connection:
+                try:
+                    if connection.recv(1, socket.MSG_PEEK) == b"\x16":
+                        continue
+                    connection.sendall(first)
+                    while True:
+                        connection.sendall(more * 10)
+                except OSError:
+                    continue
+
+    thread = threading.Thread(target=serve)
+    thread.start()
+    began = time.monotonic()
+    try:
+        with client_of() as client, pytest.raises(TransferError):
+            client.repository(f"127.0.0.1:{listener.getsockname()[1]}/a").manifest("1")
+    finally:
+        listener.shutdown(socket.SHUT_RDWR)
+        listener.close()
+        thread.join()
+    assert time.monotonic() - began < 10
+
+
+@pytest.mark.parametrize("whole", [17, 20, 45, 60])
+def test_a_head_that_breaks_off_is_no_answer(whole: int) -> None:
+    """Without its last headers a 206 would have no range, and a length no meaning."""
+    import socket
+    import threading
+
+    head = b"HTTP/1.1 200 OK\r\nContent-Length: 1048576\r\nDocker-Content-Digest: sha256:x\r\n\r\n"
+    listener = socket.create_server(("127.0.0.1", 0))
+    asked: list[bytes] = []
+
+    def serve() -> None:
+        while True:
+            try:
+                connection = listener.accept()[0]
+            except OSError:
+                return
+            with connection:
+                data = connection.recv(65536)
+                if data[:1] != b"\x16":
+                    asked.append(data)
+                    connection.sendall(head[:whole] if len(asked) < 3 else head + DATA)
+
+    thread = threading.Thread(target=serve)
+    thread.start()
+    try:
+        with client_of() as client:
+            repository = client.repository(f"127.0.0.1:{listener.getsockname()[1]}/a")
+            assert read_all(repository.open_blob(blob_of(DATA))) == DATA
+    finally:
+        listener.shutdown(socket.SHUT_RDWR)
+        listener.close()
+        thread.join()
+    assert len(asked) == 3
+
+
 def test_headers_without_end_are_cut(evil: Hostile) -> None:
     evil.on("GET", "/v2/a/manifests/many", Answer(200, {f"X-{n}": "y" for n in range(200)}, b"{}"))
     evil.on("GET", "/v2/a/manifests/long", Answer(200, {"X": "y" * 100_000}, b"{}"))

@@ -12,10 +12,10 @@ from tiffin.typed import TYPE_CHECKING, Any, BinaryIO
 if TYPE_CHECKING:
     from tiffin.engine.workspace import Workspace
     from tiffin.images.blobs import Dropped
-    from tiffin.images.listing import Listed, Stack
+    from tiffin.images.listing import Stack
     from tiffin.images.prune import Pruned, PrunePlan
     from tiffin.images.pull import Pulled
-    from tiffin.images.records import Image
+    from tiffin.images.records import Image, Summary
     from tiffin.images.send import Pushed
     from tiffin.images.transfer import Report
     from tiffin.state import Store
@@ -53,7 +53,7 @@ class ImageService:
         with self._workspace.store() as store:
             return pull(store, name, platform, report, all_tags=all_tags)
 
-    def list(self, filters: Sequence[str] = ()) -> Sequence[Listed]:
+    def list(self, filters: Sequence[str] = ()) -> Sequence[Summary]:
         """Every image that `filters` let through, the newest first. They are as `images --filter` has them: dangling,
         label, before, since, reference, until. Raises InvalidArgument for others."""
         from tiffin.images.listing import list_images
@@ -186,7 +186,7 @@ class ImageService:
     ) -> Pruned:
         """Remove the images that no name leads to, with `all` every one, except those that a container was made from.
         `filters`: until, label, label!, dangling. `only` are IDs, such as a plan's: nothing else goes. What goes is
-        decided within the transaction that removes it."""
+        decided within the transaction that removes it. What killed commands and broken pulls left goes too."""
         from tiffin.images.prune import prune
 
         with self._workspace.store() as store:

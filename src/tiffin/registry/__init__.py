@@ -5,7 +5,7 @@
     auth.py         a challenge → an Authorization header, and requests with it   (basic, bearer)
       challenges.py, scopes.py, realms.py, tokens.py
     transport.py    one request: redirects, retries, limits, what is told of it   (urllib3)
-      pools.py, proxies.py, response.py, waiting.py, redact.py
+      pools.py, proxies.py, response.py, bounded.py, waiting.py, redact.py
       origin.py     where a URL leads, and whether a registry may lead us there
     client.py       all registries, for one user: repositories, login, search     (distribution-spec)
       route.py      the addresses of one registry in the order in which they are tried

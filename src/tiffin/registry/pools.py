@@ -19,6 +19,7 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
 from tiffin.errors import InvalidArgument, TransferError
+from tiffin.registry.bounded import BoundedResponse
 from tiffin.registry.origin import address_kind, kind_name
 from tiffin.registry.redact import Redactor, redact
 from tiffin.typed import Any, NamedTuple
@@ -128,6 +129,8 @@ def _pool_classes(verify: bool, kinds: frozenset[int] | None) -> dict[str, type[
     """urllib3's classes, with two questions asked once connected and before anything is sent."""
 
     class Plain(HTTPConnection):
+        response_class = BoundedResponse
+
         def connect(self) -> None:
             _ours.connecting = True
             super().connect()
@@ -135,6 +138,8 @@ def _pool_classes(verify: bool, kinds: frozenset[int] | None) -> dict[str, type[
             _check_peer(self, kinds)
 
     class Tls(HTTPSConnection):
+        response_class = BoundedResponse
+
         def connect(self) -> None:
             _ours.connecting = True
             super().connect()

@@ -26,6 +26,7 @@ from tiffin.registry.origin import PUBLIC, origin_of
 from tiffin.registry.pages import pages
 from tiffin.registry.problems import Asking, refusal
 from tiffin.registry.uploads import Upload
+from tiffin.registry.waiting import again
 from tiffin.typed import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
@@ -94,6 +95,9 @@ class Repository:
         return self._pulls.first(lambda session: self._manifest(session, reference, limit))
 
     def _manifest(self, session: Session, reference: str, limit: int) -> FetchedDocument:
+        return again(lambda: self._manifest_once(session, reference, limit), self._transport.waiting)
+
+    def _manifest_once(self, session: Session, reference: str, limit: int) -> FetchedDocument:
         full = self._full(reference)
         with session.request(
             "GET", self._url("manifests", reference), self._scope("pull"), headers={"Accept": ACCEPT}

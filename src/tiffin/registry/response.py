@@ -19,9 +19,10 @@ _DOCUMENT_PATIENCE = 4  # stall timeouts within which a document must have come 
 
 
 class BrokenOff(TransferError):
-    """An exchange that ended before its end: reset, stalled, cut short."""
+    """An exchange that ended before its end: reset, stalled, cut short. Worth another try."""
 
-    worth_retrying = True
+    stalled = False  # it took a whole stall timeout to see
+    in_body = False  # the answer had begun, so that the transport could not ask again
 
 
 class Unreachable(TransferError):
@@ -106,7 +107,10 @@ class Response:
                 data: bytes = self._raw.read1(size, decode_content=False)
         except Exception as error:  # noqa: BLE001 - as in read
             self._raw.close()
-            raise failure_of(error, f"the answer of {origin_of(self.url)}", self._transport.redact) from None
+            failed = failure_of(error, f"the answer of {origin_of(self.url)}", self._transport.redact)
+            if isinstance(failed, BrokenOff):
+                failed.in_body = True
+            raise failed from None
         return data
 
     def _release(self) -> None:
@@ -134,7 +138,9 @@ def failure_of(error: Exception, doing: str, redact: Redactor, *, connecting: bo
     ):
         return _unreachable(error, doing, reason)
     if isinstance(error, known.ReadTimeoutError):
-        return BrokenOff(f"{doing}: no byte came for too long")
+        failed = BrokenOff(f"{doing}: no byte came for too long")
+        failed.stalled = True
+        return failed
     if isinstance(error, (known.ProtocolError, known.SSLError, OSError)):
         return BrokenOff(f"{doing}: {reason}")
     return TransferError(f"{doing}: {reason}")

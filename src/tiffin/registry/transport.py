@@ -74,9 +74,8 @@ class Transport:
         self.waiting = waiting or Waiting()
         self._trace = trace
         variables = os.environ if environment is None else environment
-        self._proxy_of = lambda origin: proxy_for(
-            origin, variables
-        )  # not kept in sight: it may hold a password
+        # a closure, for the variables may hold a password and an attribute is shown by whoever prints us
+        self._proxy_of: Callable[[Origin], str] = lambda origin: proxy_for(origin, variables)
         self._lock = threading.Lock()
         self._pools: Pools | None = None
 
