@@ -55,6 +55,11 @@ class Docker:
         self.close()
         pytest.skip(f"dockerd does not start here: {self._log.read_text()[-400:]}")
 
+    @property
+    def pid(self) -> int:
+        """Of the process that made the namespaces and whose only child is the daemon."""
+        return self._process.pid
+
     def _ask(self, *arguments: str, **options: Any) -> subprocess.CompletedProcess[bytes]:
         command = [self._client, "-H", self._socket, *arguments]
         environment = os.environ | {"DOCKER_BUILDKIT": "0", "DOCKER_CONFIG": "/nonexistent"}

@@ -11,7 +11,9 @@ from pathlib import Path
 import pytest
 
 from tests.command import fresh_engine
+from tests.docs import run_page
 from tests.images import busybox_tar
+from tests.registries import docker_registry
 
 DOCS = Path(__file__).parent.parent.parent / "docs"
 
@@ -70,3 +72,19 @@ def test_the_quick_start_is_exactly_two_commands() -> None:
     readme = (DOCS.parent / "README.md").read_text()
     block = readme.partition("## Quick start")[2].partition("```sh\n")[2].partition("```")[0]
     assert block == "./quickstart\n./test\n"
+
+
+@pytest.mark.root
+@pytest.mark.registry
+def test_the_page_on_pushing_runs_from_top_to_bottom(tmp_path: Path) -> None:
+    with docker_registry(tmp_path) as registry, fresh_engine(tmp_path / "engine") as tiffin:
+        tiffin.ok("tag", "busybox", "web")
+        told = run_page("pushing.md", tiffin, tmp_path, replace=("localhost:5000", registry.host))
+    for expected in (
+        ": Pushed",
+        "Layer already exists",
+        "Mounted from team/web",
+        "Created manifest list",
+        "Removed: ",
+    ):
+        assert expected in told

@@ -30,9 +30,10 @@ Options:
   --version     print the version
   --help        print this help
 """
+_INTERRUPTED = 130
 _EARLY = {"run", "create"}
 _FORKING = {"run": "start", "start": "start", "exec": "exec"}
-_LONG = {"build", "load", "save", "export", "import", "commit", "logs", "pull", "push"}
+_LONG = {"build", "load", "save", "export", "import", "commit", "fsck", "logs", "pull", "push"}
 
 
 class Globals(NamedTuple):
@@ -72,7 +73,9 @@ def script() -> "NoReturn":
         sys.stderr.flush()
     except OSError:
         os._exit(code or 1)
-    if "threading" in sys.modules:
+    if (
+        "threading" in sys.modules and code != _INTERRUPTED
+    ):  # who interrupts waits for no thread at a slow registry
         sys.exit(code)
     os._exit(code)
 
@@ -106,7 +109,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return 141
     except KeyboardInterrupt:
-        return 130
+        return _INTERRUPTED
     except OSError as error:
         if debug:
             raise

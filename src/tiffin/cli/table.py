@@ -65,6 +65,8 @@ COMMANDS = (
     Command(
         "image history", "history", "history", "[OPTIONS] IMAGE", "Show the steps that an image was made by"
     ),
+    Command("system fsck", "fsck", "fsck", "[OPTIONS]", "Verify everything that is stored, and repair it"),
+    Command("system df", "", "system_df", "[OPTIONS]", "Show what takes up the disk"),
     Command("image ls", "images", "images", "[OPTIONS] [REPOSITORY[:TAG]]", "List images"),
     Command(
         "image import",
@@ -73,6 +75,7 @@ COMMANDS = (
         "[OPTIONS] FILE|- [REPOSITORY[:TAG]]",
         "Make an image from a tarball of a root filesystem",
     ),
+    Command("system info", "info", "info", "[OPTIONS]", "Show facts about the engine and the machine"),
     Command(
         "inspect",
         "inspect",
@@ -146,6 +149,16 @@ COMMANDS = (
         "registry serve", "", "registry_serve", "[OPTIONS]", "Offer this engine's images to other machines"
     ),
     Command("image pull", "pull", "pull", "[OPTIONS] NAME[:TAG|@DIGEST]", "Fetch an image from a registry"),
+    Command(
+        "container pause", "pause", "pause", "CONTAINER [CONTAINER...]", "Hold every process of containers"
+    ),
+    Command(
+        "container unpause", "unpause", "unpause", "CONTAINER [CONTAINER...]", "Let paused containers go on"
+    ),
+    Command("container prune", "", "prune_containers", "[OPTIONS]", "Remove the containers that do not run"),
+    Command("container rename", "rename", "rename", "CONTAINER NEW_NAME", "Give a container another name"),
+    Command("container top", "top", "top", "CONTAINER [PS OPTIONS]", "Show the processes of a container"),
+    Command("system events", "events", "events", "[OPTIONS]", "Show what happens to containers and images"),
     Command("container rm", "rm", "rm", "[OPTIONS] CONTAINER [CONTAINER...]", "Remove containers"),
     Command("image rm", "rmi", "rmi", "[OPTIONS] IMAGE [IMAGE...]", "Remove images"),
     Command(
@@ -159,7 +172,9 @@ COMMANDS = (
     Command(
         "container stop", "stop", "stop", "[OPTIONS] CONTAINER [CONTAINER...]", "Stop running containers"
     ),
+    Command("system prune", "", "system_prune", "[OPTIONS]", "Remove what is not in use"),
     Command("image tag", "tag", "tag", "SOURCE_IMAGE[:TAG] TARGET_IMAGE[:TAG]", "Give an image another name"),
+    Command("version", "version", "version", "[OPTIONS]", "Show the version"),
     Command(
         "container wait",
         "wait",
@@ -174,6 +189,7 @@ GROUPS = {
     "image": "Images",
     "manifest": "Manifest lists",
     "registry": "Registries",
+    "system": "The engine as a whole",
 }
 
 # Docker's second names for the same commands.

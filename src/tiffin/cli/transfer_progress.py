@@ -3,7 +3,7 @@
 import os
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from tiffin.cli.output import escape, size
@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
     from tiffin.images.transfer import Report, TransferEvent
 
-_BAR = 24
+_BAR = 24  # columns, where there is room
+_REST = 62  # columns of a line beside the bar
 _WINDOW = 5.0  # seconds over which a rate is measured
 _SAMPLE = 0.1  # seconds between two samples of it
 _REFRESH = 8  # a second
@@ -111,25 +112,40 @@ class LiveTransfers:
         self._console = console
         self._rows: list[_Row] = []
         self._places: dict[str, int] = {}
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # starting the display renders it
+        self._start: Callable[[], None] | None = None
         self._ended = False
 
     @contextmanager
     def shown(self) -> "Iterator[Report]":
-        """On the screen while the context lasts; its last state stays there."""
+        """On the screen from the first event until the context ends; its last state stays there."""
         from rich.live import Live
 
-        with Live(console=self._console, get_renderable=self.render, refresh_per_second=_REFRESH):
-            try:
-                yield self
-            finally:
+        live = Live(console=self._console, get_renderable=self.render, refresh_per_second=_REFRESH)
+        self._start = live.start
+        try:
+            yield self
+        finally:
+            with self._lock:
                 self._ended = True
+                last = self._take_last_lines()
+            live.stop()
+            for line in last:  # left to the terminal to wrap: who copies a digest wants it whole
+                self._console.print(line, soft_wrap=True, markup=False, emoji=False)
+
+    def _take_last_lines(self) -> list[str]:
+        """Remove the lines of the whole that follow the last layer."""
+        place = max(self._places.values(), default=-1) + 1
+        last = [_line("", row.event.status) for row in self._rows[place:]]
+        del self._rows[place:]
+        return last
 
     def __call__(self, event: "TransferEvent", /) -> None:
         with self._lock:
             place = self._places.get(event.id) if event.id else None
             if place is None:
-                self._places[event.id] = len(self._rows)
+                if event.id:
+                    self._places[event.id] = len(self._rows)
                 row = _Row(event, Meter())
                 self._rows.append(row)
             else:
@@ -138,10 +154,14 @@ class LiveTransfers:
                 row = self._rows[place] = _Row(event, meter)
             if event.current >= 0:
                 row.meter.add(time.monotonic(), event.current)
+            if self._start is not None:
+                start, self._start = self._start, None
+                start()
 
     def render(self) -> "RenderableType":
         """The lines as they stand. While it goes on and there are more than the terminal is high, what has ended is
         counted and not shown."""
+        from rich.console import Group
         from rich.text import Text
 
         with self._lock:
@@ -153,31 +173,33 @@ class LiveTransfers:
             hidden = len(rows) - len(active)
             rows = active[-room:] if len(active) > room else active
         lines = [Text(f"{hidden} complete", style="dim")] if hidden else []
-        lines += [_styled(row) for row in rows]
-        return Text("\n", no_wrap=True, overflow="ellipsis").join(lines)
+        bar = max(4, min(_BAR, self._console.size.width - _REST))
+        return Group(*lines, *(_styled(row, bar) for row in rows))
 
 
-def _styled(row: _Row) -> "Text":
+def _styled(row: _Row, bar: int) -> "Text":
+    """A layer has one line; what is said of the whole is not cut off."""
     from rich.text import Text
 
     event = row.event
     text = _line(event.id, event.status)
-    if event.id and event.current >= 0:
-        text = f"{text:<27} {_measure(event, row.meter.rate())}"
-    style = "green" if event.id and _is_final(event) else ""
-    return Text(text, style=style, no_wrap=True, overflow="ellipsis")
+    if not event.id:
+        return Text(text, overflow="fold")
+    if event.current >= 0:
+        text = f"{text:<27} {_measure(event, row.meter.rate(), bar)}"
+    return Text(text, style="green" if _is_final(event) else "", no_wrap=True, overflow="ellipsis")
 
 
-def _measure(event: "TransferEvent", rate: float) -> str:
+def _measure(event: "TransferEvent", rate: float, width: int) -> str:
     """`[=====>   ]  12MB/40MB  9.1MB/s  3s`; without a total, what has been moved and how fast."""
     speed = f"{size(int(rate))}/s" if rate > 0 else ""
     if event.total <= 0:
         return f"{size(event.current)}  {speed}".rstrip()
     share = min(1.0, event.current / event.total)
-    filled = int(share * _BAR)
-    bar = "=" * filled + (">" if filled < _BAR else "")
+    filled = int(share * width)
+    bar = "=" * filled + (">" if filled < width else "")
     left = f"{_left((event.total - event.current) / rate)}" if rate > 0 and share < 1 else ""
-    return f"[{bar:<{_BAR}}]  {size(event.current)}/{size(event.total)}  {speed}  {left}".rstrip()
+    return f"[{bar:<{width}}]  {size(event.current)}/{size(event.total)}  {speed}  {left}".rstrip()
 
 
 def _left(seconds: float) -> str:

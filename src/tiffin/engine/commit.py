@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
-from tiffin.containers.states import can_kill
+from tiffin.containers.states import State
 from tiffin.engine import recovery
 from tiffin.engine.compressed import drop_unwanted
 from tiffin.engine.images import open_images
@@ -131,7 +131,7 @@ def _trees(store: Store, container: Container) -> Iterator[tuple[int, list[int]]
 @contextmanager
 def _paused(store: Store, container: Container, wanted: bool) -> Iterator[None]:
     """Every process of a running container stopped meanwhile."""
-    if not wanted or not can_kill(container.status):
+    if not wanted or container.status != State.RUNNING:
         yield
         return
     from tiffin.runtime.cgroups import open_cgroup

@@ -83,6 +83,40 @@ class ContainerService:
 
         stop.kill(self._workspace, reference, signal)
 
+    def pause(self, reference: str) -> None:
+        """Hold every process in it where it is. Raises Conflict when it does not run, or is paused already."""
+        from tiffin.engine import pause
+
+        pause.pause(self._workspace, reference)
+
+    def unpause(self, reference: str) -> None:
+        """Let a paused one go on. Raises Conflict when it is not paused."""
+        from tiffin.engine import pause
+
+        pause.unpause(self._workspace, reference)
+
+    def top(self, reference: str, options: Sequence[str] = ()) -> tuple[list[str], list[list[str]]]:
+        """The titles and the rows of `ps` for its processes; `options` are ps's own, -ef by default. Raises Conflict
+        when it does not run."""
+        from tiffin.engine import top
+
+        return top.top(self._workspace, reference, options)
+
+    def plan_prune(self, filters: Sequence[str] = ()) -> Sequence[Summary]:
+        """The containers that `prune` would remove now."""
+        from tiffin.engine import prune_containers
+
+        return prune_containers.plan(self._workspace, filters)
+
+    def prune(
+        self, filters: Sequence[str] = (), *, only: Sequence[str] | None = None
+    ) -> tuple[list[str], int]:
+        """Remove those that do not run: their IDs, and the bytes that were theirs. `filters`: until, label, label!.
+        `only` are IDs, such as a plan's: nothing else goes."""
+        from tiffin.engine import prune_containers
+
+        return prune_containers.prune(self._workspace, filters, only)
+
     def wait(self, reference: str) -> int:
         """The exit code, once the container does not run."""
         from tiffin.engine import stop

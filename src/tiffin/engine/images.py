@@ -12,10 +12,10 @@ from tiffin.typed import TYPE_CHECKING, Any, BinaryIO
 if TYPE_CHECKING:
     from tiffin.engine.workspace import Workspace
     from tiffin.images.blobs import Dropped
-    from tiffin.images.listing import Listed, Stack
+    from tiffin.images.listing import Stack
     from tiffin.images.prune import Pruned, PrunePlan
     from tiffin.images.pull import Pulled
-    from tiffin.images.records import Image
+    from tiffin.images.records import Image, Summary
     from tiffin.images.send import Pushed
     from tiffin.images.transfer import Report
     from tiffin.state import Store
@@ -53,7 +53,7 @@ class ImageService:
         with self._workspace.store() as store:
             return pull(store, name, platform, report, all_tags=all_tags)
 
-    def list(self, filters: Sequence[str] = ()) -> Sequence[Listed]:
+    def list(self, filters: Sequence[str] = ()) -> Sequence[Summary]:
         """Every image that `filters` let through, the newest first. They are as `images --filter` has them: dangling,
         label, before, since, reference, until. Raises InvalidArgument for others."""
         from tiffin.images.listing import list_images
@@ -72,6 +72,19 @@ class ImageService:
         """Docker's JSON document of the image."""
         with self._workspace.store() as store:
             return open_images(store).inspect(name)
+
+    def inspect_remote(self, name: str, platform: str = "") -> dict[str, Any]:
+        """The same of an image in its registry, for `platform` or this machine's; no layer is fetched. Size is that of
+        its layers compressed, which is all that a registry knows."""
+        from tiffin.engine.remote import connect
+        from tiffin.images.remote import fetch_image
+        from tiffin.images.show import remote_document
+        from tiffin.oci.platform import parse_platform
+        from tiffin.oci.reference import parse_reference
+
+        wanted = parse_platform(platform) if platform else None
+        with connect() as registry:
+            return remote_document(fetch_image(registry, parse_reference(name), wanted))
 
     def history(self, name: str) -> Sequence[dict[str, Any]]:
         """The steps that made it, the newest first."""
@@ -110,8 +123,9 @@ class ImageService:
         self, name: str, *, all_tags: bool = False, platform: str = "", report: Report | None = None
     ) -> Sequence[Pushed]:
         """Send an image, or with `all_tags` everything that the repository has here, to the registry that its name
-        says; what each tag stands for there. `report` is called from several threads."""
+        says; what each tag stands for there. `report` is called from several threads, one at a time."""
         from tiffin.config import load_settings
+        from tiffin.engine.compressed import drop_unwanted
         from tiffin.engine.remote import connect
         from tiffin.images.push import tags_here
         from tiffin.oci.platform import parse_platform
@@ -121,7 +135,11 @@ class ImageService:
             images = open_images(store)
             names = tags_here(images, name) if all_tags else [name]
             uploads = load_settings().registries.uploads
-            return [images.push(registry, each, report, platform=wanted, uploads=uploads) for each in names]
+            done = [images.push(registry, each, report, platform=wanted, uploads=uploads) for each in names]
+            drop_unwanted(
+                images, [images.resolve(each).id for each in names]
+            )  # now they can be fetched again
+            return done
 
     def import_(
         self,
@@ -168,7 +186,7 @@ class ImageService:
     ) -> Pruned:
         """Remove the images that no name leads to, with `all` every one, except those that a container was made from.
         `filters`: until, label, label!, dangling. `only` are IDs, such as a plan's: nothing else goes. What goes is
-        decided within the transaction that removes it."""
+        decided within the transaction that removes it. What killed commands and broken pulls left goes too."""
         from tiffin.images.prune import prune
 
         with self._workspace.store() as store:

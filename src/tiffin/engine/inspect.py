@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tiffin.containers.states import SUPERVISED, State, shown
+from tiffin.containers.states import LIVE, SUPERVISED, State, shown
 from tiffin.engine import recovery
 from tiffin.engine.times import moment
 from tiffin.network.manager import Networks
@@ -62,8 +62,8 @@ def _state(container: Container) -> dict[str, Any]:
     status = container.status
     return {
         "Status": shown(status),
-        "Running": status == State.RUNNING,
-        "Paused": False,
+        "Running": status in LIVE,
+        "Paused": status == State.PAUSED,
         "Restarting": False,
         "OOMKilled": container.oom_killed,
         "Dead": status == State.DEAD,
@@ -195,13 +195,13 @@ def _graph(layout: Layout, record: ContainerRecord) -> dict[str, Any]:
 
 def _network(store: Store, container: Container) -> dict[str, Any]:
     record = container.record
-    endpoint = Networks(store).endpoint(container.id) if container.status == State.RUNNING else None
+    endpoint = Networks(store).endpoint(container.id) if container.status in LIVE else None
     address = endpoint.address if endpoint else ""
     prefix = endpoint.prefix if endpoint else 0
     gateway = endpoint.gateway if endpoint else ""
     mac = endpoint.mac if endpoint else ""
     ports: dict[str, list[dict[str, str]] | None] = {}
-    if container.status == State.RUNNING:
+    if container.status in LIVE:
         ports = dict.fromkeys(record.exposed)
         for port in endpoint.ports if endpoint else ():
             key = f"{port.container_port}/{port.protocol}"

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from tiffin.engine.workspace import Workspace
     from tiffin.images.remote import RemoteDocument
     from tiffin.images.send import Pushed
-    from tiffin.images.transfer import Report, TransferEvent
+    from tiffin.images.transfer import Report
     from tiffin.registry.client import Registry
 
 
@@ -95,6 +95,7 @@ class ManifestService:
         """Send a list, and what it lists where its repository lacks that; `purge` forgets it here afterwards."""
         from tiffin.config import load_settings
         from tiffin.images.remote import push_list
+        from tiffin.images.transfer import one_at_a_time
 
         made = self._lists().get(name)
         for entry in made.entries:
@@ -106,7 +107,7 @@ class ManifestService:
                 )
         with self._workspace.store() as store, _open(parse_reference(name), insecure) as registry:
             uploads = load_settings().registries.uploads
-            pushed = push_list(open_images(store), registry, made, report or _nobody, uploads)
+            pushed = push_list(open_images(store), registry, made, one_at_a_time(report), uploads)
         if purge:
             self._lists().remove(name)
         return pushed
@@ -117,10 +118,6 @@ class ManifestService:
 
     def _lists(self) -> ManifestLists:
         return ManifestLists(self._workspace.layout)
-
-
-def _nobody(event: TransferEvent, /) -> None:
-    """Tells nobody."""
 
 
 def _open(reference: Reference, insecure: bool) -> Registry:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 
-from tiffin.containers.states import State, can_kill, shown
+from tiffin.containers.states import LIVE, State, can_kill, shown
 from tiffin.containers.store import Container, Containers
 from tiffin.engine import recovery
 from tiffin.engine.options import PortBinding, Summary
@@ -51,12 +51,10 @@ def summaries(
             tests, by_status = parse_filters(store, filters), shows_stopped(filters)
         rows = Containers(store)
         everything = show_all or last > 0 or by_status
-        found = rows.all() if everything else rows.in_states((State.RUNNING,))
-        bindings = _bindings(store)
+        found = rows.all() if everything else rows.in_states(LIVE)
         kept = [container for container in found if all(test(container) for test in tests)]
-        now = time.time_ns()
         kept = kept[:last] if last > 0 else kept
-        summaries = [_summary(container, bindings.get(container.id, []), now) for container in kept]
+        summaries = summarize(store, kept)
         if not size:
             return summaries
         from tiffin.engine.sizes import measure
@@ -67,8 +65,16 @@ def summaries(
         ]
 
 
+def summarize(store: Store, found: Sequence[Container]) -> list[Summary]:
+    """What `ps` shows of these."""
+    bindings, now = _bindings(store), time.time_ns()
+    return [_summary(container, bindings.get(container.id, []), now) for container in found]
+
+
 def status_text(container: Container, now: int) -> str:
     """`ps`'s STATUS column."""
+    if container.status == State.PAUSED:
+        return f"Up {human_duration(now - container.started)} (Paused)"
     if container.status == State.RUNNING:
         return f"Up {human_duration(now - container.started)}"
     if container.status == State.EXITED:

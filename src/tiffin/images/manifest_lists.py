@@ -115,10 +115,10 @@ class ManifestLists:
     """The lists of one engine. Safe beside other processes: `changing` orders those that change one."""
 
     def __init__(self, layout: "Layout") -> None:
-        self._directory = f"{layout.root}/manifests"
+        self.directory = f"{layout.root}/manifests"
 
     def _path(self, name: str) -> str:
-        return f"{self._directory}/{sha256(name.encode())}.json"
+        return f"{self.directory}/{sha256(name.encode())}.json"
 
     def find(self, name: str) -> ManifestList | None:
         """The list of this name, as users write it; None when there is none. Raises InvalidArgument, Corrupt."""
@@ -138,7 +138,8 @@ class ManifestLists:
         return found
 
     def create(self, name: str, entries: "Sequence[ListEntry]", *, amend: bool) -> ManifestList:
-        """Make a list, or with `amend` add to one that there is. Atomic. Raises Conflict."""
+        """Make a list, or with `amend` add to one that there is; an image that it has stays as it was called and
+        annotated first. Atomic. Raises Conflict."""
         reference = parse_reference(name)
         if reference.digest:
             raise InvalidArgument(f"{reference.familiar()} names a digest: a list is made under a tag")
@@ -148,7 +149,8 @@ class ManifestLists:
                 raise Conflict("refusing to amend an existing manifest list with no --amend flag")
             made = found or ManifestList(str(reference), ())
             for entry in entries:
-                made = made.with_entry(entry)
+                if not any(known.descriptor.digest == entry.descriptor.digest for known in made.entries):
+                    made = made.with_entry(entry)
             self._write(made)
         return made
 
@@ -179,7 +181,7 @@ class ManifestLists:
             pass
 
     def _changing(self) -> "_Locked":
-        return _Locked(self._directory)
+        return _Locked(self.directory)
 
     def _write(self, made: ManifestList) -> None:
         path = self._path(made.name)

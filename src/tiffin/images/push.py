@@ -15,7 +15,7 @@ from tiffin.images.copy import copy_manifest, manifest_parts
 from tiffin.images.names import add_digest
 from tiffin.images.origins import layer_by_blob, origins_of, record_origins
 from tiffin.images.send import Blob, Document, Pushed, Source, send_blobs, send_documents
-from tiffin.images.transfer import TransferEvent
+from tiffin.images.transfer import TransferEvent, one_at_a_time
 from tiffin.oci.descriptor import (
     DOCUMENT_MAX,
     FOREIGN_LAYERS,
@@ -65,7 +65,7 @@ def push_image(
 ) -> Pushed:
     """See `Images.push`. With `platform`, of an index only the image for it. Raises NotFound in Docker's words."""
     reference = parse_reference(name)
-    tell = report or _nobody
+    tell = one_at_a_time(report)
     if reference.digest:
         raise InvalidArgument(f"cannot push a digest reference: {reference.familiar()}; push it under a tag")
     tell(TransferEvent(f"The push refers to repository [{reference.name}]"))
@@ -92,10 +92,6 @@ def tags_here(images: "Images", name: str) -> list[str]:
     if not names:
         raise _no_such_tag(reference)
     return names
-
-
-def _nobody(event: TransferEvent, /) -> None:
-    """Tells nobody."""
 
 
 def _no_such_tag(reference: "Reference") -> NotFound:

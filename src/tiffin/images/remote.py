@@ -16,7 +16,6 @@ from tiffin.oci.descriptor import (
 )
 from tiffin.oci.digest import sha256
 from tiffin.oci.image import parse_config
-from tiffin.oci.image import platform as platform_of
 from tiffin.oci.platform import Platform, host_platform, normal
 from tiffin.oci.reference import parse_reference
 from tiffin.typed import TYPE_CHECKING, Any, NamedTuple
@@ -138,9 +137,12 @@ def _local_entry(images: "Images", text: str, reference: "Reference", error: Tif
 
 
 def _with_config(entry: ListEntry, config: dict[str, Any]) -> ListEntry:
-    features = config.get("os.features") or []
+    """With the platform that the image's config states, in its words."""
+    stated = Platform(*(str(config.get(key) or "")[:64] for key in ("os", "architecture", "variant")))
+    found = config.get("os.features")
+    features = found if isinstance(found, list) else []
     return entry._replace(
-        descriptor=entry.descriptor._replace(platform=platform_of(config)),
+        descriptor=entry.descriptor._replace(platform=stated),
         os_version=str(config.get("os.version") or "")[:128],
         os_features=tuple(str(feature)[:128] for feature in features[:32] if isinstance(feature, str)),
     )

@@ -66,15 +66,17 @@ def send_blobs(repository: "Repository", blobs: "Iterable[Blob]", tell: "Report"
         if blob.is_layer:
             tell(TransferEvent("Preparing", _short(blob)))
     stop = threading.Event()
-    with ThreadPoolExecutor(max(1, min(uploads, len(wanted))), "push blob") as pool:
+    pool = ThreadPoolExecutor(max(1, min(uploads, len(wanted))), "push blob")
+    try:
         jobs = [pool.submit(_send, repository, blob, tell, stop) for blob in wanted]
-        try:
-            for job in as_completed(jobs):
-                job.result()
-        except BaseException:
-            stop.set()
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
+        for job in as_completed(jobs):
+            job.result()
+    except BaseException as error:
+        stop.set()
+        # Who is interrupted does not wait for a registry that stalls; closing the client ends what goes on.
+        pool.shutdown(wait=isinstance(error, Exception), cancel_futures=True)
+        raise
+    pool.shutdown()
 
 
 def _send(repository: "Repository", blob: Blob, tell: "Report", stop: threading.Event) -> None:

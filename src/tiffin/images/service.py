@@ -172,8 +172,8 @@ class Images:
     def push(
         self, registry: "Registry", name: str, report: "Report | None" = None, **options: Any
     ) -> "Pushed":
-        """Send the image, or all of an index, that `name` stands for to where `name` says. `options` are those of
-        `tiffin.images.push.push_image`."""
+        """Send the image, or all of an index, that `name` stands for to where `name` says. `report` is called from
+        several threads, one at a time. `options` are those of `tiffin.images.push.push_image`."""
         from tiffin.images.push import push_image
 
         return push_image(self, registry, name, report, **options)

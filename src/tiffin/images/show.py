@@ -1,6 +1,6 @@
 """Images as Docker's clients expect to see them: `image inspect` and `history`."""
 
-from tiffin.oci.image import format_time, parse_time, platform
+from tiffin.oci.image import diff_ids, format_time, parse_time, platform, settings
 from tiffin.oci.reference import parse_reference
 from tiffin.typed import TYPE_CHECKING, Any
 
@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     import sqlite3
 
     from tiffin.images.records import Image
+    from tiffin.images.remote import RemoteImage
 
 # The members that Docker always shows, in its order; what else the config has follows.
 _SETTINGS: dict[str, Any] = {
@@ -33,30 +34,60 @@ _SETTINGS: dict[str, Any] = {
 
 def inspect_document(db: "sqlite3.Connection", image: "Image") -> dict[str, Any]:
     """The document of `docker image inspect`."""
-    config, target = image.config, platform(image.config)
-    history = config.get("history") or [{}]
     added = db.execute("SELECT added FROM images WHERE id = ?", (image.id,)).fetchone()[0]
-    document = {
+    first = {
         "Id": image.id,
         "RepoTags": [parse_reference(name).familiar() for name in image.names],
         "RepoDigests": [parse_reference(text).familiar() for text in image.digests],
-        "Parent": "",
-        "Comment": str(history[-1].get("comment", "")) if history else "",
-        "Created": config.get("created") or format_time(0),
-        "DockerVersion": str(config.get("docker_version", "")),
-        "Author": str(config.get("author", "")),
-        "Config": _SETTINGS | image.settings,
-        "Architecture": target.architecture,
-        "Variant": target.variant,
-        "Os": target.os,
+    }
+    last = {
         "Size": image.size,
         "RootFS": {"Type": "layers", "Layers": list(image.diff_ids)},
         "Metadata": {"LastTagTime": format_time(added)},
         "Descriptor": {"mediaType": image.media_type, "digest": image.manifest},
     }
+    return first | _of_config(image.config) | last
+
+
+def remote_document(image: "RemoteImage") -> dict[str, Any]:
+    """The same of an image in a registry, which knows the size of its layers compressed."""
+    reference, descriptor = image.reference, image.manifest.descriptor
+    first = {
+        "Id": image.config_digest,
+        "RepoTags": [reference._replace(digest="").familiar()] if reference.tag else [],
+        "RepoDigests": [f"{reference.familiar_name()}@{image.target.digest}"],
+    }
+    last = {
+        "Size": image.size,
+        "RootFS": {"Type": "layers", "Layers": list(diff_ids(image.config))},
+        "Metadata": {"LastTagTime": format_time(0)},
+        "Descriptor": {
+            "mediaType": descriptor.media_type,
+            "digest": descriptor.digest,
+            "size": descriptor.size,
+        },
+    }
+    return first | _of_config(image.config) | last
+
+
+def _of_config(config: dict[str, Any]) -> dict[str, Any]:
+    """What the document says out of the image's config alone."""
+    target = platform(config)
+    history = config.get("history") or [{}]
+    found = {
+        "Parent": "",
+        "Comment": str(history[-1].get("comment", "")) if history else "",
+        "Created": config.get("created") or format_time(0),
+        "DockerVersion": str(config.get("docker_version", "")),
+        "Author": str(config.get("author", "")),
+        "Config": _SETTINGS | settings(config),
+        "Architecture": target.architecture,
+        "Variant": target.variant,
+        "Os": target.os,
+    }
     if not target.variant:
-        del document["Variant"]
-    return document
+        del found["Variant"]
+    return found
 
 
 def history_rows(db: "sqlite3.Connection", image: "Image") -> list[dict[str, Any]]:

@@ -8,6 +8,26 @@ if TYPE_CHECKING:
     Report = Callable[["TransferEvent"], None]
 
 
+def one_at_a_time(report: "Report | None") -> "Report":
+    """`report` for use by several threads: none of its calls overlap. Without one, nobody is told."""
+    import threading
+
+    if report is None:
+        return _nobody
+    lock = threading.Lock()
+    known = report
+
+    def tell(event: "TransferEvent", /) -> None:
+        with lock:
+            known(event)
+
+    return tell
+
+
+def _nobody(event: "TransferEvent", /) -> None:
+    """Tells nobody."""
+
+
 class TransferEvent(NamedTuple):
     """One step of one layer, or of the whole when `id` is "". `status` is in Docker's words ("Downloading", "Pull
     complete", "Layer already exists", "Mounted from library/base"); `current` and `total` are bytes, -1 where they

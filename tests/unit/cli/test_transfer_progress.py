@@ -74,6 +74,25 @@ def test_a_terminal_shows_bytes_rate_and_time_left_in_place(monkeypatch: pytest.
     assert line.endswith("[======>                 ]  10MB/40MB  10MB/s  3s")
 
 
+def test_a_narrow_terminal_cuts_the_bar_and_never_a_digest(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setenv("TERM", "xterm")
+    last = f"latest: digest: sha256:{'0' * 64} size: 405"
+    out = Terminal()
+    with choose(False, out) as report:
+        report(TransferEvent("Pushing", ID, 150_000_000, 164_000_000))
+        report(TransferEvent(last))
+    assert "150MB/164MB" in out.getvalue()
+    assert f"{last}\n" in out.getvalue()
+
+
+def test_where_nothing_is_told_nothing_is_drawn() -> None:
+    out = Terminal()
+    with choose(False, out):
+        pass
+    assert out.getvalue() == ""
+
+
 def test_lines_of_the_whole_keep_their_place() -> None:
     live = display()
     live(TransferEvent("1: Pulling from x"))
