@@ -26,6 +26,10 @@ def sweep(store: Store) -> None:
             names.update(name for name in os.listdir(f"{mount}/{layout.cgroup}") if name.startswith(PREFIX))
         except FileNotFoundError:
             continue
+    query = (
+        "SELECT container FROM endpoints WHERE container GLOB ?"  # also of one killed before it had a cgroup
+    )
+    names.update(name for (name,) in store.db.execute(query, (f"{PREFIX}*",)))
     if not names:
         return
     from tiffin.network.manager import Networks

@@ -65,6 +65,8 @@ COMMANDS = (
     Command(
         "image history", "history", "history", "[OPTIONS] IMAGE", "Show the steps that an image was made by"
     ),
+    Command("system fsck", "fsck", "fsck", "[OPTIONS]", "Verify everything that is stored, and repair it"),
+    Command("system df", "", "system_df", "[OPTIONS]", "Show what takes up the disk"),
     Command("image ls", "images", "images", "[OPTIONS] [REPOSITORY[:TAG]]", "List images"),
     Command(
         "image import",
@@ -73,6 +75,7 @@ COMMANDS = (
         "[OPTIONS] FILE|- [REPOSITORY[:TAG]]",
         "Make an image from a tarball of a root filesystem",
     ),
+    Command("system info", "info", "info", "[OPTIONS]", "Show facts about the engine and the machine"),
     Command(
         "inspect",
         "inspect",
@@ -169,7 +172,9 @@ COMMANDS = (
     Command(
         "container stop", "stop", "stop", "[OPTIONS] CONTAINER [CONTAINER...]", "Stop running containers"
     ),
+    Command("system prune", "", "system_prune", "[OPTIONS]", "Remove what is not in use"),
     Command("image tag", "tag", "tag", "SOURCE_IMAGE[:TAG] TARGET_IMAGE[:TAG]", "Give an image another name"),
+    Command("version", "version", "version", "[OPTIONS]", "Show the version"),
     Command(
         "container wait",
         "wait",

@@ -104,18 +104,18 @@ class ContainerService:
 
     def plan_prune(self, filters: Sequence[str] = ()) -> Sequence[Summary]:
         """The containers that `prune` would remove now."""
-        from tiffin.engine import prune
+        from tiffin.engine import prune_containers
 
-        return prune.plan(self._workspace, filters)
+        return prune_containers.plan(self._workspace, filters)
 
     def prune(
         self, filters: Sequence[str] = (), *, only: Sequence[str] | None = None
     ) -> tuple[list[str], int]:
         """Remove those that do not run: their IDs, and the bytes that were theirs. `filters`: until, label, label!.
         `only` are IDs, such as a plan's: nothing else goes."""
-        from tiffin.engine import prune
+        from tiffin.engine import prune_containers
 
-        return prune.prune(self._workspace, filters, only)
+        return prune_containers.prune(self._workspace, filters, only)
 
     def wait(self, reference: str) -> int:
         """The exit code, once the container does not run."""

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from tiffin.engine.manifests import ManifestService
     from tiffin.engine.options import Completed
     from tiffin.engine.registry import RegistryService
+    from tiffin.engine.system import SystemService
     from tiffin.state import Layout
     from tiffin.state.events import Event
 
@@ -63,6 +64,13 @@ class Engine:
         from tiffin.engine.building import BuildService
 
         return BuildService(self._workspace)
+
+    @property
+    def system(self) -> SystemService:
+        """The engine as a whole: checking, measuring, clearing."""
+        from tiffin.engine.system import SystemService
+
+        return SystemService(self._workspace)
 
     @property
     def registry(self) -> RegistryService:

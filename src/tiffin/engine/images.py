@@ -186,7 +186,7 @@ class ImageService:
     ) -> Pruned:
         """Remove the images that no name leads to, with `all` every one, except those that a container was made from.
         `filters`: until, label, label!, dangling. `only` are IDs, such as a plan's: nothing else goes. What goes is
-        decided within the transaction that removes it."""
+        decided within the transaction that removes it. What killed commands and broken pulls left goes too."""
         from tiffin.images.prune import prune
 
         with self._workspace.store() as store:

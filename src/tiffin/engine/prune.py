@@ -1,66 +1,201 @@
-"""container prune: those that do not run, shown first and then removed."""
+"""`system prune`: first what would go, by name and size, then exactly that.
+
+A plan is made as things stand; carrying it out takes only what the plan named and what is still unused by then.
+Containers go first, then the images that they held, then the build cache.
+"""
 
 from __future__ import annotations
 
 from tiffin.containers.states import State
 from tiffin.containers.store import Container, Containers
 from tiffin.engine import recovery
-from tiffin.engine.query import summarize
-from tiffin.errors import InvalidArgument
-from tiffin.typed import TYPE_CHECKING
+from tiffin.engine.images import open_images
+from tiffin.engine.usage import ContainerUse, VolumeUse, container_use, leftover_bytes, volumes_use
+from tiffin.errors import Conflict, InvalidArgument, NotFound
+from tiffin.images.filters import moment
+from tiffin.images.prune import plan as plan_images
+from tiffin.images.prune import prune as prune_images
+from tiffin.images.usage import CacheUse, ImageUse, images_use
+from tiffin.typed import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
-    from tiffin.engine.options import Summary
     from tiffin.engine.workspace import Workspace
+    from tiffin.images.usage import ImagesUse
     from tiffin.state import Store
 
 _AT_REST = (State.CREATED, State.EXITED, State.DEAD)
 _FILTERS = ("label", "label!", "until")
 
 
-def plan(workspace: Workspace, filters: Sequence[str]) -> list[Summary]:
-    """See ContainerService.plan_prune."""
+class PruneRequest(NamedTuple):
+    """`all`: every image without a container, and the whole build cache, where else only images without a name go and
+    the cache of steps that no image has. `volumes`: anonymous ones that no container has, too. `filters` are
+    `until=`, `label=` and `label!=`, all of which must hold; the build cache knows `until` alone."""
+
+    all: bool = False
+    volumes: bool = False
+    filters: tuple[str, ...] = ()
+
+
+class PrunePlan(NamedTuple):
+    """What a prune would remove; `leftover` bytes are what nothing names; `reclaims` all that would come free."""
+
+    request: PruneRequest
+    containers: tuple[ContainerUse, ...] = ()
+    images: tuple[ImageUse, ...] = ()
+    volumes: tuple[VolumeUse, ...] = ()
+    cache: tuple[CacheUse, ...] = ()
+    leftover: int = 0
+    reclaims: int = 0
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing would go."""
+        return not (self.containers or self.images or self.volumes or self.cache or self.leftover)
+
+
+class _Rehearsed(Exception):
+    """Ends a transaction that was only to see what would be."""
+
+
+def plan(workspace: Workspace, request: PruneRequest) -> PrunePlan:
+    """See SystemService.plan_prune."""
+    tests = _Tests(request.filters)
     with workspace.store() as store:
         recovery.reconcile(store)
-        return summarize(store, _chosen(store, filters))
+        containers = tuple(container_use(store, one) for one in _containers(store, tests))
+        volumes = _volumes(store, containers, tests) if request.volumes else ()
+        before = images_use(open_images(store))
+        images, cache, after = _images(store, containers, request, tests)
+        freed = _held(before) - _held(after)
+        freed += sum(one.size for one in containers) + sum(one.size for one in volumes)
+        with store.collecting() as alone:  # else some of it is being made
+            left = before.unnamed + leftover_bytes(store) if alone else 0
+        return PrunePlan(request, containers, images, volumes, cache, left, freed + left)
 
 
-def prune(workspace: Workspace, filters: Sequence[str], only: Sequence[str] | None) -> tuple[list[str], int]:
-    """See ContainerService.prune. Each is looked at again under its lock: one that was started since stays."""
-    from tiffin.engine.remove import remove_resting
-    from tiffin.engine.sizes import measure
-
-    removed, reclaimed = [], 0
-    with workspace.store() as store:
-        recovery.reconcile(store)
-        for container in _chosen(store, filters):
-            if only is not None and container.id not in only:
-                continue
-            size = measure(store, container).written
-            if remove_resting(store, container):
-                removed.append(container.id)
-                reclaimed += size
-    return removed, reclaimed
+def _held(use: ImagesUse) -> int:
+    return use.size + use.cache_size
 
 
-def _chosen(store: Store, filters: Sequence[str]) -> list[Container]:
-    from tiffin.engine.container_filters import parse_filters
-    from tiffin.images.filters import moment
-
-    tests, before = [], 0
-    for text in filters:
-        key, equals, value = text.partition("=")
-        if not equals or key not in _FILTERS:
-            raise InvalidArgument(f"invalid filter '{text}'; known: {', '.join(_FILTERS)}")
-        if key == "until":
-            before = moment(value)
-        else:
-            tests += parse_filters(store, [text])
+def _containers(store: Store, tests: _Tests) -> list[Container]:
     found = Containers(store).in_states(_AT_REST)
-    return [
-        container
-        for container in found
-        if all(test(container) for test in tests) and (not before or container.record.created < before)
-    ]
+    return [one for one in found if tests.hold(one.record.created, one.record.labels)]
+
+
+def _volumes(store: Store, gone: Sequence[ContainerUse], tests: _Tests) -> tuple[VolumeUse, ...]:
+    """Anonymous volumes that no container has once these are gone."""
+    import json
+
+    doomed = {one.id for one in gone}
+    users: dict[str, set[str]] = {}
+    for volume, container in store.db.execute("SELECT volume, container FROM volume_uses"):
+        users.setdefault(volume, set()).add(container)
+    facts = {
+        name: (created, json.loads(labels))
+        for name, created, labels in store.db.execute("SELECT name, created, labels FROM volumes")
+    }
+    return tuple(
+        one
+        for one in volumes_use(store)
+        if one.anonymous and users.get(one.name, set()) <= doomed and tests.hold(*facts[one.name])
+    )
+
+
+def _images(
+    store: Store, gone: Sequence[ContainerUse], request: PruneRequest, tests: _Tests
+) -> tuple[tuple[ImageUse, ...], tuple[CacheUse, ...], ImagesUse]:
+    """The images and steps that would go, and what would then be left: tried, and taken back."""
+    found: tuple[tuple[ImageUse, ...], tuple[CacheUse, ...], ImagesUse] | None = None
+    try:
+        with store.transaction() as db:
+            db.executemany("DELETE FROM containers WHERE id = ?", [(one.id,) for one in gone])
+            room = open_images(store)
+            doomed = {image.id for image in plan_images(room, request.all, request.filters).images}
+            images = tuple(one for one in images_use(room).images if one.id in doomed)
+            db.executemany("DELETE FROM image_names WHERE image = ?", [(one,) for one in doomed])
+            db.executemany("DELETE FROM images WHERE id = ?", [(one,) for one in doomed])
+            cache = tuple(one for one in images_use(room).cache if _is_stale(one, request, tests))
+            db.executemany("DELETE FROM build_cache WHERE key = ?", [(one.key,) for one in cache])
+            found = images, cache, images_use(room)
+            raise _Rehearsed
+    except _Rehearsed:
+        pass
+    assert found is not None  # or another exception
+    return found
+
+
+def _is_stale(step: CacheUse, request: PruneRequest, tests: _Tests) -> bool:
+    return (request.all or not step.shared) and not tests.labelled and tests.hold(step.used, {})
+
+
+class Pruned(NamedTuple):
+    """What went. `records` of images are ("untagged", name) and ("deleted", digest), in order."""
+
+    containers: tuple[str, ...]
+    volumes: tuple[str, ...]
+    images: tuple[tuple[str, str], ...]
+    cache: tuple[str, ...]
+
+
+def carry_out(workspace: Workspace, plan: PrunePlan) -> Pruned:
+    """See SystemService.prune."""
+    from tiffin.engine.remove import remove_found
+    from tiffin.volumes import Volumes
+
+    containers, volumes = [], []
+    with workspace.store() as store:
+        for use in plan.containers:
+            current = Containers(store).get(use.id)
+            if current is not None and current.status in _AT_REST:
+                remove_found(store, current, volumes=False)
+                containers.append(use.id)
+        room = open_images(store)
+        records = prune_images(
+            room, plan.request.all, plan.request.filters, frozenset(one.id for one in plan.images)
+        )
+        for volume in plan.volumes:
+            try:
+                Volumes(store).remove(volume.name)
+            except (Conflict, NotFound):
+                continue  # somebody uses it now, or was quicker
+            volumes.append(volume.name)
+        with store.transaction() as db:
+            db.executemany("DELETE FROM build_cache WHERE key = ?", [(step.key,) for step in plan.cache])
+        from tiffin.build.sweep import sweep
+
+        sweep(store)
+        room.collect(partials=True)
+    return Pruned(tuple(containers), tuple(volumes), records.records, tuple(step.key for step in plan.cache))
+
+
+class _Tests:
+    """The filters of a request."""
+
+    def __init__(self, filters: Sequence[str]) -> None:
+        self._tests: list[Callable[[int, Mapping[str, str]], bool]] = []
+        self.labelled = False
+        for text in filters:
+            key, equals, value = text.partition("=")
+            if not equals or key not in _FILTERS:
+                raise InvalidArgument(f"invalid filter '{text}'; known: {', '.join(_FILTERS)}")
+            if key == "until":
+                self._tests.append(_until(moment(value)))
+            else:
+                self.labelled = True
+                self._tests.append(_label(value, wanted=key == "label"))
+
+    def hold(self, created: int, labels: Mapping[str, str]) -> bool:
+        """Whether every one holds of something made then (ns) that has these labels."""
+        return all(test(created, labels) for test in self._tests)
+
+
+def _until(bound: int) -> Callable[[int, Mapping[str, str]], bool]:
+    return lambda created, _: created <= bound
+
+
+def _label(text: str, *, wanted: bool) -> Callable[[int, Mapping[str, str]], bool]:
+    name, equals, value = text.partition("=")
+    return lambda _, labels: (name in labels and (not equals or labels[name] == value)) is wanted

@@ -9,6 +9,7 @@ import os
 
 from tiffin.errors import EngineError
 from tiffin.images import documents
+from tiffin.images.names import write_index
 from tiffin.typed import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -17,12 +18,19 @@ if TYPE_CHECKING:
 
 _PARTIAL = "partial-"
 _PARTIAL_AGE = 24 * 3600  # seconds that the beginning of a blob waits for its pull to be repeated
-_CLAIMS_MAX = 256  # descriptors held at once; the next run takes the rest
+_CLAIMS_MAX = 256  # descriptors held at once; there is a next round
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 def collect(images: "Images", partials: bool = False) -> int:
     """See `Images.collect`."""
+    total = found = _collect_some(images, partials)
+    while found >= _CLAIMS_MAX:
+        total += (found := _collect_some(images, partials))
+    return total
+
+
+def _collect_some(images: "Images", partials: bool) -> int:
     staging = images.store.layout.staging
     abandoned: dict[str, int] = {}
     try:
@@ -43,18 +51,36 @@ def _forget(images: "Images") -> int:
     _drop_removed_images(images.store)
     _drop_documents(images.store)
     _drop_loose_rows(images.store)
-    db = images.store.db
-    layers = {row[0] for row in db.execute(_LIVE_LAYERS)}
-    blobs = {row[0] for row in db.execute(_LIVE_BLOBS)}
-    known = {row[0] for row in db.execute("SELECT diff_id FROM layers")}
-    removed = 0
-    for diff_id in (known | set(images.snapshots.diff_ids())) - layers:
+    layers, blobs = unnamed(images)
+    if blobs:  # whoever was killed after a commit left an index that may still lead to them
+        write_index(images.store)
+    for diff_id in layers:
         images.snapshots.discard_layer(diff_id)
-        removed += 1
-    for digest in set(images.content.digests()) - blobs:
+    for digest in blobs:
         images.content.delete(digest)
-        removed += 1
-    return removed
+    return len(layers) + len(blobs)
+
+
+def unnamed(images: "Images") -> tuple[set[str], set[str]]:
+    """The DiffIDs (rows and trees) and blobs that no image, index or build step names. While somebody is adding, some
+    of them may be about to be named."""
+    db = images.store.db
+    layers = {row[0] for row in db.execute("SELECT diff_id FROM layers")} | set(images.snapshots.diff_ids())
+    blobs = set(images.content.digests())
+    layers.difference_update(row[0] for row in db.execute(LIVE_LAYERS))
+    blobs.difference_update(row[0] for row in db.execute(_LIVE_BLOBS))
+    return layers, blobs
+
+
+def abandoned_names(staging: str) -> list[str]:
+    """What is in staging and has no living maker."""
+    found: dict[str, int] = {}
+    try:
+        _claim(staging, found, 0)
+        return sorted(found)
+    finally:
+        for fd in found.values():
+            os.close(fd)
 
 
 def _drop_removed_images(store: "Store") -> None:
@@ -84,7 +110,7 @@ def _drop_loose_rows(store: "Store") -> None:
                 db.execute(f"DELETE {query}")
 
 
-_LIVE_LAYERS = (
+LIVE_LAYERS = (
     """SELECT diff_id FROM image_layers UNION SELECT diff_id FROM build_cache WHERE diff_id IS NOT NULL"""
 )
 _LIVE_BLOBS = f"""SELECT id FROM images UNION SELECT manifest FROM images UNION SELECT blob FROM image_layers

@@ -191,6 +191,17 @@ def drop_document(db: "sqlite3.Connection", repository: str, digest: str) -> boo
     return bool(db.execute(query, where).fetchall())
 
 
+def forget(db: "sqlite3.Connection", blob: str) -> bool:
+    """No repository has this manifest, nor those that need this blob, any more; whether any had."""
+    query = """SELECT repository, digest FROM registry_manifests
+        WHERE digest = ?1 OR digest IN (SELECT manifest FROM registry_blobs WHERE blob = ?1)"""
+    found = db.execute(query, (blob,)).fetchall()
+    for repository, digest in found:
+        drop_document(db, repository, digest)
+        db.execute("DELETE FROM registry_tags WHERE repository = ? AND digest = ?", (repository, digest))
+    return bool(found)
+
+
 # -- collecting ----------------------------------------------------------------------------------------------
 
 

@@ -89,11 +89,25 @@ def write_index(store: "Store") -> None:
     last to write has read the last commit."""
     fd = lock_file(f"{store.layout.root}/index.lock")
     try:
-        data = encode_index(named_descriptors(_rows(store.db)))
+        data = _derived(store)
         if _current(store.layout) != data:
             _replace(store.layout, data)
     finally:
         os.close(fd)
+
+
+def index_is_current(store: "Store") -> bool:
+    """Whether `oci/index.json` is what the rows say: not for a moment while another process names an image, nor after
+    one that was killed then."""
+    fd = lock_file(f"{store.layout.root}/index.lock")
+    try:
+        return _current(store.layout) == _derived(store)
+    finally:
+        os.close(fd)
+
+
+def _derived(store: "Store") -> bytes:
+    return encode_index(named_descriptors(_rows(store.db)))
 
 
 def _current(layout: "Layout") -> bytes:

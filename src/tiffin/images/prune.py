@@ -76,9 +76,8 @@ def prune(images: "Images", every: bool, filters: "Sequence[str]", only: "frozen
             shown = sorted({*_shown(row.names), *_shown(row.digests), *_shown(tuple(names))})
             records += [("untagged", name) for name in shown]
             records += [("deleted", digest) for _, digest in delete_image(db, row.id)]
-    if rows:
-        write_index(images.store)
-    images.collect()
+    write_index(images.store)
+    images.collect(partials=True)
     return Pruned(tuple(records), _freed(holders, frozenset(row.id for row in rows)))
 
 

@@ -28,18 +28,20 @@ _MAX_HELD = 128
 
 
 class _Held:
-    """An open directory and the access and modification times that it is to be left with."""
+    """An open directory and the access and modification times that it is to be left with: a list of one, which all
+    who hold the same directory by other paths share."""
 
-    __slots__ = ("fd", "times")
+    __slots__ = ("fd", "inode", "times")
 
     def __init__(self, fd: int) -> None:
         self.fd = fd
         status = os.fstat(fd)
-        self.times = (status.st_atime_ns, status.st_mtime_ns)
+        self.inode = status.st_ino
+        self.times = [(status.st_atime_ns, status.st_mtime_ns)]
 
     def let_go(self) -> None:
         try:
-            os.utime(self.fd, ns=self.times)
+            os.utime(self.fd, ns=self.times[0])
         finally:
             os.close(self.fd)
 
@@ -55,6 +57,7 @@ class Tree:
     def __init__(self, root_fd: int, *, overlay: bool, max_implied: int) -> None:
         self._root = _Held(os.open(".", _DIRECTORY, dir_fd=root_fd))
         self._held: dict[str, _Held] = {}  # least recently used first
+        self._by_inode = {self._root.inode: self._root}
         self._overlay = overlay
         self._implied_left = max_implied
 
@@ -103,9 +106,16 @@ class Tree:
 
     def _hold(self, path: str, fd: int) -> _Held:
         held = self._held[path] = _Held(fd)
+        # Reached by a link too: what it shows now is when entries were made in it, not what it is to be left with.
+        held.times = self._by_inode.setdefault(held.inode, held).times
         if len(self._held) > _MAX_HELD:
-            self._held.pop(next(iter(self._held))).let_go()
+            self._let_go(self._held.pop(next(iter(self._held))))
         return held
+
+    def _let_go(self, held: _Held) -> None:
+        if self._by_inode.get(held.inode) is held:
+            del self._by_inode[held.inode]
+        held.let_go()
 
     def _step(self, parent: _Held, base: str, path: str) -> _Held:
         """One component down. A directory that is not there is made."""
@@ -145,7 +155,7 @@ class Tree:
         failure: OSError | None = None
         for directory in held.values():
             try:
-                directory.let_go()
+                self._let_go(directory)
             except OSError as error:  # the others are to be closed all the same
                 failure = error
         if failure is not None:
@@ -186,7 +196,7 @@ class Tree:
         """The time that the directory just made is to be left with."""
         held = self._get(path)
         if held is not None:
-            held.times = (mtime_ns, mtime_ns)
+            held.times[0] = (mtime_ns, mtime_ns)
 
     def remove(self, above: str, base: str) -> None:
         """Remove whatever `base` is, a whole tree too; a link is not followed. Nothing there is no error."""

@@ -9,7 +9,7 @@ from tiffin.oci.mount import Mount
 from tiffin.typed import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from types import TracebackType
 
     from tiffin.state import Store
@@ -217,6 +217,21 @@ class StagedTree:
                 self._path = ""
         except OSError as error:
             raise _failed(f"keep layer {diff_id}", error) from error
+
+    def replace(self, diff_id: str, size: int, check: "Callable[[], None]") -> None:
+        from tiffin.kernel.paths import AT_FDCWD, rename_exchange, syncfs
+
+        target = self._snapshots._layout.layer(check_digest(diff_id, "diff_id"))
+        try:
+            syncfs(self.fd)
+            # No container can start within a transaction: its row says so before it mounts anything.
+            with self._snapshots._store.transaction():
+                check()
+                if os.path.isdir(target):
+                    rename_exchange(AT_FDCWD, self._path, AT_FDCWD, target)
+        except OSError as error:
+            raise _failed(f"replace layer {diff_id}", error) from error
+        self.commit(diff_id, size)
 
     def __exit__(
         self,

@@ -18,7 +18,7 @@ from types import TracebackType
 from tiffin.typed import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from tiffin.oci.mount import Mount
 
@@ -32,6 +32,10 @@ class StagedLayer(Protocol):
     def commit(self, diff_id: str, size: int) -> None:
         """Make it the layer `diff_id`, whose files hold `size` bytes. Where that layer exists already, the
         first is kept. Raises NoSpace, EngineError."""
+
+    def replace(self, diff_id: str, size: int, check: "Callable[[], None]") -> None:
+        """As `commit`, but in the place of a tree that is there already, which is damaged: exchanged in one step,
+        within a transaction whose first act is `check`; it may raise to leave all as it was."""
 
     def __enter__(self) -> "StagedLayer": ...
 

@@ -48,6 +48,7 @@ def run(args: "Namespace", session: "Session") -> int:
             print()
         reclaimed = pruned.reclaimed
     else:
+        images.prune(only=())  # no image; but what killed commands left is nobody's
         reclaimed = 0
     print(f"Total reclaimed space: {output.size(reclaimed)}")
     return 0

@@ -1,0 +1,98 @@
+"""`tiffin system prune`."""
+
+from tiffin.cli import output
+from tiffin.cli.confirm import confirmed
+from tiffin.typed import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from tiffin.cli.main import Session
+    from tiffin.cli.parser import CommandParser, Namespace
+    from tiffin.engine.prune import PrunePlan
+
+DESCRIPTION = """\
+Remove stopped containers, images without a name, and the build cache of steps that no image has; with -a every image
+that no container was made from and the whole build cache, with --volumes anonymous volumes that no container has. What
+would go is listed first, by name and size, and nothing else goes.
+"""
+EXAMPLES = """\
+tiffin system prune
+tiffin system prune -af --volumes
+tiffin system prune --filter until=24h
+"""
+
+
+def arguments(parser: "CommandParser") -> None:
+    parser.switch("-a", "--all", help="all images without a container, and the whole build cache")
+    parser.switch("--volumes", help="anonymous volumes too")
+    parser.switch("-f", "--force", help="do not ask")
+    parser.add_argument(
+        "--filter",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="until=TIME, label=NAME[=VALUE], label!=NAME[=VALUE]",
+    )
+
+
+def run(args: "Namespace", session: "Session") -> int:
+    from tiffin.engine.prune import PruneRequest
+
+    output.check_filters(args.filter)
+    system = session.engine.system
+    plan = system.plan_prune(PruneRequest(args.all, args.volumes, tuple(args.filter)))
+    if plan.is_empty:
+        print(f"Total reclaimed space: {output.size(0)}")
+        return 0
+    _show(plan)
+    if not args.force and not confirmed():
+        return 1
+    done = system.prune(plan)
+    for title, names in (
+        ("Deleted Containers:", done.containers),
+        ("Deleted Images:", tuple(f"{what}: {name}" for what, name in done.images)),
+        ("Deleted Volumes:", done.volumes),
+        ("Deleted build cache objects:", done.cache),
+    ):
+        if names:
+            print(title)
+            output.lines(names)
+            print()
+    print(f"Total reclaimed space: {output.size(plan.reclaims)}")
+    return 0
+
+
+def _show(plan: "PrunePlan") -> None:
+    print("WARNING! This will remove:\n")
+    if plan.containers:
+        rows = [
+            (one.id[:12], one.name, one.image, one.status, output.size(one.size)) for one in plan.containers
+        ]
+        output.table(("CONTAINER ID", "NAMES", "IMAGE", "STATUS", "SIZE"), rows)
+        print()
+    if plan.images:
+        from tiffin.oci.reference import parse_reference
+
+        names = [[parse_reference(name).familiar() for name in image.names] for image in plan.images]
+        output.table(
+            ("IMAGE", "IMAGE ID", "SIZE", "UNIQUE SIZE"),
+            [
+                (
+                    ", ".join(shown) or "<none>",
+                    one.id.removeprefix("sha256:")[:12],
+                    output.size(one.size),
+                    output.size(one.unique),
+                )
+                for one, shown in zip(plan.images, names, strict=True)
+            ],
+        )
+        print()
+    if plan.volumes:
+        output.table(("VOLUME NAME", "SIZE"), [(one.name, output.size(one.size)) for one in plan.volumes])
+        print()
+    if plan.cache:
+        steps = [(one.key[:12], output.size(one.size), one.created_by[:60]) for one in plan.cache]
+        output.table(("CACHE ID", "SIZE", "STEP"), steps)
+        print()
+    if plan.leftover:
+        print(f"what nothing names, {output.size(plan.leftover)}\n")
+    print(f"{output.size(plan.reclaims)} in all", flush=True)
