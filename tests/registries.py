@@ -234,6 +234,7 @@ def token_server(directory: Path, users: dict[str, str] | None = None) -> Iterat
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
+        disable_nagle_algorithm = True
 
         def do_GET(self) -> None:
             query = parse_qs(urlsplit(self.path).query)

@@ -7,6 +7,7 @@ import os
 import signal
 import ssl
 import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -100,6 +101,14 @@ def artifact(**more: Any) -> dict[str, Any]:
     return {"schemaVersion": 2, "mediaType": MANIFEST, "config": empty, "layers": [empty], **more}
 
 
+def collect(tiffin: Tiffin) -> int:
+    """Collect what nothing names in an engine, as every removing command does; how many things."""
+    from tiffin.engine import Engine
+
+    with Engine(str(tiffin.root), str(tiffin.run_directory)) as engine:
+        return engine.images.collect()
+
+
 @contextmanager
 def serving(
     tiffin: Tiffin,
@@ -107,10 +116,16 @@ def serving(
     prefix: tuple[str, ...] = (),
     ca: str = "",
     listen: str = "127.0.0.1:0",
+    impatience: str = "",
 ) -> Iterator[Served]:
-    """The server, ready; ended in order afterwards, unless the test ended it. `prefix` stands before its command."""
+    """The server, ready; ended in order afterwards, unless the test ended it. `prefix` stands before its command;
+    `impatience` are Python statements that make its limits smaller, run first."""
+    command = tiffin.argv("registry", "serve", "--listen", listen, *options)
+    if impatience:
+        program = f"{impatience}\nimport sys\nfrom tiffin.cli.main import main\nsys.exit(main())"
+        command = [sys.executable, "-c", program, *command[3:]]
     process = subprocess.Popen(
-        [*prefix, *tiffin.argv("registry", "serve", "--listen", listen, *options)],
+        [*prefix, *command],
         stdout=subprocess.PIPE,
         text=True,
         stdin=subprocess.DEVNULL,

@@ -15,6 +15,10 @@ from tests.integration.images.conftest import images
 from tests.integration.images.engine import load
 from tiffin.images import Images
 from tiffin.images.archive import Archive
+from tiffin.images.manifest_lists import Annotation, ListEntry, ManifestLists
+from tiffin.oci.descriptor import MANIFEST, Descriptor
+from tiffin.oci.platform import Platform
+from tiffin.state import locate
 
 pytestmark = pytest.mark.root
 __all__ = ["images"]
@@ -69,3 +73,14 @@ def test_an_archive_is_a_valid_layout(images: Images) -> None:
     with Archive(packed, images.store.layout) as archive:
         valid(archive.read_json("oci-layout"), "image-layout-schema.json")
         valid(archive.read_json("index.json"), "image-index-schema.json")
+
+
+def test_a_manifest_list_is_a_valid_index(tmp_path: Path) -> None:
+    lists = ManifestLists(locate(str(tmp_path / "root"), str(tmp_path / "run")))
+    platform = Platform("windows", "arm64", "v8")
+    descriptor = Descriptor(MANIFEST, f"sha256:{'1' * 64}", 405, {"a": "b"}, platform)
+    lists.create("x", [ListEntry("docker.io/library/y:1", "r.io/y", descriptor)], amend=False)
+    made = lists.annotate("x", "y:1", Annotation(os_version="10.0", os_features=("win32k",)))
+    document = json.loads(made.encode()[0])
+    valid(document, "image-index-schema.json")
+    assert document["manifests"][0]["platform"]["os.features"] == ["win32k"]

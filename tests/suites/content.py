@@ -2,6 +2,7 @@
 
 import hashlib
 import threading
+from pathlib import Path
 
 import pytest
 
@@ -79,3 +80,13 @@ class ContentSuite:
         for thread in threads:
             thread.join()
         assert set(store.digests()) == {"sha256:" + hashlib.sha256(b"%d" % n).hexdigest() for n in range(12)}
+
+    def test_a_file_is_adopted_once_and_keeps_its_name(self, store: ContentStore, tmp_path: Path) -> None:
+        file = tmp_path / "file"
+        file.write_bytes(DATA)
+        store.adopt(str(file), DIGEST)
+        store.adopt(str(file), DIGEST)
+        assert file.exists()
+        assert store.read_bytes(DIGEST, len(DATA)) == DATA
+        with pytest.raises(InvalidArgument):
+            store.adopt(str(file), "sha256:../x")

@@ -74,7 +74,9 @@ def test_help_and_version_load_no_engine(words: list[str]) -> None:
     "words",
     [
         ["ps"],
+        ["ps", "-aq", "--no-trunc"],
         ["images"],
+        ["images", "--digests"],
         ["run", "--pull", "never", "absent"],
         ["exec", "absent", "true"],
         ["start", "absent"],

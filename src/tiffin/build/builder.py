@@ -11,20 +11,23 @@ from tiffin.build.context import MAX_DOCKERFILE, Context
 from tiffin.build.executor import StepExecutor
 from tiffin.build.export import image_document
 from tiffin.build.plan import BaseWork, Given, make_plan
-from tiffin.build.progress import Notice, Progress, silent
+from tiffin.build.progress import Fetching, Notice, Progress, silent
 from tiffin.build.solver import Solver
 from tiffin.dockerfile.stages import Dockerfile, parse_dockerfile
 from tiffin.errors import InvalidArgument, LimitExceeded, NotFound
 from tiffin.images import Images, LayerBlob
 from tiffin.kernel.process import thread_count
+from tiffin.oci.digest import is_digest
 from tiffin.oci.image import check_config
 from tiffin.oci.platform import host_platform
 from tiffin.oci.reference import parse_reference
 from tiffin.state import Store
-from tiffin.typed import TYPE_CHECKING, NamedTuple
+from tiffin.typed import TYPE_CHECKING, NamedTuple, Protocol
 
 if TYPE_CHECKING:
     from tiffin.build.steps import Runner
+    from tiffin.images import Image
+    from tiffin.images.transfer import Report, TransferEvent
 
 NETWORKS = ("bridge", "host", "none")
 _DEFAULT_NETWORKS = ("", "default")
@@ -41,6 +44,7 @@ class BuildRequest(NamedTuple):
     labels       set on the image after its last instruction
     no_cache     execute every step anew (results are still kept for later builds)
     network      of RUN: "bridge" (so is ""), "host" or "none"
+    pull         fetch base images anew, also those that are here
     jobs         how many steps may run at once; 0: as many as there are processors, at least two
     progress     is told what happens; see tiffin.build.progress
     """
@@ -53,6 +57,7 @@ class BuildRequest(NamedTuple):
     labels: Mapping[str, str] = {}
     no_cache: bool = False
     network: str = "bridge"
+    pull: bool = False
     jobs: int = 0
     progress: Progress = silent
 
@@ -65,17 +70,26 @@ class BuildResult(NamedTuple):
     warnings: tuple[str, ...]
 
 
+class BaseImages(Protocol):
+    """Where base images come from that are not here."""
+
+    def __call__(self, name: str, report: Report, /) -> Image:
+        """Fetch the image and give it its name. Raises NotFound, and what else fetching may."""
+
+
 class Builder:
-    """Builds images into one engine's stores. `run` executes a RUN: see tiffin.build.run.
+    """Builds images into one engine's stores. `run` executes a RUN: see tiffin.build.run. `fetch` has images that are
+    not here; without it they are not found.
 
     Every step is forked, which takes a process with one thread. In a program that has more, a build runs as a
     whole in a process of its own, with tiffin's own `Runner`.
     """
 
-    def __init__(self, store: Store, images: Images, run: Runner) -> None:
+    def __init__(self, store: Store, images: Images, run: Runner, fetch: BaseImages | None = None) -> None:
         self._store = store
         self._images = images
         self._run = run
+        self._fetch = fetch
 
     def build(self, request: BuildRequest) -> BuildResult:
         """Build, record the image, give it its names. Nothing has a name until all is done; of a build that
@@ -108,7 +122,7 @@ class Builder:
     ) -> BuildResult:
         platform = host_platform()
         given = Given(request.build_args, request.labels, request.target, request.network, platform)
-        plan = make_plan(dockerfile, given, context.tree, self._base)
+        plan = make_plan(dockerfile, given, context.tree, lambda name: self._base(name, request))
         for warning in plan.warnings:
             request.progress(Notice(warning))
         executor = StepExecutor(self._store.layout, self._images, context, self._run)
@@ -125,13 +139,26 @@ class Builder:
         image = self._images.create(document, layers, names)
         return BuildResult(image.id, tuple(names), tuple(plan.warnings))
 
-    def _base(self, name: str) -> BaseWork:
-        try:
-            image = self._images.resolve(name)
-        except NotFound as error:
-            raise NotFound(f"{error}; load, import or build it first") from error
+    def _base(self, name: str, request: BuildRequest) -> BaseWork:
+        image = self._base_image(name, request)
         layers = tuple(Layer(*layer) for layer in self._images.layers(image))
         return BaseWork(layers, image.config)
+
+    def _base_image(self, name: str, request: BuildRequest) -> Image:
+        named = not is_digest(name)  # an ID is no name that a registry knows
+        if request.pull and self._fetch is None:
+            raise InvalidArgument("this builder has no way to fetch base images anew")
+        if not (request.pull and self._fetch and named):
+            try:
+                return self._images.resolve(name)
+            except NotFound as error:
+                if self._fetch is None or not named:
+                    raise NotFound(f"{error}; load, import or build it first") from error
+
+        def report(event: TransferEvent, /) -> None:
+            request.progress(Fetching(name, *event))
+
+        return self._fetch(name, report)
 
 
 def _read(context: Context, dockerfile: str | bytes) -> Dockerfile:

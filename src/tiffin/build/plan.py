@@ -39,7 +39,14 @@ from tiffin.dockerfile.instructions import (
 )
 from tiffin.dockerfile.parser import parse_trigger
 from tiffin.dockerfile.stages import SCRATCH, Dockerfile, Stage
-from tiffin.errors import DockerfileError, InvalidArgument, NotFound
+from tiffin.errors import (
+    DockerfileError,
+    InvalidArgument,
+    NotFound,
+    PermissionDenied,
+    TransferError,
+    Unauthorized,
+)
 from tiffin.oci.platform import Platform
 from tiffin.typed import Any, NamedTuple
 
@@ -244,7 +251,7 @@ class _Planner:
             yield
         except DockerfileError:
             raise
-        except (NotFound, InvalidArgument) as error:
+        except (NotFound, InvalidArgument, PermissionDenied, Unauthorized, TransferError) as error:
             raise DockerfileError(
                 str(error), file=self._file.file, line=instruction.line, instruction=instruction.keyword
             ) from error

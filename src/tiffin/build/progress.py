@@ -3,6 +3,7 @@
     StepStarted(3, ...)  StepLog(3, ...)*  then one of  StepDone(3)  StepFailed(3)
     StepCached(3)                          a step whose result was there already
     Notice(text)                           a warning, once
+    Fetching(image, ...)*                  a base image that is not here comes from its registry, before all steps
 
 Steps that run at the same time interleave; `step` tells them apart. Events of one step keep their order.
 """
@@ -51,11 +52,21 @@ class Notice(NamedTuple):
     text: str
 
 
-Event = StepStarted | StepCached | StepLog | StepDone | StepFailed | Notice
+class Fetching(NamedTuple):
+    """A step in fetching `image`, as images.transfer.TransferEvent has it. Called from any thread, one at a time."""
+
+    image: str
+    status: str
+    id: str
+    current: int
+    total: int
+
+
+Event = StepStarted | StepCached | StepLog | StepDone | StepFailed | Notice | Fetching
 
 
 class Progress(Protocol):
-    """Is called in the thread and process that called `build`; must not raise."""
+    """Is called in the process that called `build`, and in its thread but for Fetching; must not raise."""
 
     def __call__(self, event: Event, /) -> None: ...
 

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from tiffin.build import StepError
 from tiffin.build.progress import (
     Event,
+    Fetching,
     Notice,
     Progress,
     StepCached,
@@ -17,7 +18,7 @@ from tiffin.build.progress import (
     StepStarted,
     silent,
 )
-from tiffin.cli.output import escape
+from tiffin.cli.output import escape, size
 from tiffin.typed import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -47,6 +48,11 @@ class PlainProgress:
         if isinstance(event, Notice):
             self._stream.write(f"WARNING: {escape(event.text)}\n")
             return
+        if isinstance(event, Fetching):
+            if event.current < 0:
+                self._stream.write(f"{escape(_fetched(event))}\n")
+                self._stream.flush()
+            return
         if rest := self._rest.pop(event.step, b""):
             self._print(event.step, rest.decode(errors="replace"))
         self._print(event.step, describe(event))
@@ -54,6 +60,10 @@ class PlainProgress:
     def _print(self, step: int, text: str) -> None:
         self._stream.write(f"#{step} {escape(text)}\n")
         self._stream.flush()
+
+
+def _fetched(event: Fetching) -> str:
+    return f"{event.image}: {event.id}: {event.status}" if event.id else f"{event.image}: {event.status}"
 
 
 def describe(event: StepStarted | StepCached | StepDone | StepFailed) -> str:
@@ -78,6 +88,7 @@ class LiveProgress:
         self._began: dict[int, float] = {}
         self._state: dict[int, str] = {}
         self._tails: dict[int, list[str]] = {}
+        self._bytes: dict[str, dict[str, tuple[int, int]]] = {}  # of base images, by layer: come, and all
         self._live: Live = Live(
             console=Console(stderr=True), get_renderable=self._render, refresh_per_second=8, transient=False
         )
@@ -104,11 +115,20 @@ class LiveProgress:
             self._state[event.step] = f"ERROR {event.seconds:.1f}s"
         elif isinstance(event, Notice):
             self._live.console.print(f"WARNING: {escape(event.text)}", markup=False)
+        elif isinstance(event, Fetching):
+            layers = self._bytes.setdefault(event.image, {})
+            if event.current >= 0:
+                layers[event.id] = (event.current, max(event.total, 0))
+            elif event.status.startswith("Status: "):
+                del self._bytes[event.image]
 
     def _render(self) -> "RenderableType":
         from rich.text import Text
 
         text = Text()
+        for image, layers in list(self._bytes.items()):
+            come, whole = (sum(pair[n] for pair in list(layers.values())) for n in (0, 1))
+            text.append(f"{'':>8}  fetching {escape(image)} {size(come)}/{size(whole)}\n", style="bold")
         for step, name in sorted(self._steps.items()):
             state = self._state[step]
             style = {"CACHED": "cyan", "": "bold"}.get(state, "red" if state.startswith("ERROR") else "green")

@@ -11,7 +11,8 @@ from tiffin.typed import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from tiffin.images.listing import Listed, Stack
+    from tiffin.images.listing import Stack
+    from tiffin.images.records import Summary
 
 _HEADINGS = ("IMAGE", "IMAGE ID", "PLATFORM", "LAYERS", "ADDS", "SIZE")
 
@@ -22,11 +23,11 @@ class _Run:
     def __init__(self) -> None:
         self.layers = 0
         self.size = 0
-        self.images: list[Listed] = []
+        self.images: list[Summary] = []
         self.above: dict[str, _Run] = {}
 
 
-def print_tree(images: "Sequence[Listed]", stacks: "Mapping[str, Stack]", *, full: bool) -> None:
+def print_tree(images: "Sequence[Summary]", stacks: "Mapping[str, Stack]", *, full: bool) -> None:
     """Print the tree, and what sharing saves."""
     present = [image for image in images if image.id in stacks]
     roots = _grow(present, stacks)
@@ -40,7 +41,7 @@ def print_tree(images: "Sequence[Listed]", stacks: "Mapping[str, Stack]", *, ful
     print(f"\n{len(present)} images, {len(layers)} layers, {output.size(whole)}{saved}")
 
 
-def _grow(images: "Sequence[Listed]", stacks: "Mapping[str, Stack]") -> dict[str, _Run]:
+def _grow(images: "Sequence[Summary]", stacks: "Mapping[str, Stack]") -> dict[str, _Run]:
     """One node for each layer over the same layers. Images without any are roots of their own."""
     roots: dict[str, _Run] = {}
     for image in images:
@@ -78,7 +79,7 @@ def _ordered(level: dict[str, _Run]) -> list[_Run]:
     return sorted(level.values(), key=name) if len(level) > 1 else list(level.values())
 
 
-def _label(image: "Listed") -> str:
+def _label(image: "Summary") -> str:
     names = [parse_reference(name).familiar() for name in image.names or image.digests]
     if not names and image.within:
         return f"{parse_reference(image.within[0]).familiar()} (another platform)"

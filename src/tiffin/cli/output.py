@@ -79,12 +79,14 @@ def check_filters(filters: Iterable[str]) -> None:
 
 
 def table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """Print columns as Docker does."""
-    lines = [
-        "\t".join(headings),
-        *("\t".join(escape(cell).replace("\t", " ") for cell in row) for row in rows),
-    ]
+    """Print columns as Docker does. What is in a cell begins neither a column nor a line of its own."""
+    lines = ["\t".join(headings), *("\t".join(map(one_line, row)) for row in rows)]
     sys.stdout.write(aligned("\n".join(lines) + "\n"))
+
+
+def one_line(text: str) -> str:
+    """`escape` for text that must stay on its line, such as one that a build server could take for a command."""
+    return escape(text).replace("\n", "\\n").replace("\t", " ")
 
 
 def aligned(text: str) -> str:
@@ -109,9 +111,9 @@ def lines(values: Iterable[str]) -> None:
 
 def print_error(text: str, stream: Any = None) -> None:
     """One line on standard error, with control characters made harmless (names come from images)."""
-    print(f"tiffin: {escape(text)}", file=stream or sys.stderr)
+    print(f"tiffin: {one_line(text)}", file=stream or sys.stderr)
 
 
 def print_warning(text: str) -> None:
     """A line on standard error that is no failure."""
-    print(f"WARNING: {escape(text)}", file=sys.stderr)
+    print(f"WARNING: {one_line(text)}", file=sys.stderr)

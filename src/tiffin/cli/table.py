@@ -38,7 +38,7 @@ COMMANDS = (
         "container commit",
         "commit",
         "commit",
-        "CONTAINER [REPOSITORY[:TAG]]",
+        "[OPTIONS] CONTAINER [REPOSITORY[:TAG]]",
         "Make an image from a container's changes",
     ),
     Command(
@@ -55,15 +55,24 @@ COMMANDS = (
         "[OPTIONS] CONTAINER COMMAND [ARG...]",
         "Run a command in a running container",
     ),
+    Command(
+        "container export",
+        "export",
+        "export",
+        "[OPTIONS] CONTAINER",
+        "Write a container's files to a tar archive",
+    ),
+    Command(
+        "image history", "history", "history", "[OPTIONS] IMAGE", "Show the steps that an image was made by"
+    ),
     Command("system fsck", "fsck", "fsck", "[OPTIONS]", "Verify everything that is stored, and repair it"),
     Command("system df", "", "system_df", "[OPTIONS]", "Show what takes up the disk"),
-    Command("image history", "history", "history", "IMAGE", "Show the steps that an image was made by"),
     Command("image ls", "images", "images", "[OPTIONS] [REPOSITORY[:TAG]]", "List images"),
     Command(
         "image import",
         "import",
         "import_",
-        "FILE|- [REPOSITORY[:TAG]]",
+        "[OPTIONS] FILE|- [REPOSITORY[:TAG]]",
         "Make an image from a tarball of a root filesystem",
     ),
     Command("system info", "info", "info", "[OPTIONS]", "Show facts about the engine and the machine"),
@@ -71,17 +80,23 @@ COMMANDS = (
         "inspect",
         "inspect",
         "inspect",
-        "NAME|ID [NAME|ID...]",
+        "[OPTIONS] NAME|ID [NAME|ID...]",
         "Show everything about containers or images as JSON",
     ),
     Command(
         "container inspect",
         "",
         "inspect_container",
-        "CONTAINER [CONTAINER...]",
+        "[OPTIONS] CONTAINER [CONTAINER...]",
         "Show everything about containers as JSON",
     ),
-    Command("image inspect", "", "inspect_image", "IMAGE [IMAGE...]", "Show everything about images as JSON"),
+    Command(
+        "image inspect",
+        "",
+        "inspect_image",
+        "[OPTIONS] IMAGE [IMAGE...]",
+        "Show everything about images as JSON",
+    ),
     Command(
         "container kill", "kill", "kill", "CONTAINER [CONTAINER...]", "Send a signal to running containers"
     ),
@@ -134,6 +149,16 @@ COMMANDS = (
         "registry serve", "", "registry_serve", "[OPTIONS]", "Offer this engine's images to other machines"
     ),
     Command("image pull", "pull", "pull", "[OPTIONS] NAME[:TAG|@DIGEST]", "Fetch an image from a registry"),
+    Command(
+        "container pause", "pause", "pause", "CONTAINER [CONTAINER...]", "Hold every process of containers"
+    ),
+    Command(
+        "container unpause", "unpause", "unpause", "CONTAINER [CONTAINER...]", "Let paused containers go on"
+    ),
+    Command("container prune", "", "prune_containers", "[OPTIONS]", "Remove the containers that do not run"),
+    Command("container rename", "rename", "rename", "CONTAINER NEW_NAME", "Give a container another name"),
+    Command("container top", "top", "top", "CONTAINER [PS OPTIONS]", "Show the processes of a container"),
+    Command("system events", "events", "events", "[OPTIONS]", "Show what happens to containers and images"),
     Command("container rm", "rm", "rm", "[OPTIONS] CONTAINER [CONTAINER...]", "Remove containers"),
     Command("image rm", "rmi", "rmi", "[OPTIONS] IMAGE [IMAGE...]", "Remove images"),
     Command(
@@ -163,8 +188,8 @@ GROUPS = {
     "container": "Containers",
     "image": "Images",
     "manifest": "Manifest lists",
-    "system": "The engine as a whole",
     "registry": "Registries",
+    "system": "The engine as a whole",
 }
 
 # Docker's second names for the same commands.

@@ -6,10 +6,13 @@
                    └────────────────┘                                 ▼
                  removing ◀─────────────────── rm ──────────────── exited
 
+    running ──pause──▶ paused ──unpause, or a signal that is to end it──▶ running
+
 `starting` is ours: a supervisor is at work and things may already exist that it must take down. It is shown
 as `created`, which is what Docker shows then. `dead` is a removal that failed half way; it can only be removed.
 """
 
+from tiffin.errors import Conflict
 from tiffin.typed import Final
 
 
@@ -19,13 +22,16 @@ class State:
     CREATED: Final = "created"
     STARTING: Final = "starting"
     RUNNING: Final = "running"
+    PAUSED: Final = "paused"
     EXITED: Final = "exited"
     REMOVING: Final = "removing"
     DEAD: Final = "dead"
 
 
 # A supervisor owns rows in these states; when its lock is free it died and somebody else must clean up.
-SUPERVISED = (State.STARTING, State.RUNNING, State.REMOVING)
+SUPERVISED = (State.STARTING, State.RUNNING, State.PAUSED, State.REMOVING)
+# There is a first process.
+LIVE = (State.RUNNING, State.PAUSED)
 
 
 def can_start(status: str) -> bool:
@@ -34,8 +40,21 @@ def can_start(status: str) -> bool:
 
 
 def can_kill(status: str) -> bool:
-    """Whether there is a first process to signal (also: exec into, attach to)."""
-    return status == State.RUNNING
+    """Whether there is a first process to signal."""
+    return status in LIVE
+
+
+def check_takes_part(container_id: str, status: str, what: str) -> None:
+    """Raise Conflict, in Docker's words, unless processes of the container can be joined: `what` is "exec" or
+    "attach"."""
+    if status == State.PAUSED:
+        if what == "attach":
+            raise Conflict("You cannot attach to a paused container, unpause it first")
+        raise Conflict(f"Container {container_id} is paused, unpause the container before {what}")
+    if status != State.RUNNING:
+        if what == "attach":
+            raise Conflict("You cannot attach to a stopped container, start it first")
+        raise Conflict(f"Container {container_id} is not running")
 
 
 def can_remove(status: str) -> bool:

@@ -5,13 +5,14 @@ the container's lock.
 """
 
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from tiffin.containers.names import check_name, random_name
 from tiffin.containers.record import ContainerRecord
 from tiffin.containers.states import State
 from tiffin.errors import Conflict, InvalidArgument, NotFound
 from tiffin.state import Store
+from tiffin.state.events import emit_container
 from tiffin.typed import NamedTuple
 
 _COLUMNS = (
@@ -50,13 +51,19 @@ class Containers(NamedTuple):
 
     store: Store
 
-    def insert(self, record: ContainerRecord, status: str = State.CREATED) -> Container:
-        """Add a row; a record without a name gets a made-up one. Raises Conflict when the name is taken."""
+    def insert(
+        self,
+        record: ContainerRecord,
+        status: str = State.CREATED,
+        check: Callable[[sqlite3.Connection], None] | None = None,
+    ) -> Container:
+        """Add a row; a record without a name gets a made-up one. `check` is called within the transaction, and may
+        raise to add nothing. Raises Conflict when the name is taken."""
         for attempt in range(_NAME_ATTEMPTS):
             name = check_name(record.name) if record.name else random_name(attempt)
             named = record._replace(name=name)
             try:
-                self._insert(named, status)
+                self._insert(named, status, check)
             except sqlite3.IntegrityError:
                 if record.name:
                     raise Conflict(self._taken(name)) from None
@@ -64,8 +71,12 @@ class Containers(NamedTuple):
             return Container(named, name, status)
         raise Conflict("no free name was found for the container; give it one with --name")
 
-    def _insert(self, record: ContainerRecord, status: str) -> None:
+    def _insert(
+        self, record: ContainerRecord, status: str, check: Callable[[sqlite3.Connection], None] | None
+    ) -> None:
         with self.store.transaction() as db:
+            if check is not None:
+                check(db)
             db.execute(
                 "INSERT INTO containers (id, name, image, record, auto_remove, status, created)"
                 " VALUES (?, ?, ?, ?, ?, ?, ?)",
@@ -79,6 +90,7 @@ class Containers(NamedTuple):
                     record.created,
                 ),
             )
+            emit_container(db, "create", record.id)
 
     def _taken(self, name: str) -> str:
         row = self.store.db.execute("SELECT id FROM containers WHERE name = ?", (name,)).fetchone()
@@ -153,7 +165,16 @@ class Containers(NamedTuple):
             "status = ?, pid = ?, pid_start = ?, started = ?,"
             " finished = 0, exit_code = 0, error = '', oom_killed = 0",
             (State.RUNNING, pid, pid_start, started),
+            "start",
         )
+
+    def paused(self, container_id: str) -> None:
+        """It is about to be frozen. Raises Conflict when it does not run."""
+        self._change_if(container_id, State.RUNNING, State.PAUSED, "pause")
+
+    def unpaused(self, container_id: str) -> None:
+        """It has been thawed. Raises Conflict when it was not paused."""
+        self._change_if(container_id, State.PAUSED, State.RUNNING, "unpause")
 
     def not_started(self, container_id: str, status: str, exit_code: int, error: str) -> None:
         """A start failed: back to `status`, with Docker's exit code for it and why."""
@@ -169,6 +190,7 @@ class Containers(NamedTuple):
             container_id,
             "pid = 0, pid_start = 0, exit_code = ?, finished = ?, oom_killed = ?",
             (exit_code, finished, oom_killed),
+            *_died(exit_code, oom_killed=oom_killed),
         )
 
     def exited(
@@ -190,20 +212,55 @@ class Containers(NamedTuple):
         """Raises Conflict when the name is taken, InvalidArgument when it is none."""
         bare = check_name(name)
         try:
-            self._update(container_id, "name = ?", (bare,))
+            old = self.store.db.execute(
+                "SELECT name FROM containers WHERE id = ?", (container_id,)
+            ).fetchone()
+            self._update(
+                container_id, "name = ?", (bare,), "rename", {"oldName": f"/{old[0]}" if old else ""}
+            )
         except sqlite3.IntegrityError:
             raise Conflict(self._taken(bare)) from None
 
-    def delete(self, container_id: str) -> None:
-        """Forget the container. Idempotent."""
+    def delete(self, container_id: str, died: int | None = None) -> None:
+        """Forget the container. `died` is the exit code of one that is removed with its end. Idempotent."""
         with self.store.transaction() as db:
+            if died is not None:
+                emit_container(db, "die", container_id, _died(died)[1])
+            emit_container(db, "destroy", container_id)
             db.execute("DELETE FROM containers WHERE id = ?", (container_id,))
 
-    def _update(self, container_id: str, assignments: str, values: tuple[object, ...]) -> None:
+    def _update(
+        self,
+        container_id: str,
+        assignments: str,
+        values: tuple[object, ...],
+        event: str = "",
+        attributes: dict[str, str] | None = None,
+    ) -> None:
         with self.store.transaction() as db:
             done = db.execute(f"UPDATE containers SET {assignments} WHERE id = ?", (*values, container_id))  # noqa: S608 - constant texts
             if not done.rowcount:
                 raise NotFound(f"No such container: {container_id}")
+            if event:
+                emit_container(db, event, container_id, attributes)
+
+    def _change_if(self, container_id: str, before: str, after: str, event: str) -> None:
+        query = "UPDATE containers SET status = ? WHERE id = ? AND status = ?"
+        with self.store.transaction() as db:
+            if db.execute(query, (after, container_id, before)).rowcount:
+                emit_container(db, event, container_id)
+                return
+        current = self.get(container_id)
+        if current is not None and current.status == State.PAUSED:
+            raise Conflict(f"Container {container_id} is already paused")
+        if after == State.RUNNING and current is not None and current.status == State.RUNNING:
+            raise Conflict(f"Container {container_id} is not paused")
+        raise Conflict(f"Container {container_id} is not running")
+
+
+def _died(exit_code: int, *, oom_killed: bool = False) -> tuple[str, dict[str, str]]:
+    """The event of a container's end."""
+    return "die", {"exitCode": str(exit_code), **({"oomKilled": "true"} if oom_killed else {})}
 
 
 def _container(row: tuple[object, ...]) -> Container:

@@ -12,6 +12,8 @@ from tiffin.typed import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from tiffin.engine.workspace import Workspace
+    from tiffin.images import Image
+    from tiffin.images.transfer import Report
     from tiffin.state import Store
 
 
@@ -35,7 +37,13 @@ class BuildService:
 
 def build_in(store: Store, request: BuildRequest) -> BuildResult:
     """Build in this process, which has one thread."""
+
+    def fetch(name: str, report: Report, /) -> Image:
+        from tiffin.engine.pulling import pull
+
+        return pull(store, name, report=report).image
+
     images = open_images(store)
-    result = Builder(store, images, Runner(store.layout)).build(request)
+    result = Builder(store, images, Runner(store.layout), fetch).build(request)
     drop_unwanted(images, [result.image_id])
     return result

@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
-from tiffin.containers.states import can_kill
+from tiffin.containers.states import State
 from tiffin.engine import recovery
 from tiffin.engine.compressed import drop_unwanted
 from tiffin.engine.images import open_images
@@ -45,6 +45,11 @@ def commit(workspace: Workspace, reference: str, options: CommitOptions) -> str:
         container = recovery.truth(store, reference)
         images = open_images(store)
         base = images.by_id(container.record.image)
+        changed = committed_settings(settings(base.config), container.record)
+        if options.changes:
+            from tiffin.engine.changes import apply_changes
+
+            changed = apply_changes(changed, options.changes)
         with store.adding():
             with _trees(store, container) as (upper, lowers), _paused(store, container, options.pause):
                 layer = images.write_layer(lambda out: diff_tar(upper, out, lowers))
@@ -55,7 +60,6 @@ def commit(workspace: Workspace, reference: str, options: CommitOptions) -> str:
                 comment=options.message,
                 author=options.author,
             )
-            changed = committed_settings(settings(base.config), container.record)
             config = extend_config(base.config, history, layer.diff_id, changed)
             image = images.create(config, [*images.layers(base), layer], names).id
         drop_unwanted(images, [image])
@@ -127,7 +131,7 @@ def _trees(store: Store, container: Container) -> Iterator[tuple[int, list[int]]
 @contextmanager
 def _paused(store: Store, container: Container, wanted: bool) -> Iterator[None]:
     """Every process of a running container stopped meanwhile."""
-    if not wanted or not can_kill(container.status):
+    if not wanted or container.status != State.RUNNING:
         yield
         return
     from tiffin.runtime.cgroups import open_cgroup

@@ -83,6 +83,40 @@ class ContainerService:
 
         stop.kill(self._workspace, reference, signal)
 
+    def pause(self, reference: str) -> None:
+        """Hold every process in it where it is. Raises Conflict when it does not run, or is paused already."""
+        from tiffin.engine import pause
+
+        pause.pause(self._workspace, reference)
+
+    def unpause(self, reference: str) -> None:
+        """Let a paused one go on. Raises Conflict when it is not paused."""
+        from tiffin.engine import pause
+
+        pause.unpause(self._workspace, reference)
+
+    def top(self, reference: str, options: Sequence[str] = ()) -> tuple[list[str], list[list[str]]]:
+        """The titles and the rows of `ps` for its processes; `options` are ps's own, -ef by default. Raises Conflict
+        when it does not run."""
+        from tiffin.engine import top
+
+        return top.top(self._workspace, reference, options)
+
+    def plan_prune(self, filters: Sequence[str] = ()) -> Sequence[Summary]:
+        """The containers that `prune` would remove now."""
+        from tiffin.engine import prune_containers
+
+        return prune_containers.plan(self._workspace, filters)
+
+    def prune(
+        self, filters: Sequence[str] = (), *, only: Sequence[str] | None = None
+    ) -> tuple[list[str], int]:
+        """Remove those that do not run: their IDs, and the bytes that were theirs. `filters`: until, label, label!.
+        `only` are IDs, such as a plan's: nothing else goes."""
+        from tiffin.engine import prune_containers
+
+        return prune_containers.prune(self._workspace, filters, only)
+
     def wait(self, reference: str) -> int:
         """The exit code, once the container does not run."""
         from tiffin.engine import stop
@@ -109,19 +143,20 @@ class ContainerService:
         return query.resolve(self._workspace, reference)
 
     def list(
-        self, *, show_all: bool = False, last: int = 0, filters: Sequence[str] = ()
+        self, *, show_all: bool = False, last: int = 0, filters: Sequence[str] = (), size: bool = False
     ) -> Sequence[Summary]:
         """The running ones (every one with `show_all` or `last`), newest first. Filters as `ps --filter` has
-        them: id, name, label, status, exited, ancestor, network, volume."""
+        them: id, name, label, status, exited, ancestor, before, since, network, volume, publish, expose, health,
+        is-task. `size` measures what each wrote, which reads its files."""
         from tiffin.engine import query
 
-        return query.summaries(self._workspace, show_all=show_all, last=last, filters=filters)
+        return query.summaries(self._workspace, show_all=show_all, last=last, filters=filters, size=size)
 
-    def inspect(self, reference: str) -> dict[str, Any]:
-        """Docker's JSON document of the container."""
+    def inspect(self, reference: str, *, size: bool = False) -> dict[str, Any]:
+        """Docker's JSON document of the container; with `size` also SizeRw and SizeRootFs, in bytes."""
         from tiffin.engine import inspect
 
-        return inspect.inspect(self._workspace, reference)
+        return inspect.inspect(self._workspace, reference, size=size)
 
     def logs(self, reference: str, query: LogQuery) -> Iterator[LogLine]:
         """The log, line by line; with follow until the container ends."""

@@ -7,6 +7,7 @@ drops the image's command; a given command replaces it.
 from __future__ import annotations
 
 import os
+import sqlite3
 import time
 from collections.abc import Sequence
 
@@ -19,7 +20,7 @@ from tiffin.containers.store import Container, Containers
 from tiffin.engine import limits, recovery
 from tiffin.engine.options import Created, CreateOptions
 from tiffin.engine.signals import parse_signal
-from tiffin.errors import Conflict, InvalidArgument, Unsupported
+from tiffin.errors import Conflict, InvalidArgument, NotFound, Unsupported
 from tiffin.images.records import find_image
 from tiffin.supervisor import control
 from tiffin.typed import TYPE_CHECKING, Any
@@ -119,12 +120,17 @@ def _insert_with_mounts(
 
 
 def _insert(store: Store, record: ContainerRecord) -> Container:
+    def image_is_here(db: sqlite3.Connection) -> None:
+        """It was when its name was looked up; a removal since then must be seen, or the container had no files."""
+        if db.execute("SELECT 1 FROM images WHERE id = ?", (record.image,)).fetchone() is None:
+            raise NotFound(f"No such image: {record.image_name}")
+
     try:
-        return Containers(store).insert(record)
+        return Containers(store).insert(record, check=image_is_here)
     except Conflict:
         # The name may belong to a container with auto_remove whose supervisor died: that one is no more.
         recovery.reconcile(store)
-        return Containers(store).insert(record)
+        return Containers(store).insert(record, check=image_is_here)
 
 
 def plan(options: CreateOptions, image: Image) -> ContainerRecord:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from tiffin.containers.environment import merge_env, process_env
 from tiffin.containers.security import parse_security_options
-from tiffin.containers.states import can_kill
+from tiffin.containers.states import check_takes_part
 from tiffin.engine import recovery
 from tiffin.engine.relay import await_started, relay, terminal_size, wants
-from tiffin.errors import Conflict, InvalidArgument
+from tiffin.errors import InvalidArgument
 from tiffin.runtime import defaults
 from tiffin.runtime.spec import ContainerOptions, process
+from tiffin.state.events import tell
 from tiffin.supervisor.jobs import ExecJob
 from tiffin.typed import TYPE_CHECKING, Any
 
@@ -40,8 +41,10 @@ def _submit(
         raise InvalidArgument("No exec command specified")
     with workspace.store() as store:
         container = recovery.truth(store, reference)
-    if not can_kill(container.status):
-        raise Conflict(f"Container {container.id} is not running")
+        check_takes_part(container.id, container.status, "exec")
+        words = " ".join(options.command)
+        tell(store, f"exec_create: {words}", container.id)
+        tell(store, f"exec_start: {words}", container.id)
     rows, columns = terminal_size(streams) if streams else (0, 0)
     layout = workspace.layout
     job = ExecJob(

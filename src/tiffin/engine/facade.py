@@ -7,7 +7,7 @@ with tiffin.Engine() as engine:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from tiffin.engine.containers import ContainerService
 from tiffin.engine.workspace import Workspace
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from tiffin.engine.registry import RegistryService
     from tiffin.engine.system import SystemService
     from tiffin.state import Layout
+    from tiffin.state.events import Event
 
 
 class Engine:
@@ -92,6 +93,16 @@ class Engine:
         from tiffin.engine import lifecycle
 
         return lifecycle.run_captured(self._workspace, image, command, stdin, options)
+
+    def events(
+        self, *, since: int = 0, until: int = 0, filters: Sequence[str] = (), follow: bool = True
+    ) -> Iterator[Event]:
+        """What happens, as it happens; with `since` (ns since the epoch) what happened before too, as far as it is
+        kept: the newest ten thousand. Ends at `until`, or at the newest without `follow`. `filters` are `events
+        --filter`'s. Raises InvalidArgument for others."""
+        from tiffin.engine import events
+
+        return events.events(self._workspace, since=since, until=until, filters=filters, follow=follow)
 
     def teardown(self) -> None:
         """Take down what the engine keeps on the machine for all its containers: bridge, firewall table, parent

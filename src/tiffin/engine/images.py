@@ -12,10 +12,10 @@ from tiffin.typed import TYPE_CHECKING, Any, BinaryIO
 if TYPE_CHECKING:
     from tiffin.engine.workspace import Workspace
     from tiffin.images.blobs import Dropped
-    from tiffin.images.listing import Listed, Stack
+    from tiffin.images.listing import Stack
     from tiffin.images.prune import Pruned, PrunePlan
     from tiffin.images.pull import Pulled
-    from tiffin.images.records import Image
+    from tiffin.images.records import Image, Summary
     from tiffin.images.send import Pushed
     from tiffin.images.transfer import Report
     from tiffin.state import Store
@@ -53,7 +53,7 @@ class ImageService:
         with self._workspace.store() as store:
             return pull(store, name, platform, report, all_tags=all_tags)
 
-    def list(self, filters: Sequence[str] = ()) -> Sequence[Listed]:
+    def list(self, filters: Sequence[str] = ()) -> Sequence[Summary]:
         """Every image that `filters` let through, the newest first. They are as `images --filter` has them: dangling,
         label, before, since, reference, until. Raises InvalidArgument for others."""
         from tiffin.images.listing import list_images
@@ -141,10 +141,27 @@ class ImageService:
             )  # now they can be fetched again
             return done
 
-    def import_(self, stream: BinaryIO, name: str = "", message: str = "") -> Image:
-        """A new image of one layer out of a root filesystem's tar."""
+    def import_(
+        self,
+        stream: BinaryIO,
+        name: str = "",
+        message: str = "",
+        *,
+        changes: Sequence[str] = (),
+        platform: str = "",
+    ) -> Image:
+        """A new image of one layer out of a root filesystem's tar. `changes` are instructions of a Dockerfile that
+        change settings, such as 'CMD ["sh"]'; `platform` is os/architecture, this machine's unless given."""
+        from tiffin.oci.platform import parse_platform
+
+        target = parse_platform(platform) if platform else None
+        changed = None
+        if changes:
+            from tiffin.engine.changes import apply_changes
+
+            changed = apply_changes({}, changes)
         with self._workspace.store() as store:
-            return open_images(store).import_(stream, name, message)
+            return open_images(store).import_(stream, name, message, changed, target)
 
     def compact(self, names: Sequence[str] = ()) -> Dropped:
         """Remove the compressed blobs of these images' unpacked layers, or of all: those that a repository is known to
@@ -177,8 +194,8 @@ class ImageService:
             return prune(open_images(store), all, filters, None if only is None else frozenset(only))
 
     def collect(self, partials: bool = False) -> int:
-        """Remove what nothing names; how many things. The beginnings of blobs that a broken pull left stay for a day,
-        unless `partials` asks for them too."""
+        """Remove what nothing names; how many things. `partials`: the beginnings of layers too that a broken pull left
+        to be continued."""
         with self._workspace.store() as store:
             _sweep(store)
             return open_images(store).collect(partials)

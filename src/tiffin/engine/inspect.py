@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tiffin.containers.states import SUPERVISED, State, shown
+from tiffin.containers.states import LIVE, SUPERVISED, State, shown
 from tiffin.engine import recovery
 from tiffin.engine.times import moment
 from tiffin.network.manager import Networks
@@ -15,11 +15,16 @@ if TYPE_CHECKING:
     from tiffin.state import Layout, Store
 
 
-def inspect(workspace: Workspace, reference: str) -> dict[str, Any]:
+def inspect(workspace: Workspace, reference: str, *, size: bool = False) -> dict[str, Any]:
     """See ContainerService.inspect."""
     with workspace.store() as store:
         container = recovery.truth(store, reference)
-        return document(store, container)
+        found = document(store, container)
+        if size:
+            from tiffin.engine.sizes import measure
+
+            found["SizeRw"], found["SizeRootFs"] = measure(store, container)
+        return found
 
 
 def document(store: Store, container: Container) -> dict[str, Any]:
@@ -57,8 +62,8 @@ def _state(container: Container) -> dict[str, Any]:
     status = container.status
     return {
         "Status": shown(status),
-        "Running": status == State.RUNNING,
-        "Paused": False,
+        "Running": status in LIVE,
+        "Paused": status == State.PAUSED,
         "Restarting": False,
         "OOMKilled": container.oom_killed,
         "Dead": status == State.DEAD,
@@ -190,13 +195,13 @@ def _graph(layout: Layout, record: ContainerRecord) -> dict[str, Any]:
 
 def _network(store: Store, container: Container) -> dict[str, Any]:
     record = container.record
-    endpoint = Networks(store).endpoint(container.id) if container.status == State.RUNNING else None
+    endpoint = Networks(store).endpoint(container.id) if container.status in LIVE else None
     address = endpoint.address if endpoint else ""
     prefix = endpoint.prefix if endpoint else 0
     gateway = endpoint.gateway if endpoint else ""
     mac = endpoint.mac if endpoint else ""
     ports: dict[str, list[dict[str, str]] | None] = {}
-    if container.status == State.RUNNING:
+    if container.status in LIVE:
         ports = dict.fromkeys(record.exposed)
         for port in endpoint.ports if endpoint else ():
             key = f"{port.container_port}/{port.protocol}"

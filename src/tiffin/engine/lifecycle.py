@@ -6,13 +6,14 @@ import os
 import time
 from collections.abc import Sequence
 
-from tiffin.containers.states import SUPERVISED, State, can_start
+from tiffin.containers.states import SUPERVISED, State, can_start, check_takes_part
 from tiffin.containers.store import Container, Containers
 from tiffin.engine import recovery
 from tiffin.engine.create import create
 from tiffin.engine.options import Completed, Created, CreateOptions, Streams
 from tiffin.engine.relay import await_started, relay, terminal_size, wants
 from tiffin.errors import Conflict, NotFound, TiffinError
+from tiffin.state.events import tell
 from tiffin.supervisor import control
 from tiffin.supervisor.frames import Kind, frame, size_payload
 from tiffin.supervisor.jobs import StartJob
@@ -89,8 +90,8 @@ def attach(workspace: Workspace, reference: str, streams: Streams) -> int | None
     """See ContainerService.attach."""
     with workspace.store() as store:
         container = recovery.truth(store, reference)
-        if container.status != State.RUNNING:
-            raise Conflict("You cannot attach to a stopped container, start it first")
+        check_takes_part(container.id, container.status, "attach")
+        tell(store, "attach", container.id)
         channel = control.connect(workspace.layout, container.id)
     if channel is None:
         raise Conflict("You cannot attach to a stopped container, start it first")
@@ -140,6 +141,8 @@ def _lock(store: Store, reference: str) -> tuple[Container, int]:
                 return current, lock
             os.close(lock)
             raise Conflict("container is marked for removal and cannot be started")
+        if current.status == State.PAUSED:
+            raise Conflict("cannot start a paused container, try unpause instead")
         if current.status == State.RUNNING:
             return current, -1
         # Another command is starting or removing it, or its supervisor is taking it down: short work.

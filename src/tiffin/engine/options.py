@@ -3,7 +3,10 @@
 from collections.abc import Callable
 
 from tiffin.containers.record import ContainerRecord, LogConfig, Resources
-from tiffin.typed import NamedTuple
+from tiffin.typed import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from tiffin.engine.sizes import ContainerSize
 
 Sink = int | Callable[[bytes], None]
 """Where output goes: a descriptor, or a function called with each piece; -1 drops it."""
@@ -119,7 +122,8 @@ class Completed(NamedTuple):
 
 
 class Summary(NamedTuple):
-    """One line of `ps`. Times in ns since the epoch; `ports` as Docker prints them; state as Docker names it."""
+    """One line of `ps`. Times in ns since the epoch; `ports` as Docker prints them; state as Docker names it; `size`
+    only when it was asked for."""
 
     id: str
     name: str
@@ -134,6 +138,7 @@ class Summary(NamedTuple):
     mounts: tuple[str, ...]
     network: str
     record: ContainerRecord
+    size: "ContainerSize | None" = None
 
 
 class LogQuery(NamedTuple):
@@ -165,9 +170,11 @@ class PortBinding(NamedTuple):
 
 
 class CommitOptions(NamedTuple):
-    """What `commit` takes: a repository[:tag] or "" for an image without a name."""
+    """What `commit` takes: a repository[:tag] or "" for an image without a name; `changes` are instructions of a
+    Dockerfile that change settings, such as 'CMD ["sh"]'."""
 
     repository: str = ""
     author: str = ""
     message: str = ""
     pause: bool = True
+    changes: tuple[str, ...] = ()

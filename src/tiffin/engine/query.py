@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
-from tiffin.containers.states import State, can_kill, shown
+from tiffin.containers.states import LIVE, State, can_kill, shown
 from tiffin.containers.store import Container, Containers
 from tiffin.engine import recovery
 from tiffin.engine.options import PortBinding, Summary
 from tiffin.engine.times import human_duration
-from tiffin.errors import InvalidArgument, NotFound
 from tiffin.typed import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -39,25 +38,43 @@ def ports(workspace: Workspace, reference: str) -> list[PortBinding]:
         return sorted(found) if can_kill(container.status) else []
 
 
-def summaries(workspace: Workspace, *, show_all: bool, last: int, filters: Sequence[str]) -> list[Summary]:
+def summaries(
+    workspace: Workspace, *, show_all: bool, last: int, filters: Sequence[str], size: bool = False
+) -> list[Summary]:
     """See ContainerService.list."""
     with workspace.store() as store:
         recovery.reconcile(store)
-        tests = [_filter(store, text) for text in filters]
-        by_status = any(text.startswith(("status=", "exited=")) for text in filters)
+        tests, by_status = [], False
+        if filters:
+            from tiffin.engine.container_filters import parse_filters, shows_stopped
+
+            tests, by_status = parse_filters(store, filters), shows_stopped(filters)
         rows = Containers(store)
         everything = show_all or last > 0 or by_status
-        found = rows.all() if everything else rows.in_states((State.RUNNING,))
-        bindings = _bindings(store)
+        found = rows.all() if everything else rows.in_states(LIVE)
         kept = [container for container in found if all(test(container) for test in tests)]
-        now = time.time_ns()
+        kept = kept[:last] if last > 0 else kept
+        summaries = summarize(store, kept)
+        if not size:
+            return summaries
+        from tiffin.engine.sizes import measure
+
         return [
-            _summary(container, bindings.get(container.id, []), now) for container in kept[: last or None]
+            summary._replace(size=measure(store, container))
+            for summary, container in zip(summaries, kept, strict=True)
         ]
+
+
+def summarize(store: Store, found: Sequence[Container]) -> list[Summary]:
+    """What `ps` shows of these."""
+    bindings, now = _bindings(store), time.time_ns()
+    return [_summary(container, bindings.get(container.id, []), now) for container in found]
 
 
 def status_text(container: Container, now: int) -> str:
     """`ps`'s STATUS column."""
+    if container.status == State.PAUSED:
+        return f"Up {human_duration(now - container.started)} (Paused)"
     if container.status == State.RUNNING:
         return f"Up {human_duration(now - container.started)}"
     if container.status == State.EXITED:
@@ -105,62 +122,3 @@ def _bindings(store: Store) -> dict[str, list[PortBinding]]:
     for container_id, *binding in rows:
         found.setdefault(container_id, []).append(PortBinding(*binding))
     return found
-
-
-def _filter(store: Store, text: str) -> Callable[[Container], bool]:
-    key, equals, value = text.partition("=")
-    if not equals or key not in _FILTERS:
-        raise InvalidArgument(f"invalid filter '{text}'; known: {', '.join(_FILTERS)}")
-    return _FILTERS[key](store, value)
-
-
-def _by_label(_: Store, value: str) -> Callable[[Container], bool]:
-    key, equals, wanted = value.partition("=")
-    if equals:
-        return lambda container: container.record.labels.get(key) == wanted
-    return lambda container: key in container.record.labels
-
-
-def _by_status(_: Store, value: str) -> Callable[[Container], bool]:
-    known = (State.CREATED, State.RUNNING, State.EXITED, State.REMOVING, State.DEAD, "paused", "restarting")
-    if value not in known:
-        raise InvalidArgument(f"invalid filter 'status={value}'; known: {', '.join(known)}")
-    return lambda container: shown(container.status) == value
-
-
-def _by_exit(_: Store, value: str) -> Callable[[Container], bool]:
-    if not value.removeprefix("-").isdigit():
-        raise InvalidArgument(f"invalid filter 'exited={value}'; give an exit code")
-    return lambda container: container.status == State.EXITED and container.exit_code == int(value)
-
-
-def _by_image(store: Store, value: str) -> Callable[[Container], bool]:
-    from tiffin.images.records import find_image
-
-    try:
-        image = find_image(store.db, value)
-    except (NotFound, InvalidArgument):
-        return lambda container: container.record.image_name == value
-    return lambda container: (
-        container.record.image == image.id
-        or container.record.layers[: len(image.diff_ids)] == tuple(image.diff_ids)
-    )
-
-
-def _by_volume(_: Store, value: str) -> Callable[[Container], bool]:
-    return lambda container: any(
-        value in (mount.get("name"), mount.get("source"), mount.get("destination"))
-        for mount in container.record.mounts
-    )
-
-
-_FILTERS: dict[str, Callable[[Store, str], Callable[[Container], bool]]] = {
-    "id": lambda _, value: lambda container: container.id.startswith(value),
-    "name": lambda _, value: lambda container: value.removeprefix("/") in container.name,
-    "label": _by_label,
-    "status": _by_status,
-    "exited": _by_exit,
-    "ancestor": _by_image,
-    "network": lambda _, value: lambda container: container.record.network == value,
-    "volume": _by_volume,
-}

@@ -15,13 +15,13 @@ from tiffin.content.local import LocalContent
 from tiffin.engine.compressed import drop_unwanted
 from tiffin.engine.images import open_images
 from tiffin.engine.remote import Later
-from tiffin.errors import Conflict, Corrupt, LimitExceeded, NotFound, Unsupported
+from tiffin.errors import Conflict, Corrupt, LimitExceeded, NotFound, TiffinError, Unsupported
 from tiffin.images import documents
 from tiffin.images.arrivals import Arrivals, Arriving
 from tiffin.images.blobs import open_layer_blob
 from tiffin.images.documents import Document
 from tiffin.images.indexes import find_manifest, wanted
-from tiffin.images.names import add_digest, write_index
+from tiffin.images.names import add_digest, set_names, write_index
 from tiffin.images.origins import layer_by_blob
 from tiffin.images.receive import receive_manifest
 from tiffin.images.remove import remove_image
@@ -45,6 +45,9 @@ if TYPE_CHECKING:
     from tiffin.state import Store
 
 
+_GONE_MAX = 10_000
+
+
 class StoreShelf:
     """A Shelf (registry.server.shelf) over one engine's store."""
 
@@ -53,6 +56,8 @@ class StoreShelf:
         self._content = LocalContent(workspace.layout)
         with workspace.store() as store:
             self._arrivals = Arrivals(store)
+        # Blobs that went with a deleted manifest: clients delete those next, and are not to be told of an error.
+        self._gone: dict[str, bool] = {}
 
     # -- looking ---------------------------------------------------------------------------------------------
 
@@ -114,7 +119,7 @@ class StoreShelf:
                 open_images(store).collect()
             if self._content.exists(digest):
                 raise Conflict(f"blob {digest} is in use; delete the manifests that need it first")
-        elif not waited:
+        elif not waited and not self._gone.pop(digest, False):
             raise NotFound(f"no blob {digest}")
 
     def begin(self) -> Arriving:
@@ -132,15 +137,16 @@ class StoreShelf:
         artifact, name = parse_artifact(data, media_type), _name(repository)
         tag = "" if is_digest(reference) else reference
         with self._workspace.store() as store:
-            images, image = open_images(store), None
-            with store.adding():
-                self._gather(images, name, artifact)
-                document = Document(images.content.put_bytes(data), artifact.media_type, len(data))
-                with store.transaction() as db:
-                    documents.add_document(db, name, document, artifact)
-                if tag:
-                    image = _receive(images, f"{name}:{tag}", document, data)
-                    _set_tag(store, name, tag, document, image)
+            images = open_images(store)
+            try:
+                with store.adding():
+                    self._gather(images, name, artifact)
+                    document = Document(images.content.put_bytes(data), artifact.media_type, len(data))
+                    image = _receive(images, document, data) if tag else None
+                    _record(store, name, tag, document, artifact, image)
+            except TiffinError:
+                images.collect()
+                raise
             for blob in artifact.blobs:
                 self._arrivals.release(blob.digest)
             drop_unwanted(images, [image.id] if image else [])
@@ -167,6 +173,7 @@ class StoreShelf:
         name = _name(repository)
         with self._workspace.store() as store:
             found = _find(store.db, name, reference)
+            artifact = parse_artifact(self._content.read_bytes(found.digest, DOCUMENT_MAX))
             if not is_digest(reference):
                 _untag(store, f"{name}:{reference}")
             else:
@@ -178,6 +185,9 @@ class StoreShelf:
                 if not names and not dropped:
                     raise Conflict(f"manifest {found.digest} is part of an index; delete that")
             open_images(store).collect()
+        if len(self._gone) > _GONE_MAX:
+            self._gone.clear()
+        self._gone |= {blob.digest: True for blob in artifact.blobs if not self._content.exists(blob.digest)}
 
 
 def _name(repository: str) -> str:
@@ -207,9 +217,9 @@ def _find(db: sqlite3.Connection, name: str, reference: str) -> Document:
     return found
 
 
-def _receive(images: Images, full: str, document: Document, data: bytes) -> Image | None:
-    """The image that the full name `full` stands for on this machine when it means this manifest or index: unpacked,
-    and named; None where there is none."""
+def _receive(images: Images, document: Document, data: bytes) -> Image | None:
+    """The image that a tag of this manifest or index stands for on this machine, unpacked, without a name; None where
+    there is none."""
     top = Descriptor(document.media_type, document.digest, document.size)
     try:
         found = find_manifest(
@@ -224,21 +234,30 @@ def _receive(images: Images, full: str, document: Document, data: bytes) -> Imag
     if found.manifest.layers and not diff_ids(config):
         return None  # nothing says what its layers unpack to: it is kept for others
     origin = Provenance(found.indexes) if found.indexes else None
-    return receive_manifest(images, found.data, found.descriptor.media_type, [full], origin)
+    return receive_manifest(images, found.data, found.descriptor.media_type, (), origin)
 
 
-def _set_tag(store: Store, name: str, tag: str, document: Document, image: Image | None) -> None:
-    """One transaction: the tag means the document also where the name of the image does not say so."""
+def _record(
+    store: Store, name: str, tag: str, document: Document, artifact: Artifact, image: Image | None
+) -> None:
+    """One transaction: the repository has the document, and the tag means it, and the image where there is one."""
     full = f"{name}:{tag}"
+    of_image = image is not None and image.manifest == document.digest and not artifact.subject
     with store.transaction() as db:
-        if image is None:
-            db.execute("DELETE FROM image_names WHERE name = ?", (full,))
-        else:
+        if not of_image:
+            documents.add_document(db, name, document, artifact)
+        if tag or (artifact.subject and documents.by_digest(db, name, artifact.subject)):
+            documents.settle(db, name, document.digest)
+        if image is not None:
+            set_names(db, image.id, [full], document.digest if artifact.manifests else "")
             add_digest(db, name, document.digest, image.id)
-        said = documents.by_tag(db, name, tag)
+        elif tag:
+            db.execute("DELETE FROM image_names WHERE name = ?", (full,))
+        said = documents.by_tag(db, name, tag) if tag else document
         if said is None or said.digest != document.digest:
             documents.set_tag(db, name, tag, document.digest)
-    write_index(store)
+    if tag:
+        write_index(store)
 
 
 def _untag(store: Store, full: str) -> None:

@@ -23,13 +23,37 @@ def remove(workspace: Workspace, reference: str, *, force: bool, volumes: bool) 
         container = recovery.truth(store, reference)
         if not can_remove(container.status):
             if not force:
-                raise Conflict(
-                    f"You cannot remove a running container {container.id}. "
-                    "Stop the container before attempting removal or force remove"
-                )
+                raise Conflict(_refusal(container))
             kill_for_removal(store, container)
         remove_found(store, container, volumes=volumes)
         return container.id
+
+
+def _refusal(container: Container) -> str:
+    if container.status == State.PAUSED:
+        return (
+            f"You cannot remove a paused container {container.id}. "
+            "Unpause and then stop the container before attempting removal or force remove"
+        )
+    return (
+        f"You cannot remove a running container {container.id}. "
+        "Stop the container before attempting removal or force remove"
+    )
+
+
+def remove_resting(store: Store, container: Container) -> bool:
+    """Remove a container only if it does not run and nobody is at work on it; whether it was."""
+    lock = control.acquire(store.layout, container.id, wait=False)
+    if lock < 0:
+        return False
+    try:
+        current = Containers(store).get(container.id)
+        if current is None or current.status in SUPERVISED:
+            return False
+        _remove(store, current, volumes=False)
+        return True
+    finally:
+        os.close(lock)
 
 
 def remove_found(store: Store, container: Container, *, volumes: bool) -> None:
@@ -46,8 +70,13 @@ def remove_found(store: Store, container: Container, *, volumes: bool) -> None:
             current = rows.get(container.id)
             if current is None:
                 return
-        rows.set_status(current.id, State.REMOVING)
-        takedown.take_down(store, current.id)
-        takedown.forget(store, current, volumes=volumes)
+        _remove(store, current, volumes=volumes)
     finally:
         os.close(lock)
+
+
+def _remove(store: Store, container: Container, *, volumes: bool) -> None:
+    """The caller holds the lock."""
+    Containers(store).set_status(container.id, State.REMOVING)
+    takedown.take_down(store, container.id)
+    takedown.forget(store, container, volumes=volumes)

@@ -11,10 +11,12 @@ import select
 import signal
 import time
 
-from tiffin.containers.states import State, can_kill
+from tiffin.containers.states import LIVE, State, can_kill
 from tiffin.engine import recovery
+from tiffin.engine.pause import thaw
 from tiffin.engine.signals import parse_signal
 from tiffin.errors import Conflict, EngineError
+from tiffin.state.events import tell
 from tiffin.supervisor import control, processes
 from tiffin.supervisor.frames import FrameReader, Kind, exit_code, frame
 from tiffin.typed import TYPE_CHECKING
@@ -42,6 +44,7 @@ def stop(workspace: Workspace, reference: str, timeout: int | None, stop_signal:
             if not ending.ended(None if seconds < 0 else float(seconds)):
                 ending.signal(signal.SIGKILL)
                 ending.require()
+            ending.tell("stop")
 
 
 def kill(workspace: Workspace, reference: str, signal_name: str) -> None:
@@ -68,7 +71,7 @@ def wait(workspace: Workspace, reference: str) -> int:
     """See ContainerService.wait."""
     with workspace.store() as store:
         container = recovery.truth(store, reference)
-        if container.status not in (State.RUNNING, State.STARTING):
+        if container.status not in (*LIVE, State.STARTING):
             return container.exit_code
         with _Ending(store, container) as ending:
             ending.ended(None)
@@ -105,8 +108,16 @@ class _Ending:
             os.close(self._pidfd)
 
     def signal(self, number: int) -> None:
-        if self._pidfd >= 0:
-            processes.send(self._pidfd, number)
+        """Signal the first process; a paused container goes on first, or it could not end."""
+        if self._pidfd >= 0 and processes.send(self._pidfd, number):
+            self.tell("kill", {"signal": str(int(number))})
+            if self._container.status == State.PAUSED:
+                thaw(self._store, self._container)
+                self._container = self._container._replace(status=State.RUNNING)
+
+    def tell(self, action: str, attributes: dict[str, str] | None = None) -> None:
+        """An event; none of a container that has been removed since."""
+        tell(self._store, action, self._container.id, attributes)
 
     def require(self) -> None:
         """Raise EngineError unless it ends in due time."""

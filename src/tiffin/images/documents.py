@@ -6,7 +6,8 @@
 
 A repository is a full name without its tag (`docker.io/library/web`). What a tag means is looked for here first, then
 among the names of images: those stay true whatever is done with other commands, since a name that is pointed elsewhere
-loses its row here by a trigger. What no tag leads to is kept for GRACE_SECONDS, in which its index or tag may arrive.
+loses its row here by a trigger. What no tag has led to yet is kept for GRACE_SECONDS, in which its index or tag may
+arrive; what a tag has led to goes with it.
 """
 
 import time
@@ -140,7 +141,7 @@ def referrers(db: "sqlite3.Connection", repository: str, subject: str) -> list[R
 
 
 def add_document(db: "sqlite3.Connection", repository: str, document: Document, artifact: "Artifact") -> None:
-    """The repository has this manifest. Known ones are young again."""
+    """The repository has this manifest, which needs a tag or an index within GRACE_SECONDS (see `settle`)."""
     import json
 
     db.execute(
@@ -151,13 +152,24 @@ def add_document(db: "sqlite3.Connection", repository: str, document: Document, 
             artifact.subject,
             artifact.artifact_type,
             json.dumps(artifact.annotations),
-            time.time_ns(),
+            time.time_ns() + GRACE_SECONDS * 1_000_000_000,
         ),
     )
     needs = {descriptor.digest for descriptor in (*artifact.blobs, *artifact.manifests)}
     db.executemany(
         "INSERT OR IGNORE INTO registry_blobs VALUES (?, ?)", [(document.digest, blob) for blob in needs]
     )
+
+
+def settle(db: "sqlite3.Connection", repository: str, digest: str) -> None:
+    """A tag leads to this manifest, or what it refers to is here: it, and those below it, stay for as long as that is
+    so, and no longer."""
+    db.execute(_SETTLE, (repository, digest, repository))
+
+
+_SETTLE = """WITH RECURSIVE below(repository, digest) AS (
+        SELECT ?, ? UNION SELECT below.repository, blob FROM below JOIN registry_blobs ON manifest = below.digest)
+    UPDATE registry_manifests SET keep_until = 0 WHERE repository = ? AND digest IN (SELECT digest FROM below)"""
 
 
 def set_tag(db: "sqlite3.Connection", repository: str, tag: str, digest: str) -> None:
@@ -200,8 +212,8 @@ LIVE_BLOBS = """SELECT digest FROM registry_manifests
 
 def unreached(db: "sqlite3.Connection", now: int | None = None) -> list[tuple[str, str]]:
     """(repository, digest) of the documents that nothing leads to and whose time is over; `now` in nanoseconds."""
-    young = (time.time_ns() if now is None else now) - GRACE_SECONDS * 1_000_000_000
-    return [(repository, digest) for repository, digest in db.execute(_UNREACHED, (young,))]
+    moment = time.time_ns() if now is None else now
+    return [(repository, digest) for repository, digest in db.execute(_UNREACHED, (moment,))]
 
 
 def drop_unreached(db: "sqlite3.Connection", found: "Iterable[tuple[str, str]]") -> None:
@@ -211,10 +223,10 @@ def drop_unreached(db: "sqlite3.Connection", found: "Iterable[tuple[str, str]]")
     db.execute("DELETE FROM registry_blobs WHERE manifest NOT IN (SELECT digest FROM registry_manifests)")
 
 
-# Alive: what is young; what a tag means; what refers to an image or index that is here; then, of what is alive, the
-# manifests below it and those that refer to it.
+# Alive: what still has time; what a tag means; what refers to an image or index that is here; then, of what is alive,
+# the manifests below it and those that refer to it.
 _UNREACHED = """WITH RECURSIVE alive(repository, digest) AS (
-        SELECT repository, digest FROM registry_manifests WHERE added > ?
+        SELECT repository, digest FROM registry_manifests WHERE keep_until > ?
         UNION SELECT repository, digest FROM registry_tags
         UNION SELECT repository, digest FROM registry_manifests WHERE digest IN (SELECT target FROM image_names)
         UNION SELECT repository, digest FROM registry_manifests

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Callable, Sequence
 
-    from tiffin.images.listing import Listed
+    from tiffin.images.records import Summary
 
 KNOWN = ("before", "dangling", "label", "label!", "reference", "since", "until")
 _TRUE, _FALSE = ("1", "true", "t"), ("0", "false", "f")
@@ -24,7 +24,7 @@ class Filters(NamedTuple):
     """`tests` take a row; `references` are patterns of names of which those that match are kept, none for all;
     `dangling` None for both kinds."""
 
-    tests: "tuple[Callable[[Listed], bool], ...]" = ()
+    tests: "tuple[Callable[[Summary], bool], ...]" = ()
     references: tuple[str, ...] = ()
     dangling: bool | None = None
 
@@ -33,7 +33,7 @@ def parse_filters(
     db: "sqlite3.Connection", texts: "Sequence[str]", known: "Sequence[str]" = KNOWN
 ) -> Filters:
     """Raises InvalidArgument for a filter that is none, NotFound for an image that `before` or `since` names."""
-    tests: list[Callable[[Listed], bool]] = []
+    tests: list[Callable[[Summary], bool]] = []
     references: list[str] = []
     dangling: bool | None = None
     for text in texts:
@@ -63,11 +63,11 @@ def _boolean(text: str) -> bool:
     return text.lower() in _TRUE
 
 
-def _until(bound: int) -> "Callable[[Listed], bool]":
+def _until(bound: int) -> "Callable[[Summary], bool]":
     return lambda row: row.created <= bound
 
 
-def _beside(db: "sqlite3.Connection", key: str, name: str) -> "Callable[[Listed], bool]":
+def _beside(db: "sqlite3.Connection", key: str, name: str) -> "Callable[[Summary], bool]":
     from tiffin.images.records import find_image
 
     created = find_image(db, name).created
@@ -76,10 +76,10 @@ def _beside(db: "sqlite3.Connection", key: str, name: str) -> "Callable[[Listed]
     return lambda row: row.created > created
 
 
-def _label(db: "sqlite3.Connection", text: str, *, wanted: bool) -> "Callable[[Listed], bool]":
+def _label(db: "sqlite3.Connection", text: str, *, wanted: bool) -> "Callable[[Summary], bool]":
     name, equals, value = text.partition("=")
 
-    def test(row: "Listed") -> bool:
+    def test(row: "Summary") -> bool:
         labels = _labels(db, row.id)
         return (name in labels and (not equals or labels[name] == value)) is wanted
 

@@ -1,61 +1,32 @@
 """Images out of archives: OCI image layouts and Docker's, and plain root filesystems."""
 
-import hashlib
 import os
-import re
 import threading
 import time
 from collections.abc import Callable
 
-from tiffin.errors import Corrupt, InvalidArgument, LimitExceeded, TiffinError
-from tiffin.images.archive import Archive, Section, SectionReader
+from tiffin.errors import Corrupt, LimitExceeded, TiffinError
+from tiffin.images.archive import Archive, SectionReader
+from tiffin.images.layout import Candidate, Source, oci_images
 from tiffin.images.unpack import Expected, Unpacked, unpack_layer
 from tiffin.images.write import create_image, make_manifest
-from tiffin.oci.descriptor import (
-    DOCUMENT_MAX,
-    IMAGE_NAME,
-    INDEX,
-    LAYERS_MAX,
-    MANIFEST,
-    REF_NAME,
-    Descriptor,
-    Index,
-    Manifest,
-    parse_document,
-)
+from tiffin.oci.descriptor import LAYERS_MAX
 from tiffin.oci.image import History, diff_ids, empty_config, extend_config, format_time, parse_config
 from tiffin.oci.platform import host_platform
 from tiffin.oci.reference import parse_reference, shown
-from tiffin.typed import TYPE_CHECKING, Any, BinaryIO, NamedTuple
+from tiffin.typed import TYPE_CHECKING, Any, BinaryIO
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
 
     from tiffin.images.records import Image, LayerBlob
     from tiffin.images.service import Images
+    from tiffin.oci.platform import Platform
 
 # Called with a layer's DiffID, the bytes of it read so far, and all of them; from several threads.
 Progress = Callable[[str, int, int], None]
 
 _IMAGES_MAX = 1000
-_DEPTH_MAX = 4  # of indexes within indexes
-
-
-class _Candidate(NamedTuple):
-    """An image that the archive offers. `manifest` None: a docker-archive, which has none of its own."""
-
-    config: bytes
-    layers: "Sequence[_Source]"
-    names: "Sequence[str]"
-    manifest: bytes | None = None
-    media_type: str = MANIFEST
-
-
-class _Source(NamedTuple):
-    """A layer as the archive holds it."""
-
-    section: Section
-    expected: Expected
 
 
 def load_archive(images: "Images", stream: BinaryIO, progress: Progress | None) -> list[str]:
@@ -64,118 +35,21 @@ def load_archive(images: "Images", stream: BinaryIO, progress: Progress | None) 
     with images.store.adding(), Archive(stream, images.store.layout) as archive:
         for candidate in _candidates(archive):
             image = _add(images, candidate, progress)
-            loaded.extend(candidate.names or [image.id])
+            loaded.extend(candidate.names or ([] if candidate.follows else [image.id]))
     if not loaded:
         raise Corrupt("the archive holds no image")
     return loaded
 
 
-def _candidates(archive: Archive) -> "Iterator[_Candidate]":
+def _candidates(archive: Archive) -> "Iterator[Candidate]":
     if "index.json" in archive:
-        return _oci_images(archive)
+        return oci_images(archive, _docker_names(archive))
     if "manifest.json" in archive:
         return _docker_images(archive)
     raise Corrupt("not an image archive: it has neither index.json nor manifest.json")
 
 
-# -- OCI image layout
-# --------------------------------------------------------------------------------------------
-
-
-def _oci_images(archive: Archive) -> "Iterator[_Candidate]":
-    """Each image of the index, once, with all its names. An image for another platform is passed over where
-    the same name has one for this machine; attestations are no images."""
-    tags = _docker_names(archive)
-    found: dict[str, tuple[Descriptor, list[str]]] = {}
-    for descriptor in _chosen(_index(archive)):
-        manifest = _for_this_machine(archive, descriptor)
-        _, names = found.setdefault(manifest.digest, (manifest, []))
-        name = _name_of(descriptor)
-        names.extend([name] if name and name not in names else [])
-    for descriptor, names in found.values():
-        data = _blob(archive, descriptor)
-        manifest_document = parse_document(data, descriptor.media_type)
-        assert isinstance(manifest_document, Manifest)  # _for_this_machine resolved indexes
-        config = _blob(archive, manifest_document.config)
-        names.extend(name for name in tags.get(manifest_document.config.digest, ()) if name not in names)
-        yield _Candidate(
-            config, _oci_layers(archive, manifest_document, config), names, data, descriptor.media_type
-        )
-
-
-def _index(archive: Archive) -> tuple[Descriptor, ...]:
-    document = parse_document(archive.read("index.json"), INDEX, "index.json in the archive")
-    assert isinstance(document, Index)  # parse_document holds it to the media type
-    return document.manifests
-
-
-def _chosen(entries: "Iterable[Descriptor]") -> "Iterator[Descriptor]":
-    host = host_platform()
-    groups: dict[str, list[Descriptor]] = {}
-    for number, entry in enumerate(entries):
-        if "vnd.docker.reference.type" not in entry.annotations:
-            groups.setdefault(_name_of(entry) or f"#{number}", []).append(entry)
-    for group in groups.values():
-        fitting = [entry for entry in group if entry.platform is None or host.runs(entry.platform)]
-        yield from fitting or group
-
-
-def _name_of(descriptor: Descriptor) -> str:
-    """The full name that an index entry bears, "" for none. A lone tag (`latest`) names no repository."""
-    for key in (IMAGE_NAME, REF_NAME):
-        text = descriptor.annotations.get(key, "")
-        if re.search(r"[/:]", text):
-            return str(parse_reference(text))
-    return ""
-
-
-def _for_this_machine(archive: Archive, descriptor: Descriptor) -> Descriptor:
-    """The manifest that an index entry leads to: itself, or the first for this platform further down."""
-    host = host_platform()
-    for _ in range(_DEPTH_MAX):
-        document = parse_document(_blob(archive, descriptor), descriptor.media_type)
-        if isinstance(document, Manifest):
-            return descriptor
-        below = [
-            entry for entry in document.manifests if "vnd.docker.reference.type" not in entry.annotations
-        ]
-        fitting = [entry for entry in below if entry.platform is not None and host.runs(entry.platform)]
-        fitting = fitting or [entry for entry in below if entry.platform is None]
-        if not fitting:
-            offered = ", ".join(shown(str(entry.platform)) for entry in below[:8])
-            raise InvalidArgument(f"the archive has no image for {host}, only for: {offered or 'nothing'}")
-        descriptor = fitting[0]
-    raise LimitExceeded(f"the archive nests indexes more than {_DEPTH_MAX} deep")
-
-
-def _blob(archive: Archive, descriptor: Descriptor) -> bytes:
-    """A document of the archive, its size and digest verified."""
-    data = archive.read(f"blobs/sha256/{descriptor.digest[7:]}", DOCUMENT_MAX)
-    if len(data) != descriptor.size:
-        raise Corrupt(f"blob {descriptor.digest} has {len(data)} bytes where {descriptor.size} were stated")
-    actual = "sha256:" + hashlib.sha256(data).hexdigest()
-    if actual != descriptor.digest:
-        raise Corrupt(f"blob {descriptor.digest} does not match its digest: its bytes hash to {actual}")
-    return data
-
-
-def _oci_layers(archive: Archive, manifest: Manifest, config: bytes) -> list[_Source]:
-    ids = diff_ids(parse_config(config))
-    if len(ids) != len(manifest.layers):
-        raise Corrupt(
-            f"image {manifest.config.digest} lists {len(ids)} diff_ids for {len(manifest.layers)} layers"
-        )
-    sources = []
-    for diff_id, layer in zip(ids, manifest.layers, strict=True):
-        section = archive.section(f"blobs/sha256/{layer.digest[7:]}")
-        if section.size != layer.size:
-            raise Corrupt(f"blob {layer.digest} has {section.size} bytes where {layer.size} were stated")
-        sources.append(_Source(section, Expected(diff_id, layer.digest, layer.media_type, layer.size)))
-    return sources
-
-
-# -- docker-archive
-# ----------------------------------------------------------------------------------------------
+# -- docker-archive ------------------------------------------------------------------------------------------
 
 
 def _docker_manifests(archive: Archive) -> list[dict[str, Any]]:
@@ -194,7 +68,7 @@ def _docker_manifests(archive: Archive) -> list[dict[str, Any]]:
     return entries
 
 
-def _docker_images(archive: Archive) -> "Iterator[_Candidate]":
+def _docker_images(archive: Archive) -> "Iterator[Candidate]":
     for entry in _docker_manifests(archive):
         config = archive.read(entry.get("Config"))
         ids, members = diff_ids(parse_config(config)), entry.get("Layers") or []
@@ -203,14 +77,15 @@ def _docker_images(archive: Archive) -> "Iterator[_Candidate]":
                 f"{shown(str(entry.get('Config')))} lists {len(ids)} diff_ids for {len(members)} layers"
             )
         layers = [
-            _Source(archive.section(member), Expected(diff_id))
+            Source(archive.section(member), Expected(diff_id))
             for diff_id, member in zip(ids, members, strict=True)
         ]
-        yield _Candidate(config, layers, _repo_tags(entry))
+        yield Candidate(config, layers, _repo_tags(entry))
 
 
 def _repo_tags(entry: dict[str, Any]) -> list[str]:
-    return [str(parse_reference(text)) for text in entry.get("RepoTags") or []]
+    references = [parse_reference(text) for text in entry.get("RepoTags") or []]
+    return [str(reference) for reference in references if not reference.digest]
 
 
 def _docker_names(archive: Archive) -> dict[str, list[str]]:
@@ -227,15 +102,17 @@ def _docker_names(archive: Archive) -> dict[str, list[str]]:
 # ------------------------------------------------------------------------------------------------------
 
 
-def _add(images: "Images", candidate: _Candidate, progress: Progress | None) -> "Image":
+def _add(images: "Images", candidate: Candidate, progress: Progress | None) -> "Image":
     layers = _unpack_all(images, candidate.layers, progress)
     config = images.content.put_bytes(candidate.config)
+    for index in candidate.origin.indexes:
+        images.content.put_bytes(index.data)
     manifest = candidate.manifest or make_manifest(config, len(candidate.config), layers)
-    return images.add_image(manifest, candidate.media_type, candidate.names)
+    return images.add_image(manifest, candidate.media_type, candidate.names, candidate.origin)
 
 
 def _unpack_all(
-    images: "Images", sources: "Sequence[_Source]", progress: Progress | None
+    images: "Images", sources: "Sequence[Source]", progress: Progress | None
 ) -> "list[LayerBlob]":
     """Store and unpack what is not here yet, several layers at once; committed in this thread, as each is
     verified. On an error the others are ended and their trees removed."""
@@ -245,7 +122,7 @@ def _unpack_all(
     wanted = {source.expected: source for source in sources if known[source.expected] is None}
     stop = threading.Event()
 
-    def work(source: _Source) -> Unpacked:
+    def work(source: Source) -> Unpacked:
         expected = source.expected
 
         def tell(done: int) -> None:
@@ -293,12 +170,21 @@ def _known(images: "Images", expected: Expected) -> "LayerBlob | None":
     return None
 
 
-def import_root(images: "Images", stream: BinaryIO, name: str, message: str) -> "Image":
+def import_root(
+    images: "Images",
+    stream: BinaryIO,
+    name: str,
+    message: str,
+    changed: dict[str, Any] | None,
+    platform: "Platform | None",
+) -> "Image":
     """See `Images.import_`."""
     names = [str(parse_reference(name))] if name else []
     with images.store.adding():
         layer = _commit(unpack_layer(images.content, images.snapshots, stream, Expected()))
         created = format_time(time.time_ns())
         history = History(created, comment=message or "Imported from -")
-        config = extend_config(empty_config(host_platform(), created), history, layer.diff_id)
+        config = extend_config(
+            empty_config(platform or host_platform(), created), history, layer.diff_id, changed
+        )
         return create_image(images, config, [layer], names)

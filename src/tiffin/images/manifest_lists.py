@@ -115,10 +115,10 @@ class ManifestLists:
     """The lists of one engine. Safe beside other processes: `changing` orders those that change one."""
 
     def __init__(self, layout: "Layout") -> None:
-        self._directory = f"{layout.root}/manifests"
+        self.directory = f"{layout.root}/manifests"
 
     def _path(self, name: str) -> str:
-        return f"{self._directory}/{sha256(name.encode())}.json"
+        return f"{self.directory}/{sha256(name.encode())}.json"
 
     def find(self, name: str) -> ManifestList | None:
         """The list of this name, as users write it; None when there is none. Raises InvalidArgument, Corrupt."""
@@ -181,7 +181,7 @@ class ManifestLists:
             pass
 
     def _changing(self) -> "_Locked":
-        return _Locked(self._directory)
+        return _Locked(self.directory)
 
     def _write(self, made: ManifestList) -> None:
         path = self._path(made.name)

@@ -7,7 +7,7 @@ those of layers, and of their stored blobs, that no image which stays has.
 
 from tiffin.errors import NotFound
 from tiffin.images.filters import parse_filters
-from tiffin.images.listing import Listed, apply, list_images
+from tiffin.images.listing import apply, list_images
 from tiffin.images.names import write_index
 from tiffin.images.remove import delete_image
 from tiffin.oci.reference import parse_reference
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Sequence
 
+    from tiffin.images.records import Summary
     from tiffin.images.service import Images
 
 FILTERS = ("dangling", "label", "label!", "until")
@@ -80,7 +81,7 @@ def prune(images: "Images", every: bool, filters: "Sequence[str]", only: "frozen
     return Pruned(tuple(records), _freed(holders, frozenset(row.id for row in rows)))
 
 
-def _chosen(db: "sqlite3.Connection", every: bool, filters: "Sequence[str]") -> list[Listed]:
+def _chosen(db: "sqlite3.Connection", every: bool, filters: "Sequence[str]") -> "list[Summary]":
     """The oldest first. `dangling=false` is Docker's other word for `every`."""
     parsed = parse_filters(db, filters, FILTERS)
     every = every or parsed.dangling is False
@@ -118,7 +119,8 @@ def _size(images: "Images", blob: str) -> int:
 _TREES = """SELECT l.diff_id, l.size, i.image FROM image_layers i JOIN layers l USING (diff_id)
     UNION SELECT l.diff_id, l.size, '' FROM build_cache b JOIN layers l USING (diff_id)"""
 _BLOBS = """SELECT blob, image FROM image_layers UNION SELECT blob, '' FROM build_cache WHERE blob IS NOT NULL
-    UNION SELECT manifest, id FROM images UNION SELECT id, id FROM images"""
+    UNION SELECT manifest, id FROM images UNION SELECT id, id FROM images
+    UNION SELECT digest, image FROM index_images"""
 
 
 def _freed(holders: dict[tuple[str, int], set[str]], gone: frozenset[str]) -> int:

@@ -54,6 +54,11 @@ class Summary(NamedTuple):
     digests: tuple[str, ...] = ()
     within: tuple[str, ...] = ()
 
+    @property
+    def is_dangling(self) -> bool:
+        """Whether no tag leads to it."""
+        return not self.names and not self.within
+
 
 class LayerBlob(NamedTuple):
     """One layer in both forms: the DiffID of its plain tar, and the stored blob that unpacks to it."""

@@ -7,17 +7,20 @@ The documents come last, as a reader that streams wants its blobs first and one 
 
 from tiffin.errors import InvalidArgument, NotFound
 from tiffin.images.blobs import open_layer_blob
-from tiffin.images.names import encode_index, named_descriptors
+from tiffin.images.indexes import all_manifests, wanted
+from tiffin.images.names import encode_index, named_descriptors, target_of
 from tiffin.images.records import find_image, is_id, layers_of
 from tiffin.layer.tarstream import Entry, Kind, TarWriter
-from tiffin.oci.descriptor import encode_json
+from tiffin.oci.descriptor import DOCUMENT_MAX, Descriptor, encode_json
+from tiffin.oci.platform import host_platform
 from tiffin.oci.reference import parse_reference
-from tiffin.typed import TYPE_CHECKING, Any, BinaryIO
+from tiffin.typed import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from tiffin.images.blobs import Repositories
+    from tiffin.images.indexes import Found
     from tiffin.images.records import Image, LayerBlob
     from tiffin.images.service import Images
 
@@ -72,20 +75,18 @@ def _write(
     tar = TarWriter(out)
     for directory in ("blobs/", "blobs/sha256/"):
         tar.add(Entry(directory, Kind.DIRECTORY, 0o755))
+    whole = [_entries(images, *one) for one in chosen] if form != "docker-archive" else []
+    further = [image for entries in whole for image in entries.images]
     written: set[str] = set()
-    for image, _ in chosen:
+    for image in (*further, *(image for image, _ in chosen)):
         for layer in layers_of(images.store.db, image.id):
             if layer.blob not in written:
                 written.add(layer.blob)
                 _copy_layer(images, tar, layer, registry)
-        for digest in (image.id, *([image.manifest] if form != "docker-archive" else [])):
-            if digest not in written:
-                written.add(digest)
-                _copy_blob(images, tar, digest)
+        _copy_blobs(images, tar, (image.id, *([image.manifest] if form != "docker-archive" else [])), written)
+    _copy_blobs(images, tar, [index for entries in whole for index in entries.indexes], written)
     if form != "docker-archive":
-        rows = [
-            (i.manifest, i.media_type, images.content.size(i.manifest), tuple(names)) for i, names in chosen
-        ]
+        rows = [row for entries in whole for row in entries.rows]
         _document(tar, "index.json", encode_index(named_descriptors(rows)))
         _document(tar, "oci-layout", b'{"imageLayoutVersion":"1.0.0"}')
     if form != "oci-archive":
@@ -93,11 +94,67 @@ def _write(
     tar.finish()
 
 
+class _Entries(NamedTuple):
+    """What index.json is to say of an image (descriptor rows as names.named_descriptors takes them), with the digests
+    of the indexes that these lead to, and the further images below those that are here."""
+
+    rows: "list[tuple[str, str, int, tuple[str, ...]]]"
+    indexes: list[str]
+    images: "list[Image]"
+
+
+def _entries(images: "Images", image: "Image", names: "Sequence[str]") -> _Entries:
+    """A name that stands for an index gives the index, with those of its images that are here; where other tools would
+    look in vain for this machine's among them, the image alone."""
+    db, found = images.store.db, _Entries([], [], [])
+    by_target: dict[str, list[str]] = {}
+    for name in names:
+        by_target.setdefault(target_of(db, name), []).append(name)
+    alone = by_target.pop("", [])
+    for target, given in by_target.items():
+        media_type, size = db.execute(
+            "SELECT media_type, size FROM indexes WHERE digest = ?", (target,)
+        ).fetchone()
+        top, absent = Descriptor(media_type, target, size), list[str]()
+        below, indexes = all_manifests(top, lambda one: _held(images, one, absent))  # noqa: B023 - called within
+        here = [sibling for one in below if (sibling := _image_of(images, one)) is not None]
+        want = wanted(None, host_platform())
+        complete = not absent and len(here) == len(below)
+        if image in here and (complete or any(want.accepts(one.platform) for one in here)):
+            found.rows.append((target, media_type, size, tuple(given)))
+            found.indexes.extend(index.descriptor.digest for index in indexes)
+            found.images.extend(here)
+        else:
+            alone += given
+    if alone or not found.rows:
+        size = images.content.size(image.manifest)
+        found.rows.append((image.manifest, image.media_type, size, tuple(alone)))
+    return found
+
+
+def _held(images: "Images", entry: Descriptor, absent: list[str]) -> bytes | None:
+    """A document below an index; None when it is not here, which `absent` is told."""
+    try:
+        return images.content.read_bytes(entry.digest, DOCUMENT_MAX)
+    except NotFound:
+        absent.append(entry.digest)
+        return None
+
+
+def _image_of(images: "Images", found: "Found") -> "Image | None":
+    """The image that is here with this very manifest."""
+    try:
+        image = images.by_id(found.manifest.config.digest)
+    except NotFound:
+        return None
+    return image if image.manifest == found.descriptor.digest else None
+
+
 def _docker_entry(images: "Images", image: "Image", names: "Sequence[str]") -> dict[str, Any]:
     return {
         "Config": _member(image.id),
         # Full, as podman writes them: Docker shortens them itself, podman takes a short one for localhost's.
-        "RepoTags": list(names) or None,
+        "RepoTags": [name for name in names if "@" not in name] or None,
         "Layers": [_member(layer.blob) for layer in layers_of(images.store.db, image.id)],
     }
 
@@ -113,12 +170,17 @@ def _copy_layer(
         tar.add(Entry(_member(layer.blob), size=layer.blob_size), file.fileno())
 
 
-def _copy_blob(images: "Images", tar: TarWriter, digest: str) -> None:
-    try:
-        with images.content.open(digest) as file:
-            tar.add(Entry(_member(digest), size=images.content.size(digest)), file.fileno())
-    except NotFound as error:
-        raise NotFound(f"blob {digest} is missing from the store: load its image again") from error
+def _copy_blobs(images: "Images", tar: TarWriter, digests: "Iterable[str]", written: set[str]) -> None:
+    """Those that have not been `written` yet, which they are then."""
+    for digest in digests:
+        if digest in written:
+            continue
+        written.add(digest)
+        try:
+            with images.content.open(digest) as file:
+                tar.add(Entry(_member(digest), size=images.content.size(digest)), file.fileno())
+        except NotFound as error:
+            raise NotFound(f"blob {digest} is missing from the store: load its image again") from error
 
 
 def _document(tar: TarWriter, name: str, data: bytes) -> None:

@@ -154,12 +154,20 @@ class Images:
 
         save_archive(self, texts, out, form, registry)
 
-    def import_(self, stream: BinaryIO, name: str = "", message: str = "") -> Image:
-        """A new image of one layer out of a root filesystem's tar, plain or compressed."""
+    def import_(
+        self,
+        stream: BinaryIO,
+        name: str = "",
+        message: str = "",
+        changed: dict[str, Any] | None = None,
+        platform: "Platform | None" = None,
+    ) -> Image:
+        """A new image of one layer out of a root filesystem's tar, plain or compressed; with `changed` for its
+        execution settings, and for this machine's platform unless another is named."""
         from tiffin.images.load import import_root
 
         with self._nothing_left():
-            return import_root(self, stream, name, message)
+            return import_root(self, stream, name, message, changed, platform)
 
     def push(
         self, registry: "Registry", name: str, report: "Report | None" = None, **options: Any

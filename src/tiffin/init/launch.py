@@ -5,7 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 
-from tiffin.init.message import MESSAGE_FD, START_FD, STATUS_FD
+from tiffin.init.message import MESSAGE_FD, START_FD, STATUS_FD, WINDOW
 from tiffin.typed import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from tiffin.init.message import Message
 
 _FIRST_FREE = START_FD + 1
+_STATE_SLOT = 2  # WINDOW_STATE of tiffin-init.c
 
 
 def execute_helper(helper_fd: int, message: Message, status_fd: int, start_fd: int = -1) -> NoReturn:
@@ -32,12 +33,26 @@ def execute_helper(helper_fd: int, message: Message, status_fd: int, start_fd: i
         root_fd=_move(root_fd, False) if root_fd >= 0 else root_fd,
         join_pidfd=_move(join_pidfd, False) if join_pidfd >= 0 else join_pidfd,
     )
+    if message.preserve or message.hooks or message.label:
+        placed = _lay_out(placed)
     encoded = _move(placed.open(), True)
     os.dup2(encoded, MESSAGE_FD)
     os.dup2(status, STATUS_FD)
     if start >= 0:
         os.dup2(start, START_FD)
     os.execve(helper, ["tiffin-init"], {})
+
+
+def _lay_out(message: Message) -> Message:
+    """Put what the helper hands on, and the state that hooks read, side by side above all else, with free numbers
+    behind each other for the helper's own (see `window` in tiffin-init.c)."""
+    highest = max(int(name) for name in os.listdir("/proc/self/fd"))
+    window = highest + 1 + len(message.preserve)  # apart from the descriptors that this copies from
+    for at, fd in enumerate(message.preserve):
+        os.dup2(fd, window + at)
+    if message.state_fd >= 0:
+        os.dup2(message.state_fd, window + len(message.preserve) + _STATE_SLOT)
+    return message._replace(window=window, flags=message.flags | WINDOW)
 
 
 def _move(fd: int, close_on_exec: bool) -> int:

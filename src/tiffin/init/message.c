@@ -123,6 +123,23 @@ static void take_lists(struct cursor *c, struct message *m)
     m->environment = take_texts(c, &m->environment_count);
 }
 
+/* What only few containers have. */
+static void take_rare(struct cursor *c, struct message *m)
+{
+    m->window = (i32)take_u32(c);
+    m->preserve = take_u32(c);
+    m->label_path = take_text(c);
+    m->label = take_text(c);
+    m->hooks = take_list(c, &m->hook_count, HOOKS_LIMIT, 17, sizeof *m->hooks);
+    for (u32 i = 0; i < m->hook_count; i++) {
+        struct hook *hook = &m->hooks[i];
+        hook->path = take_text(c);
+        hook->timeout = take_u32(c);
+        hook->arguments = take_texts(c, &hook->argument_count);
+        hook->environment = take_texts(c, &hook->environment_count);
+    }
+}
+
 static void take_message(struct cursor *c, struct message *m)
 {
     m->mode = take_u32(c);
@@ -145,6 +162,7 @@ static void take_message(struct cursor *c, struct message *m)
     m->domainname = take_text(c);
     m->path = take_text(c);
     take_lists(c, m);
+    take_rare(c, m);
 }
 
 /* What a well-formed message may say. */
@@ -156,6 +174,12 @@ static int sensible(const struct message *m)
         return 0;
     if (m->mode == MODE_EXEC && (m->join_pidfd < 0 || !m->join_flags || m->flags & FLAG_KEEP_INIT))
         return 0;
+    int rare = m->preserve || m->hook_count || m->label[0];
+    if (rare != !!(m->flags & FLAG_WINDOW) || m->preserve > PRESERVE_LIMIT || (rare && m->window < 6))
+        return 0;
+    for (u32 i = 0; i < m->hook_count; i++)
+        if (m->hooks[i].path[0] != '/' || !m->hooks[i].argument_count)
+            return 0;
     /* (uid_t)-1 means "leave it as it is" to the kernel: root would stay root. */
     if (m->uid > INT32_MAX || m->gid > INT32_MAX || m->umask > 0777 || m->pdeathsig > SIGNALS)
         return 0;
@@ -188,8 +212,8 @@ long message_read(int fd, struct message *message)
         length > MESSAGE_LIMIT)
         return -EBADMSG;
 
-    /* Laid out, an item takes less than twice its bytes in the message; each list has an end, rounded up. */
-    size_t body = length - MESSAGE_HEADER, text = (body + 7) & ~(size_t)7, size = 3 * text + 256;
+    /* Laid out, an item takes less than three times its bytes in the message; each list has an end, rounded up. */
+    size_t body = length - MESSAGE_HEADER, text = (body + 7) & ~(size_t)7, size = 5 * text + 512;
     long memory = CALL6(SYS_mmap, 0, size, PROT_READ_WRITE, MAP_PRIVATE_ANONYMOUS, -1, 0);
     if (memory < 0 && memory > -4096)
         return memory;

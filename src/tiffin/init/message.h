@@ -5,7 +5,7 @@
 #include "sys.h"
 
 #define MESSAGE_MAGIC 0x494e4654u /* "TFNI" */
-#define MESSAGE_VERSION 1u
+#define MESSAGE_VERSION 2u
 #define MESSAGE_HEADER 12u
 #define MESSAGE_LIMIT (8u << 20)
 
@@ -17,13 +17,22 @@ enum {
     FLAG_NO_NEW_PRIVS = 1 << 2,
     FLAG_WAIT_START = 1 << 3,
     FLAG_KEEP_INIT = 1 << 4,
-    FLAG_ALL = (1 << 5) - 1,
+    FLAG_WINDOW = 1 << 5,
+    FLAG_CHECK_COMMAND = 1 << 6,
+    FLAG_KEEP_KEYRING = 1 << 7,
+    FLAG_ALL = (1 << 8) - 1,
 };
 
-enum { SECCOMP_FLAGS = 2 | 4 }; /* LOG, SPEC_ALLOW; no descriptor to return, no threads */
-enum { GROUPS_LIMIT = 65536, RLIMITS_LIMIT = 16, FILTER_LIMIT = 4096 };
+/* LOG, SPEC_ALLOW, NEW_LISTENER, WAIT_KILLABLE_RECV; there are no threads to synchronise. */
+enum { SECCOMP_NEW_LISTENER = 8, SECCOMP_FLAGS = 2 | 4 | 8 | 32 };
+enum { GROUPS_LIMIT = 65536, RLIMITS_LIMIT = 16, FILTER_LIMIT = 4096, PRESERVE_LIMIT = 4096, HOOKS_LIMIT = 256 };
 
 struct limit { u32 resource; struct rlimit64 value; };
+struct hook {
+    const char *path;
+    u32 timeout, argument_count, environment_count;
+    const char **arguments, **environment;
+};
 
 struct message {
     u32 mode, flags;
@@ -33,11 +42,14 @@ struct message {
     u64 bounding, effective, permitted, inheritable, ambient;
     u32 seccomp_flags;
     const char *cwd, *hostname, *domainname, *path;
-    u32 group_count, limit_count, filter_count, argument_count, environment_count;
+    const char *label, *label_path;
+    u32 group_count, limit_count, filter_count, argument_count, environment_count, hook_count, preserve;
+    i32 window;
     u32 *groups;
     struct limit *limits;
     struct sock_filter *filter;
     const char **arguments, **environment;
+    struct hook *hooks;
 };
 
 /* Read the message from `fd` to its end. 0, or -errno: EBADMSG for one that is not exactly what it says. */

@@ -7,6 +7,7 @@
       │                                       │ EXEC: setns, clone(CLONE_PARENT)
       │◀── fd 4: child <host pid> ────────────┤ EXEC only; that child, the engine's to reap, goes on
       │◀── fd 4: warning rlimit <resource> ───┤ any number
+      │◀── fd 4: listener <descriptor> ───────┤ a filter that asks: fetch that descriptor of the helper's
       │                                       │ session, pivot, limits, ids, capabilities, seccomp
       │◀── fd 4: ready ───────────────────────┤
       ├─── fd 5: one byte ───────────────────▶│ WAIT_START only; end of file instead: give up
@@ -46,16 +47,22 @@ NO_NEW_PRIVS = 1 << 2
 WAIT_START = 1 << 3  # wait for a byte on fd 5 before the command is executed
 KEEP_INIT = 1 << 4  # CREATE only: stay as PID 1, forward signals, reap, end as the command does
 
+WINDOW = 1 << 5  # set by `execute_helper`: the message has preserved descriptors, hooks or a label
+CHECK_COMMAND = 1 << 6  # before "ready", fail as the exec would when the command is not there
+KEEP_KEYRING = 1 << 7  # stay in the caller's session keyring
+
 SECCOMP_LOG = 2
 SECCOMP_SPEC_ALLOW = 4
+SECCOMP_NEW_LISTENER = 8
+SECCOMP_WAIT_KILLABLE = 32
 
 STATUS_SIZE = 12
-READY, CHILD, FAILED, WARNING = "ready", "child", "failed", "warning"
+READY, CHILD, FAILED, WARNING, LISTENER = "ready", "child", "failed", "warning", "listener"
 
 _MAGIC = 0x494E4654  # "TFNI"
-_VERSION = 1
+_VERSION = 2
 _LIMIT = 8 << 20
-_KINDS = ("", READY, CHILD, FAILED, WARNING)
+_KINDS = ("", READY, CHILD, FAILED, WARNING, LISTENER)
 # In the order of `enum stage` in tiffin-init.c.
 STAGES = (
     "",
@@ -79,7 +86,18 @@ STAGES = (
     "cwd_outside",
     "start",
     "exec",
+    "label",
+    "hook",
 )
+
+
+class StartHook(NamedTuple):
+    """A command that the helper runs inside before the container's own; `timeout` in seconds, 0 for none."""
+
+    path: str
+    args: Sequence[str]
+    env: Sequence[str] = ()
+    timeout: int = 0
 
 
 class Message(NamedTuple):
@@ -97,6 +115,11 @@ class Message(NamedTuple):
     rlimits             (resource number, soft, hard); what we may not raise is kept and answered by a warning
     seccomp             an array of struct sock_filter (8 bytes each); empty: none
     args, env           the command with its arguments, and NAME=value words, as execve takes them
+    hooks               run in order after the start byte; each reads `state_fd` from its start as standard input;
+                        the first that fails ends it all
+    preserve            descriptors that the command has as 3, 4, ... in that order
+    label, label_path   what to write to the file below the host's /proc ("self/attr/exec") before the exec
+    window              set by `execute_helper`
     """
 
     mode: int
@@ -123,6 +146,12 @@ class Message(NamedTuple):
     rlimits: Sequence[tuple[int, int, int]] = ()
     seccomp: bytes = b""
     seccomp_flags: int = 0
+    hooks: Sequence[StartHook] = ()
+    state_fd: int = -1
+    preserve: Sequence[int] = ()
+    label: str = ""
+    label_path: str = ""
+    window: int = -1
 
     def encode(self) -> bytes:
         """The message's bytes. InvalidArgument for what the helper would refuse: a NUL, a bad number."""
@@ -161,9 +190,15 @@ class Message(NamedTuple):
             *(struct.pack("<IQQ", resource, soft, hard) for resource, soft, hard in self.rlimits),
             struct.pack("<I", len(self.seccomp) // 8) + self.seccomp,
         ]
-        for texts in (self.args, self.env):
-            parts.append(struct.pack("<I", len(texts)))
-            parts += [_text(text) for text in texts]
+        parts += [_texts(self.args), _texts(self.env)]
+        parts += [
+            struct.pack("<iI", self.window, len(self.preserve)),
+            _text(self.label_path),
+            _text(self.label),
+        ]
+        parts.append(struct.pack("<I", len(self.hooks)))
+        for hook in self.hooks:
+            parts += [_text(hook.path), struct.pack("<I", hook.timeout), _texts(hook.args), _texts(hook.env)]
         return b"".join(parts)
 
     def open(self) -> int:
@@ -188,8 +223,13 @@ def _text(text: str) -> bytes:
     return struct.pack("<I", len(raw)) + raw + b"\0"
 
 
+def _texts(texts: Sequence[str]) -> bytes:
+    return struct.pack("<I", len(texts)) + b"".join([_text(text) for text in texts])
+
+
 class Status(NamedTuple):
-    """READY, CHILD (value: the pid), FAILED (stage and errno) or WARNING ("rlimit" and the resource)."""
+    """READY, CHILD (value: the pid), FAILED (stage and errno; of a hook also minus its exit code), WARNING ("rlimit"
+    and the resource) or LISTENER (the helper's descriptor)."""
 
     kind: str
     stage: str

@@ -74,6 +74,7 @@ enum {
     SYS_read = NR(0, 63),
     SYS_write = NR(1, 64),
     SYS_close = NR(3, 57),
+    SYS_lseek = NR(8, 62),
     SYS_mmap = NR(9, 222),
     SYS_rt_sigaction = NR(13, 134),
     SYS_rt_sigprocmask = NR(14, 135),
@@ -103,20 +104,25 @@ enum {
     SYS_exit_group = NR(231, 94),
     SYS_keyctl = NR(250, 219),
     SYS_openat = NR(257, 56),
+    SYS_ppoll = NR(271, 73),
+    SYS_dup3 = NR(292, 24),
     SYS_pipe2 = NR(293, 59),
     SYS_prlimit64 = NR(302, 261),
     SYS_setns = NR(308, 268),
     SYS_seccomp = NR(317, 277),
+    SYS_pidfd_open = NR(434, 434),
     SYS_close_range = NR(436, 436),
+    SYS_faccessat2 = NR(439, 439),
 };
 
 enum {
     EPERM = 1, ENOENT = 2, EINTR = 4, EACCES = 13, ENOTDIR = 20, EPIPE = 32, ENAMETOOLONG = 36, ELOOP = 40,
-    EBADMSG = 74,
+    EBADMSG = 74, ETIMEDOUT = 110,
 };
 
-enum { SIGCHLD = 17, SIGNALS = 64, SIG_SETMASK = 2, WNOHANG = 1 };
-enum { AT_FDCWD = -100, O_CLOEXEC = 02000000, O_PATH = 010000000 };
+enum { SIGKILL = 9, SIGCHLD = 17, SIGNALS = 64, SIG_SETMASK = 2, WNOHANG = 1 };
+enum { AT_FDCWD = -100, AT_EACCESS = 0x200, X_OK = 1, O_WRONLY = 1, O_CLOEXEC = 02000000, O_PATH = 010000000 };
+enum { POLLIN = 1 };
 enum { PROT_READ_WRITE = 3, MAP_PRIVATE_ANONYMOUS = 0x22 };
 enum { MNT_DETACH = 2, MS_REC = 0x4000, MS_SLAVE = 0x80000 };
 enum { CLOSE_RANGE_CLOEXEC = 4, TIOCSCTTY = 0x540E, KEYCTL_JOIN_SESSION_KEYRING = 1 };
@@ -128,6 +134,8 @@ enum {
 };
 
 struct rlimit64 { u64 soft, hard; };
+struct pollfd { i32 fd; short events, revents; };
+struct timespec64 { long seconds, nanoseconds; };
 struct sock_filter { u16 code; u8 jump_true, jump_false; u32 k; };
 struct sock_fprog { u16 length; const struct sock_filter *filter; };
 struct cap_header { u32 version; i32 pid; };

@@ -12,15 +12,20 @@
 
 enum { MESSAGE_FD = 3, STATUS_FD = 4, START_FD = 5, FIRST_OTHER_FD = 6 };
 
-enum kind { READY = 1, CHILD = 2, FAILED = 3, WARNING = 4 };
+/* Behind the preserved descriptors, in a window that the engine keeps free (FLAG_WINDOW). */
+enum { WINDOW_STATUS, WINDOW_START, WINDOW_STATE, WINDOW_PROC, WINDOW_SIZE };
+
+enum kind { READY = 1, CHILD = 2, FAILED = 3, WARNING = 4, LISTENER = 5 };
 
 /* Where it failed; the names are in init/message.py, in this order. */
 enum stage {
     STAGE_NONE, STAGE_MESSAGE, STAGE_SIGNALS, STAGE_JOIN, STAGE_FORK, STAGE_SESSION, STAGE_TERMINAL,
     STAGE_HOSTNAME, STAGE_PIVOT, STAGE_DESCRIPTORS, STAGE_RLIMIT, STAGE_BOUNDING, STAGE_IDS,
     STAGE_CAPABILITIES, STAGE_AMBIENT, STAGE_NO_NEW_PRIVS, STAGE_SECCOMP, STAGE_CWD, STAGE_CWD_OUTSIDE,
-    STAGE_START, STAGE_EXEC,
+    STAGE_START, STAGE_EXEC, STAGE_LABEL, STAGE_HOOK,
 };
+
+static int status_fd = STATUS_FD, start_fd = START_FD;
 
 static void quit(int code)
 {
@@ -31,7 +36,7 @@ static void quit(int code)
 static void report(enum kind kind, enum stage stage, i32 value)
 {
     u32 words[3] = {(u32)kind, (u32)stage, (u32)value};
-    while (CALL3(SYS_write, STATUS_FD, words, sizeof words) == -EINTR)
+    while (CALL3(SYS_write, status_fd, words, sizeof words) == -EINTR)
         ;
 }
 
@@ -69,9 +74,38 @@ static long fork(long flags)
     return must(STAGE_FORK, CALL5(SYS_clone, flags | SIGCHLD, 0, 0, 0, 0));
 }
 
-/* From here on no descriptor leads outside: a working directory under /proc/self/fd finds nothing. */
-static void close_others(void)
+static int window(const struct message *m, int slot)
 {
+    return m->window + (i32)m->preserve + slot;
+}
+
+/* As `close_others`, but the preserved descriptors go to 3 and up, and what we still need ourselves away from
+ * there. */
+static void close_but_window(const struct message *m)
+{
+    int status = window(m, WINDOW_STATUS), start = window(m, WINDOW_START);
+    if (status_fd != STATUS_FD) /* done already, before joining */
+        return;
+    must(STAGE_DESCRIPTORS, CALL3(SYS_dup3, STATUS_FD, status, O_CLOEXEC));
+    status_fd = status;
+    if (m->flags & FLAG_WAIT_START) {
+        must(STAGE_DESCRIPTORS, CALL3(SYS_dup3, START_FD, start, O_CLOEXEC));
+        start_fd = start;
+    }
+    for (u32 i = 0; i < m->preserve; i++)
+        must(STAGE_DESCRIPTORS, CALL3(SYS_dup3, m->window + (i32)i, MESSAGE_FD + (i32)i, 0));
+    must(STAGE_DESCRIPTORS, CALL3(SYS_close_range, MESSAGE_FD + m->preserve, status - 1, 0));
+    must(STAGE_DESCRIPTORS, CALL3(SYS_close_range, status, status + WINDOW_SIZE - 1, CLOSE_RANGE_CLOEXEC));
+    must(STAGE_DESCRIPTORS, CALL3(SYS_close_range, status + WINDOW_SIZE, ~0u, 0));
+}
+
+/* From here on no descriptor leads outside: a working directory under /proc/self/fd finds nothing. */
+static void close_others(const struct message *m)
+{
+    if (m->flags & FLAG_WINDOW) {
+        close_but_window(m);
+        return;
+    }
     CALL1(SYS_close, MESSAGE_FD);
     must(STAGE_DESCRIPTORS, CALL3(SYS_close_range, FIRST_OTHER_FD, ~0u, 0));
     must(STAGE_DESCRIPTORS, CALL3(SYS_close_range, MESSAGE_FD, START_FD, CLOSE_RANGE_CLOEXEC));
@@ -84,7 +118,7 @@ static void join(const struct message *m)
 {
     i32 ends[2];
     must(STAGE_JOIN, CALL2(SYS_setns, m->join_pidfd, m->join_flags));
-    close_others(); /* before the container, which may be allowed to trace, can see the child */
+    close_others(m); /* before the container, which may be allowed to trace, can see the child */
     must(STAGE_FORK, CALL2(SYS_pipe2, ends, O_CLOEXEC));
     long child = fork(CLONE_PARENT);
     u8 byte = 0;
@@ -196,7 +230,31 @@ static void filter_calls(const struct message *m)
     if (!m->filter_count)
         return;
     const struct sock_fprog program = {(u16)m->filter_count, m->filter};
-    must(STAGE_SECCOMP, CALL3(SYS_seccomp, SECCOMP_SET_MODE_FILTER, m->seccomp_flags, &program));
+    long got = must(STAGE_SECCOMP, CALL3(SYS_seccomp, SECCOMP_SET_MODE_FILTER, m->seccomp_flags, &program));
+    if (m->seccomp_flags & SECCOMP_NEW_LISTENER) /* the engine fetches it from us; ours goes at exec */
+        report(LISTENER, STAGE_NONE, (i32)got);
+}
+
+/* The host's proc, kept while it can still be reached: a label is written to our own file in it. */
+static void find_proc(const struct message *m)
+{
+    if (!m->label[0])
+        return;
+    int slot = window(m, WINDOW_PROC);
+    long proc = must(STAGE_LABEL, CALL4(SYS_openat, AT_FDCWD, "/proc", O_PATH | O_CLOEXEC, 0));
+    must(STAGE_LABEL, proc == slot ? 0 : CALL3(SYS_dup3, proc, slot, O_CLOEXEC));
+}
+
+/* The label that a security module gives the command when it is executed. */
+static void set_label(const struct message *m)
+{
+    if (!m->label[0])
+        return;
+    int proc = window(m, WINDOW_PROC);
+    long file = must(STAGE_LABEL, CALL4(SYS_openat, proc, m->label_path, O_WRONLY | O_CLOEXEC, 0));
+    must(STAGE_LABEL, CALL3(SYS_write, file, m->label, text_length(m->label)));
+    CALL1(SYS_close, file);
+    CALL1(SYS_close, proc);
 }
 
 /* The working directory, as root and, where root may not (a network filesystem), as the user.
@@ -221,6 +279,7 @@ static void drop_privileges(const struct message *m)
 {
     u64 admin = m->filter_count && !(m->flags & FLAG_NO_NEW_PRIVS) ? (u64)1 << CAP_SYS_ADMIN : 0;
     limit_resources(m);
+    set_label(m);
     bound_capabilities(m->bounding);
     int entered = enter_directory(m, 0);
     set_ids(m);
@@ -246,16 +305,23 @@ static void wait_for_start(void)
 {
     u8 byte;
     long got;
-    while ((got = CALL3(SYS_read, START_FD, &byte, 1)) == -EINTR)
+    while ((got = CALL3(SYS_read, start_fd, &byte, 1)) == -EINTR)
         ;
     if (got != 1)
         fail(STAGE_START, got ? got : -EPIPE);
 }
 
+/* Execute a file, or only ask whether it could be. */
+static long attempt(const struct message *m, const char *file, int check)
+{
+    return check ? CALL4(SYS_faccessat2, AT_FDCWD, file, X_OK, AT_EACCESS)
+                 : CALL3(SYS_execve, file, m->arguments, m->environment);
+}
+
 /* A name without a slash is looked for in the absolute directories of PATH. As Docker does, a file there that
 cannot
  * be executed counts as not found. */
-static long execute_in_path(const struct message *m)
+static long execute_in_path(const struct message *m, int check)
 {
     static char candidate[4096];
     const char *name = m->arguments[0], *directory = m->path;
@@ -268,7 +334,7 @@ static long execute_in_path(const struct message *m)
             memcpy(candidate, directory, length);
             candidate[length] = '/';
             memcpy(candidate + length + 1, name, name_size);
-            long error = CALL3(SYS_execve, candidate, m->arguments, m->environment);
+            long error = attempt(m, candidate, check);
             if (error != -ENOENT && error != -ENOTDIR && error != -EACCES && error != -ELOOP &&
                 error != -ENAMETOOLONG)
                 return error;
@@ -279,23 +345,78 @@ static long execute_in_path(const struct message *m)
     }
 }
 
-static void execute(const struct message *m)
+static long find_and_execute(const struct message *m, int check)
 {
-    long error = -ENOENT;
-    int slash = 0;
     for (const char *c = m->arguments[0]; *c; c++)
-        slash |= *c == '/';
-    if (slash)
-        error = CALL3(SYS_execve, m->arguments[0], m->arguments, m->environment);
-    else
-        error = execute_in_path(m);
+        if (*c == '/')
+            return attempt(m, m->arguments[0], check);
+    return execute_in_path(m, check);
+}
+
+static void not_executed(long error)
+{
     report(FAILED, STAGE_EXEC, (i32)-error);
     quit(error == -ENOENT || error == -ENOTDIR ? 127 : 126);
+}
+
+static void execute(const struct message *m)
+{
+    not_executed(find_and_execute(m, 0));
+}
+
+/* Whoever starts the container later wants to know now. What a filter or an old kernel refuses to answer, the
+ * start will. */
+static void check_command(const struct message *m)
+{
+    long error = find_and_execute(m, 1);
+    if (error == -ENOENT || error == -ENOTDIR || error == -EACCES || error == -ELOOP)
+        not_executed(error);
 }
 
 static int exit_code(i32 status)
 {
     return status & 0x7f ? 128 + (status & 0x7f) : status >> 8 & 0xff;
+}
+
+/* Wait for a hook, at most its timeout: 0, or what to report. */
+static long hook_outcome(const struct hook *hook, long pid)
+{
+    i32 status = 0;
+    if (hook->timeout) {
+        const struct timespec64 limit = {hook->timeout, 0};
+        struct pollfd ended = {(i32)must(STAGE_HOOK, CALL2(SYS_pidfd_open, pid, 0)), POLLIN, 0};
+        long got = CALL5(SYS_ppoll, &ended, 1, &limit, NULL, 0);
+        CALL1(SYS_close, ended.fd);
+        if (got == 0) {
+            CALL2(SYS_kill, pid, SIGKILL);
+            CALL4(SYS_wait4, pid, &status, 0, NULL);
+            return -ETIMEDOUT;
+        }
+    }
+    while (CALL4(SYS_wait4, pid, &status, 0, NULL) == -EINTR)
+        ;
+    return exit_code(status);
+}
+
+/* The hooks that run where the command will, each with the container's state on its standard input. */
+static void run_hooks(const struct message *m)
+{
+    int state = window(m, WINDOW_STATE);
+    for (u32 i = 0; i < m->hook_count; i++) {
+        const struct hook *hook = &m->hooks[i];
+        must(STAGE_HOOK, CALL3(SYS_lseek, state, 0, 0));
+        long pid = must(STAGE_HOOK, fork(0));
+        if (!pid) {
+            CALL3(SYS_dup3, state, 0, 0);
+            CALL3(SYS_execve, hook->path, hook->arguments, hook->environment);
+            quit(127);
+        }
+        long outcome = hook_outcome(hook, pid);
+        if (outcome) { /* errno, or minus the exit code */
+            report(FAILED, STAGE_HOOK, (i32)-outcome);
+            quit(1);
+        }
+    }
 }
 
 /* PID 1 of a container with --init: reap whoever dies, hand signals to the command, end as the command does.
@@ -338,6 +459,7 @@ __attribute__((used, noreturn)) void helper(void)
     prctl(PR_SET_NAME, (long)"tiffin-init", 0);
     must(STAGE_MESSAGE, message_read(MESSAGE_FD, m));
     default_signals();
+    find_proc(m);
     if (m->mode == MODE_EXEC)
         join(m);
     /* With --init the terminal belongs to the command's own session. */
@@ -346,14 +468,18 @@ __attribute__((used, noreturn)) void helper(void)
         name_machine(m);
         pivot(m);
     }
-    close_others();
+    close_others(m);
     /* The caller's keys stay outside. Without keyrings, or room for one more, nothing can be done. */
-    CALL2(SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, NULL);
+    if (!(m->flags & FLAG_KEEP_KEYRING))
+        CALL2(SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, NULL);
     CALL1(SYS_umask, m->umask);
     drop_privileges(m);
+    if (m->flags & FLAG_CHECK_COMMAND)
+        check_command(m);
     report(READY, STAGE_NONE, 0);
     if (m->flags & FLAG_WAIT_START)
         wait_for_start();
+    run_hooks(m);
     if (m->flags & FLAG_KEEP_INIT)
         keep_init(m);
     execute(m);

@@ -27,6 +27,8 @@ def _number(x86_64: int, aarch64: int) -> int:
     return (x86_64, aarch64, -1)[_COLUMN]
 
 
+SYS_CLONE = _number(56, 220)
+SYS_PERSONALITY = _number(135, 92)
 SYS_FSTATFS = _number(138, 44)
 SYS_PIVOT_ROOT = _number(155, 41)
 SYS_PRCTL = _number(157, 167)
@@ -34,10 +36,13 @@ SYS_MOUNT = _number(165, 40)
 SYS_UMOUNT2 = _number(166, 39)
 SYS_SETHOSTNAME = _number(170, 161)
 SYS_SETDOMAINNAME = _number(171, 162)
+SYS_SET_MEMPOLICY = _number(238, 237)
 SYS_KEYCTL = _number(250, 219)
+SYS_IOPRIO_SET = _number(251, 30)
 SYS_UNSHARE = _number(272, 97)
 SYS_SYNCFS = _number(306, 267)
 SYS_SETNS = _number(308, 268)
+SYS_SCHED_SETATTR = _number(314, 274)
 SYS_RENAMEAT2 = _number(316, 276)
 SYS_SECCOMP = _number(317, 277)
 SYS_BPF = _number(321, 280)

@@ -55,7 +55,9 @@ class BlobStream:
                 data = self._opened().read(min(size, left))
                 if not data:
                     raise BrokenOff(f"{self._name} ended {left} bytes early")
-            except BrokenOff as error:
+            except (
+                TransferError
+            ) as error:  # also from opening anew: a registry that restarts is away for a while
                 self._broke_off(error)
                 continue
             self.position += len(data)

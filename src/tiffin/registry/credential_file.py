@@ -51,9 +51,9 @@ def _checked(path: str, document: Any) -> dict[str, Any]:
     if not isinstance(document, dict):
         raise _malformed(path, "is not a JSON object")
     for key in ("auths", "credHelpers"):
-        if not isinstance(document.get(key) or {}, dict):
+        if not isinstance(document.get(key), dict | None):
             raise _malformed(path, f"has a {key!r} that is not an object")
-    if not isinstance(document.get("credsStore") or "", str):
+    if not isinstance(document.get("credsStore"), str | None):
         raise _malformed(path, "has a 'credsStore' that is not a string")
     return document
 
@@ -88,14 +88,13 @@ def change(path: str, edit: Callable[[dict[str, Any]], bool]) -> bool:
 
 def _replace(target: str, document: dict[str, Any]) -> None:
     """Write aside, sync, rename. Only its owner, who stays the same, may read it."""
-    import json
     import tempfile
 
-    text = json.dumps(document, indent="\t", ensure_ascii=False)
+    data = _encoded(document)
     fd, temporary = tempfile.mkstemp(prefix="config.json", dir=os.path.dirname(target))  # mode 0600
     try:
-        with open(fd, "w", encoding="utf-8") as file:
-            file.write(text)
+        with open(fd, "wb") as file:
+            file.write(data)
             file.flush()
             _keep_owner(target, fd)
             os.fsync(fd)
@@ -103,6 +102,15 @@ def _replace(target: str, document: dict[str, Any]) -> None:
     except BaseException:
         os.unlink(temporary)
         raise
+
+
+def _encoded(document: dict[str, Any]) -> bytes:
+    import json
+
+    try:
+        return json.dumps(document, indent="\t", ensure_ascii=False).encode()
+    except UnicodeEncodeError:  # half of a pair of surrogates, which only an escape can carry
+        return json.dumps(document, indent="\t").encode()
 
 
 def _keep_owner(target: str, fd: int) -> None:

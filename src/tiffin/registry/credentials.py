@@ -95,11 +95,11 @@ class Credentials:
         key = key_of(registry)
         document = credential_file.read(self.path)
         helper = self._helper(document, key)
-        known = bool(helper is not None and helper.get(key) is not None)
+        known = helper is not None and helper.get(key) is not None
         if known and helper is not None:
             helper.erase(key)
-        if not list(_names_of(document, key, scoped=False)):
-            return known
+        names = list(_names_of(document, key, scoped=False))
+        known = known or any(document["auths"][name] != {} for name in names)
 
         def drop(document: dict[str, Any]) -> bool:
             names = list(_names_of(document, key, scoped=False))
@@ -107,19 +107,26 @@ class Credentials:
                 del document["auths"][name]
             return bool(names)
 
-        return credential_file.change(self.path, drop) and (helper is None or known)
+        if names:
+            credential_file.change(self.path, drop)
+        return known
 
     def all(self) -> dict[str, str]:
         """Registry → user name ("" for a token), of the file and of every helper that it names."""
         document = credential_file.read(self.path)
-        found: dict[str, str] = {}
+        servers: dict[str, str] = {}
         if document.get("credsStore"):
-            for server, username in Helper(document["credsStore"], self.path).list().items():
-                found[_shown(server)] = "" if username == TOKEN_USER else username
-        for key in {*(document.get("auths") or {}), *(document.get("credHelpers") or {})}:
-            credential = self.get(_shown(key)) if _shown(key) not in found else None
+            servers = Helper(document["credsStore"], self.path).list()
+        found = {
+            registry: "" if username == TOKEN_USER else username
+            for server, username in servers.items()
+            if (registry := _whole_registry(server))
+        }
+        for key in (*(document.get("auths") or {}), *(document.get("credHelpers") or {})):
+            registry = _whole_registry(key)
+            credential = self.get(registry) if registry and registry not in found else None
             if credential is not None:
-                found[_shown(key)] = credential.username
+                found[registry] = credential.username
         return dict(sorted(found.items()))
 
     def _helper(self, document: dict[str, Any], key: str) -> Helper | None:
@@ -155,7 +162,7 @@ class Credentials:
         return found if any(found) else None
 
     def _unreadable(self, name: str) -> InvalidArgument:
-        shown = _shown(name)
+        shown = _registry_in(name) or name
         return InvalidArgument(
             f"{self.path}: what 'auths' has for {shown} is not base64 of USER:PASSWORD; 'tiffin logout {shown}' "
             "removes it"
@@ -201,19 +208,23 @@ def _names_of(document: dict[str, Any], key: str, *, scoped: bool = True) -> Ite
 
 
 def _means(name: str, key: str) -> bool:
-    try:
-        return key_of(name) == key
-    except InvalidArgument:
-        return False
+    registry = _registry_in(name)
+    return bool(registry) and key_of(registry) == key
 
 
 def _path(name: str) -> str:
     return name.partition("://")[2 if "://" in name else 0].partition("/")[2].strip("/")
 
 
-def _shown(key: str) -> str:
-    """The registry that a key of the file means; a key that means none, as it is."""
+def _registry_in(name: str) -> str:
+    """The registry that a key of the file, or of a helper, means; "" for a key that means none."""
     try:
-        return registry_of(key)
+        return registry_of(name) if name.strip() else ""
     except InvalidArgument:
-        return key
+        return ""
+
+
+def _whole_registry(name: str) -> str:
+    """The same, but "" for the keys that docker keeps for itself under Docker Hub's name."""
+    registry = _registry_in(name)
+    return "" if registry == HUB and _path(name) not in _ROOT_PATHS else registry

@@ -7,6 +7,7 @@ from tiffin.oci.descriptor import decode_json
 from tiffin.registry.challenges import parse_link
 from tiffin.registry.origin import origin_of
 from tiffin.registry.problems import Asking, refusal
+from tiffin.registry.waiting import again
 from tiffin.typed import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ def pages(
 ) -> Iterator[tuple[Session, dict[str, Any]]]:
     """Each page's JSON object, with who gave it. The next page is where the Link header says, at the same origin.
     Raises TransferError for a page that is none or links without end, and what a refusal means."""
-    session, document, following = route.first(lambda one: (one, *_page(one, target, scope, asking)))
+    session, document, following = route.first(lambda one: (one, *_page_again(one, target, scope, asking)))
     seen = {target}
     for _ in range(PAGES_MAX):
         yield session, document
@@ -34,8 +35,12 @@ def pages(
         if following in seen:
             break
         seen.add(following)
-        document, following = _page(session, following, scope, asking)
+        document, following = _page_again(session, following, scope, asking)
     raise session.transport.failure(TransferError, f"{session.home}: its pages do not end")
+
+
+def _page_again(session: Session, target: str, scope: Scope, asking: Asking) -> tuple[dict[str, Any], str]:
+    return again(lambda: _page(session, target, scope, asking), session.transport.waiting)
 
 
 def _page(session: Session, target: str, scope: Scope, asking: Asking) -> tuple[dict[str, Any], str]:

@@ -19,6 +19,7 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
 from tiffin.errors import InvalidArgument, TransferError
+from tiffin.registry.bounded import BoundedResponse
 from tiffin.registry.origin import address_kind, kind_name
 from tiffin.registry.redact import Redactor, redact
 from tiffin.typed import Any, NamedTuple
@@ -128,13 +129,21 @@ def _pool_classes(verify: bool, kinds: frozenset[int] | None) -> dict[str, type[
     """urllib3's classes, with two questions asked once connected and before anything is sent."""
 
     class Plain(HTTPConnection):
+        response_class = BoundedResponse
+
         def connect(self) -> None:
+            _ours.connecting = True
             super().connect()
+            _ours.connecting = False
             _check_peer(self, kinds)
 
     class Tls(HTTPSConnection):
+        response_class = BoundedResponse
+
         def connect(self) -> None:
+            _ours.connecting = True
             super().connect()
+            _ours.connecting = False
             self.is_verified = (
                 self.is_verified or not verify
             )  # the settings say so: no warning at each request
@@ -166,11 +175,17 @@ def _check_peer(connection: HTTPConnection, kinds: frozenset[int] | None) -> Non
 _ours = threading.local()
 
 
+def was_connecting() -> bool:
+    """Whether the last request of this thread failed before anything of it was sent."""
+    return bool(getattr(_ours, "connecting", False))
+
+
 @contextlib.contextmanager
 def logged_through(redactor: Redactor) -> Iterator[None]:
     """While it lasts, what urllib3 logs from this thread goes through `redactor`."""
     before = getattr(_ours, "redactor", None)
     _ours.redactor = redactor
+    _ours.connecting = False
     try:
         yield
     finally:

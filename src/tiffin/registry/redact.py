@@ -17,11 +17,11 @@ _SHORTEST = 4  # characters: a shorter "secret" would blot out half of every tex
 _LEARNT_MAX = 512
 
 _NAMES = (
-    r"(?:[a-z0-9_-]*(?:token|password|passwd|secret|signature|credential|assertion|api[_-]?key)"
+    r"(?:[a-z0-9_-]{0,40}(?:token|password|passwd|secret|signature|credential|assertion|api[_-]?key)"
     r"|x-amz-[a-z-]+|x-goog-[a-z-]+|authorization|auth|sig|se|sp|sv|policy|key-pair-id|awsaccesskeyid|code|jwt)"
 )
 _PATTERNS = (
-    (r"(?i)\b([a-z][a-z0-9+.-]*://)[^\s/?#@\"'<>]*@", rf"\1{HIDDEN}@"),
+    (r"(?i)\b([a-z][a-z0-9+.-]{0,15}://)[^\s/?#@\"'<>]{0,1024}@", rf"\1{HIDDEN}@"),
     (rf"(?i)([?&;]{_NAMES}=)[^\s&;\"'<>#]+", rf"\1{HIDDEN}"),
     (r"(?i)\b((?:proxy-)?authorization['\"]?\s*[:=]\s*['\"]?)(?!<redacted>)[^\r\n\"']+", rf"\1{HIDDEN}"),
     (r"(?i)\b((?:set-)?cookie['\"]?\s*[:=]\s*['\"]?)[^\r\n\"']+", rf"\1{HIDDEN}"),

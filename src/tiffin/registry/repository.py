@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 
-from tiffin.errors import Corrupt, InvalidArgument, TiffinError, TransferError, Unsupported
+from tiffin.errors import Corrupt, InvalidArgument, NotFound, TiffinError, TransferError, Unsupported
 from tiffin.oci.descriptor import (
     DOCUMENT_MAX,
     INDEX,
@@ -20,12 +20,13 @@ from tiffin.oci.descriptor import (
 )
 from tiffin.oci.digest import check_digest, is_digest, sha256
 from tiffin.oci.reference import Reference, shown
-from tiffin.registry import scopes
+from tiffin.registry import referrers, scopes
 from tiffin.registry.blobs import BlobStream, start_of
 from tiffin.registry.origin import PUBLIC, origin_of
 from tiffin.registry.pages import pages
 from tiffin.registry.problems import Asking, refusal
 from tiffin.registry.uploads import Upload
+from tiffin.registry.waiting import again
 from tiffin.typed import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
@@ -94,6 +95,9 @@ class Repository:
         return self._pulls.first(lambda session: self._manifest(session, reference, limit))
 
     def _manifest(self, session: Session, reference: str, limit: int) -> FetchedDocument:
+        return again(lambda: self._manifest_once(session, reference, limit), self._transport.waiting)
+
+    def _manifest_once(self, session: Session, reference: str, limit: int) -> FetchedDocument:
         full = self._full(reference)
         with session.request(
             "GET", self._url("manifests", reference), self._scope("pull"), headers={"Accept": ACCEPT}
@@ -115,12 +119,14 @@ class Repository:
         return FetchedDocument(Descriptor(media_type, digest, len(data)), data)
 
     def put_manifest(self, reference: str, data: bytes, media_type: str) -> str:
-        """Store a manifest or index under a tag or its digest, whose blobs are all there. Returns its digest.
+        """Store a manifest or index under a tag or its digest, whose blobs are all there. Returns its digest. One that
+        refers to a subject is also listed under the subject's tag where the registry does not list it itself.
         Raises Corrupt when the registry took other bytes than these, and as `resolve`."""
         _checked_reference(reference)
         digest = f"sha256:{sha256(data)}"
         if is_digest(reference) and reference != digest:
             raise InvalidArgument(f"{self._full(reference)}: this manifest is {digest}")
+        subject = referrers.subject_of(data)
 
         def put(session: Session) -> str:
             with session.request(
@@ -134,8 +140,11 @@ class Repository:
                 if response.status not in (200, 201, 202, 204):
                     raise self._refusal(response, reference, change=True)
                 stated = response.header("docker-content-digest")
+                listed = bool(response.header("oci-subject"))
             if is_digest(stated) and stated != digest:
                 raise Corrupt(f"{self._full(reference)}: {digest} was sent, the registry kept {stated}")
+            if subject and not listed:
+                self._list_referrer(session, subject, data, media_type)
             return digest
 
         return self._pushes.first(put)
@@ -162,6 +171,34 @@ class Repository:
             if not isinstance(listed, list):
                 raise self._transport.failure(TransferError, f"{session.home} sent no list of tags")
             yield from (tag for tag in listed if isinstance(tag, str) and _TAG.fullmatch(tag))
+
+    def referrers(self, digest: str) -> list[Descriptor]:
+        """What refers to the manifest `digest`, by the registry's API or else by the tag that stands for it; [] when
+        nothing does. Raises as `resolve`."""
+        check_digest(digest)
+        what = f"the referrers of {self._full(digest)}"
+        asking = Asking(self.registry, self._familiar)
+        found: list[Descriptor] = []
+        try:
+            url = self._url("referrers", digest)
+            for _, document in pages(self._pulls, url, self._scope("pull"), asking):
+                found += referrers.listed(document, what)
+        except (NotFound, Unsupported):
+            try:
+                return referrers.listed_by_tag(self.manifest(referrers.tag_of(digest)).data, what)
+            except NotFound:
+                return []
+        return found
+
+    def _list_referrer(self, session: Session, subject: str, data: bytes, media_type: str) -> None:
+        tag = referrers.tag_of(subject)
+        try:
+            index = self._manifest(session, tag, DOCUMENT_MAX).data
+        except NotFound:
+            index = b""
+        longer = referrers.extended(index, data, media_type)
+        if longer != index:
+            self.put_manifest(tag, longer, INDEX)
 
     # --- blobs ------------------------------------------------------------------------------------------------------
 

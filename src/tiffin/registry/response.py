@@ -19,16 +19,16 @@ _DOCUMENT_PATIENCE = 4  # stall timeouts within which a document must have come 
 
 
 class BrokenOff(TransferError):
-    """An exchange that ended before its end: reset, stalled, cut short."""
+    """An exchange that ended before its end: reset, stalled, cut short. Worth another try."""
 
-    worth_retrying = True
+    stalled = False  # it took a whole stall timeout to see
+    in_body = False  # the answer had begun, so that the transport could not ask again
 
 
 class Unreachable(TransferError):
     """Nothing was sent: no connection, or no TLS on it. Another endpoint may do."""
 
     worth_retrying = True
-    tls = False
 
 
 class Response:
@@ -107,7 +107,10 @@ class Response:
                 data: bytes = self._raw.read1(size, decode_content=False)
         except Exception as error:  # noqa: BLE001 - as in read
             self._raw.close()
-            raise failure_of(error, f"the answer of {origin_of(self.url)}", self._transport.redact) from None
+            failed = failure_of(error, f"the answer of {origin_of(self.url)}", self._transport.redact)
+            if isinstance(failed, BrokenOff):
+                failed.in_body = True
+            raise failed from None
         return data
 
     def _release(self) -> None:
@@ -122,44 +125,43 @@ class Response:
         self.close()
 
 
-def failure_of(error: Exception, doing: str, redact: Redactor) -> TiffinError:
-    """What an exception of urllib3, http.client or ssl means, in one line that has gone through the sink."""
+def failure_of(error: Exception, doing: str, redact: Redactor, *, connecting: bool = False) -> TiffinError:
+    """What an exception of urllib3, http.client or ssl means, in one line that has gone through the sink; `connecting`
+    says that nothing had been sent."""
     import urllib3.exceptions as known
 
     if isinstance(error, TiffinError):
         return error
     reason = shown(redact(_reason(error)))
-    if isinstance(error, known.SSLError):
-        return _tls_failure(error, doing, reason)
+    if connecting or isinstance(
+        error, (known.NewConnectionError, known.ConnectTimeoutError, known.ProxyError)
+    ):
+        return _unreachable(error, doing, reason)
     if isinstance(error, known.ReadTimeoutError):
-        return BrokenOff(f"{doing}: no byte came for too long")
-    unreachable = (known.NewConnectionError, known.ConnectTimeoutError, known.ProxyError)
-    if isinstance(error, unreachable):
-        failed = Unreachable(f"{doing}: {reason}")
-        failed.worth_retrying = "refused" not in reason and "not known" not in reason
+        failed = BrokenOff(f"{doing}: no byte came for too long")
+        failed.stalled = True
         return failed
-    if isinstance(error, (known.ProtocolError, OSError)):
+    if isinstance(error, (known.ProtocolError, known.SSLError, OSError)):
         return BrokenOff(f"{doing}: {reason}")
     return TransferError(f"{doing}: {reason}")
 
 
-def _tls_failure(error: Exception, doing: str, reason: str) -> TransferError:
-    import ssl
+_LASTING = ("refused", "not known", "timed out", "CERTIFICATE", "certificate", "WRONG_VERSION")
 
-    inner = error.args[0] if error.args else error
-    if isinstance(inner, (ssl.SSLEOFError, ssl.SSLZeroReturnError)):
-        return BrokenOff(f"{doing}: {reason}")
-    failed = Unreachable(f"{doing}: no TLS: {reason}{_tls_advice(inner)}")
-    failed.worth_retrying, failed.tls = False, True
+
+def _unreachable(error: Exception, doing: str, reason: str) -> Unreachable:
+    import urllib3.exceptions as known
+
+    tls = isinstance(error, known.SSLError)
+    failed = Unreachable(f"{doing}: {'no TLS: ' if tls else ''}{reason}{_advice(reason)}")
+    failed.worth_retrying = not any(word in reason for word in _LASTING)
     return failed
 
 
-def _tls_advice(error: object) -> str:
-    import ssl
-
-    if isinstance(error, ssl.SSLCertVerificationError):
+def _advice(reason: str) -> str:
+    if "CERTIFICATE_VERIFY_FAILED" in reason:
         return "; put its authority's certificate into certs.d, or list the registry as insecure"
-    if "WRONG_VERSION_NUMBER" in str(error):
+    if "WRONG_VERSION_NUMBER" in reason:
         return "; it speaks plain http: list the registry as insecure to allow that"
     return ""
 

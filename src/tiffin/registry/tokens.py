@@ -16,6 +16,7 @@ from tiffin.registry.credentials import Credential
 from tiffin.registry.origin import origin_of
 from tiffin.registry.problems import problem_of
 from tiffin.registry.realms import check_realm, kinds_allowed
+from tiffin.registry.waiting import again
 from tiffin.typed import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
@@ -57,6 +58,9 @@ class TokenServer(NamedTuple):
         except TransferError as error:
             raise transport.failure(TransferError, str(error)) from None
         held = credential or Credential()
+        return again(lambda: self._fetch(scope, held, transport), transport.waiting)
+
+    def _fetch(self, scope: Scope, held: Credential, transport: Transport) -> Token:
         if held.identity_token:
             with self._post(transport, scope, held, refresh=True) as response:
                 if response.status not in _UNKNOWN_METHOD or not held.secret:

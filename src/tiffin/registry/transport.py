@@ -27,12 +27,12 @@ from tiffin.registry.origin import (
 )
 from tiffin.registry.proxies import proxy_for
 from tiffin.registry.redact import Redactor, redact
-from tiffin.registry.response import Response, failure_of
+from tiffin.registry.response import Response, Unreachable, failure_of
 from tiffin.registry.waiting import Waiting, is_transient, pause_before
 from tiffin.typed import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from tiffin.config import RegistrySettings
     from tiffin.registry.endpoints import Endpoint
@@ -73,7 +73,9 @@ class Transport:
         self.redact = Redactor()
         self.waiting = waiting or Waiting()
         self._trace = trace
-        self._environment = os.environ if environment is None else environment
+        variables = os.environ if environment is None else environment
+        # a closure, for the variables may hold a password and an attribute is shown by whoever prints us
+        self._proxy_of: Callable[[Origin], str] = lambda origin: proxy_for(origin, variables)
         self._lock = threading.Lock()
         self._pools: Pools | None = None
 
@@ -146,7 +148,8 @@ class Transport:
                 response = self._once(endpoint, request, patience, kinds)
             except TransferError as error:
                 wait = pause_before(attempt, error)
-                if attempt == attempts or wait is None:
+                http_is_next = isinstance(error, Unreachable) and endpoint.insecure
+                if attempt == attempts or wait is None or (http_is_next and "https:" in request.url[:6]):
                     raise
                 self.trace(f"* {error}; again in {wait:.1f} s")
             else:
@@ -163,18 +166,18 @@ class Transport:
     def _once(
         self, endpoint: Endpoint, request: _Request, patience: float, kinds: frozenset[int] | None
     ) -> Response:
-        from tiffin.registry.pools import logged_through
+        from tiffin.registry.pools import logged_through, was_connecting
 
         self.waiting.check()
         origin = origin_of(request.url)
         trust = self._trust(endpoint, origin, bool(request.authorization) or kinds is not None, kinds)
-        manager = self._pools_made().manager(trust, proxy_for(origin, self._environment))
+        manager = self._pools_made().manager(trust, self._proxy_of(origin))
         headers = dict(request.headers)
         if request.authorization:
             headers["Authorization"] = request.authorization
             self.redact.learn(request.authorization.partition(" ")[2])
         self._trace_request(request, headers)
-        body = request.body() if callable(request.body) else request.body
+        body = _Body(request.body()) if callable(request.body) else request.body
         try:
             with logged_through(self.redact):
                 raw = manager.urlopen(
@@ -187,10 +190,11 @@ class Transport:
                     preload_content=False,
                     decode_content=False,
                 )
-        except TiffinError:
-            raise
-        except Exception as error:  # noqa: BLE001 - urllib3 lets through whatever http.client and ssl raise
-            raise failure_of(error, f"{request.method} {origin}", self.redact) from None
+        except Exception as error:
+            if isinstance(error, TiffinError) or (isinstance(body, _Body) and body.failure is error):
+                raise
+            doing = f"{request.method} {origin}"
+            raise failure_of(error, doing, self.redact, connecting=was_connecting()) from None
         response = Response(raw, request.url, self)
         self._trace_response(response)
         return response
@@ -274,6 +278,22 @@ class Transport:
             )
             told = "; ".join(f"{name}: {response.header(name)}" for name in names if response.header(name))
             self.trace(f"< {response.status} {told}")
+
+
+class _Body:
+    """The pieces of a body. Remembers whether it was they that failed: that is the caller's affair, not the
+    registry's."""
+
+    def __init__(self, pieces: Iterable[bytes]) -> None:
+        self._pieces = pieces
+        self.failure: BaseException | None = None
+
+    def __iter__(self) -> Iterator[bytes]:
+        try:
+            yield from self._pieces
+        except BaseException as error:
+            self.failure = error
+            raise
 
 
 def _is_address(host: str) -> bool:

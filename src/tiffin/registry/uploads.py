@@ -19,7 +19,7 @@ from tiffin.errors import Corrupt, EngineError, TiffinError, TransferError
 from tiffin.oci.reference import shown
 from tiffin.registry import scopes
 from tiffin.registry.problems import Asking, refusal
-from tiffin.registry.response import BrokenOff
+from tiffin.registry.response import BrokenOff, Unreachable
 from tiffin.registry.waiting import backoff, is_transient
 from tiffin.typed import TYPE_CHECKING, Any, Protocol
 
@@ -65,7 +65,7 @@ class Upload:
         self._location = ""
         self._offset = 0  # bytes that the registry has
         self._chunk = CHUNK
-        self._in_pieces = False
+        self._in_pieces = self._lost = False
 
     def mount(self, source: str) -> bool:
         """Whether the registry took the blob from its repository `source`. One that cannot begins an upload instead,
@@ -89,7 +89,7 @@ class Upload:
             if not self._location:
                 self._begin()
             if self._in_pieces or not self._whole(open_at, progress):
-                self._pieces(open_at, progress)
+                self._pieces(open_at, progress, lost=self._lost)
         except BaseException:
             self.cancel()
             raise
@@ -136,19 +136,21 @@ class Upload:
         return bool(location)
 
     def _whole(self, open_at: OpenAt, progress: Callable[[int], None] | None) -> bool:
-        """Send all in one PUT; False when it is to be gone on with in pieces."""
+        """Send all in one PUT; False when it is to be gone on with in pieces, `_lost` when nobody knows from where."""
         size = self._descriptor.size
         try:
             response = self._put(lambda: self._body(open_at, 0, size, progress), size)
-        except BrokenOff as error:
+        except (BrokenOff, Unreachable) as error:
             self._transport.trace(f"* {error}; asking what came")
-            return self._recovered()
+            self._lost = True
+            return False
         with response:
             if response.status in _DONE:
                 self._location = ""
                 return True
             if is_transient(response.status):
-                return self._recovered()
+                self._lost = True
+                return False
             refused = self._refused(response)
             if response.status not in _NOT_WHOLE or isinstance(refused, Corrupt):
                 raise refused
@@ -157,9 +159,10 @@ class Upload:
         self._begin()
         return False
 
-    def _pieces(self, open_at: OpenAt, progress: Callable[[int], None] | None) -> None:
-        """Send what is missing by PATCH, then name it; go on after failures where the registry stands."""
-        failures, lost = 0, False
+    def _pieces(self, open_at: OpenAt, progress: Callable[[int], None] | None, *, lost: bool) -> None:
+        """Send what is missing by PATCH, then name it; go on after failures where the registry stands, which is asked
+        first when `lost`."""
+        failures = 0
         while True:
             before = self._offset
             try:
@@ -176,7 +179,7 @@ class Upload:
                     if not is_transient(response.status):
                         raise self._refused(response)
                     raise BrokenOff(f"{self._session.home} answered {response.status}")
-            except BrokenOff as error:
+            except (BrokenOff, Unreachable) as error:
                 failures = 1 if self._offset > before else failures + 1
                 if failures >= _TRIES_WITHOUT_PROGRESS:
                     raise
@@ -230,16 +233,18 @@ class Upload:
         """After a failure: True when the blob is there after all. Else the upload stands where the registry says, or
         has begun anew."""
         blob = f"/v2/{self._path}/blobs/{self._descriptor.digest}"
-        with self._session.request("HEAD", blob, self._scope) as response:
+        with self._session.request("HEAD", blob, self._scope, attempts=1) as response:
             if response.status == 200 and response.length in (-1, self._descriptor.size):
                 self._location = ""
                 return True
         if self._location:
-            with self._session.request("GET", self._location, self._scope) as response:
+            with self._session.request("GET", self._location, self._scope, attempts=1) as response:
                 if response.status in (200, 202, 204) and response.header("range"):
                     self._moved(response)
                     self._offset = self._stated_end(response, -1)
                     return False
+                if response.status == 404:
+                    self._location = ""  # it forgot, or dropped what was half written
         self.cancel()
         self._begin()
         return False

@@ -5,16 +5,21 @@ from __future__ import annotations
 import threading
 
 from tiffin.errors import TransferError
-from tiffin.registry.response import Response, Unreachable
+from tiffin.registry.response import BrokenOff, Response, Unreachable
 from tiffin.typed import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import TypeVar
+
+    T = TypeVar("T")
 
 LONGEST = 60.0  # seconds: a registry that asks for more gets an error instead of a wait
 _FIRST = 0.25
 _TRANSIENT = frozenset({408, 429, 500, 502, 503, 504})
 _UNREACHABLE_TRIES = 3
+_STALLED_TRIES = 2
+_ANSWER_TRIES = 4
 
 
 class Waiting:
@@ -69,14 +74,30 @@ def pause_before(attempt: int, what: TransferError | Response) -> float | None:
     """Seconds to wait after the `attempt`-th try ended with `what`; None when another is of no use."""
     if isinstance(what, Unreachable):
         return backoff(attempt) if what.worth_retrying and attempt < _UNREACHABLE_TRIES else None
+    if isinstance(what, BrokenOff):
+        return backoff(attempt) if attempt < _STALLED_TRIES or not what.stalled else None
     if isinstance(what, TransferError):
-        return backoff(attempt) if getattr(what, "worth_retrying", False) else None
+        return None
     stated = retry_after(what.header("retry-after"))
     if stated is not None:
         return max(stated, backoff(attempt)) if stated <= LONGEST else None
     if what.status in (429, 500) and attempt >= _UNREACHABLE_TRIES:
         return None  # a quota used up or a fault that stays; waiting seconds changes neither
     return backoff(attempt)
+
+
+def again(work: Callable[[], T], waiting: Waiting) -> T:
+    """The result of `work`, which makes a request and reads its answer; done again where the answer broke off."""
+    attempt = 0
+    while True:
+        attempt += 1
+        try:
+            return work()
+        except BrokenOff as error:
+            wait = pause_before(attempt, error)
+            if not error.in_body or wait is None or attempt >= _ANSWER_TRIES:
+                raise
+            waiting.sleep(wait)
 
 
 def retry_after(header: str) -> float | None:

@@ -47,7 +47,10 @@ from tiffin.runtime.forked import report
 from tiffin.runtime.options import RootMount, parse_options
 from tiffin.runtime.process import find_user, message_for, place_stdio
 from tiffin.runtime.step import step
-from tiffin.typed import Any, NamedTuple, NoReturn
+from tiffin.typed import TYPE_CHECKING, Any, NamedTuple, NoReturn
+
+if TYPE_CHECKING:
+    from tiffin.runtime.extras import Extras
 
 _SIOCGIFFLAGS, _SIOCSIFFLAGS, _IFF_UP = 0x8913, 0x8914, 1
 _KINDS = {"uts": CLONE_NEWUTS, "ipc": CLONE_NEWIPC, "network": CLONE_NEWNET}
@@ -77,6 +80,8 @@ class Plan(NamedTuple):
     start_fd: int
     helper_fd: int
     parent_fds: tuple[int, ...]
+    cgroup_enters_itself: bool
+    extras: "Extras | None" = None
 
 
 def run(plan: Plan) -> NoReturn:
@@ -94,14 +99,20 @@ def run(plan: Plan) -> NoReturn:
 
 
 def _become(plan: Plan) -> None:
-    process = plan.spec["process"]
-    if process.get("oomScoreAdj"):
-        _set_oom_score(process["oomScoreAdj"])
+    process, extras = plan.spec["process"], plan.extras
+    if extras:
+        extras.begin()
+    elif process.get("oomScoreAdj"):
+        set_oom_score(process["oomScoreAdj"])
     _enter_namespaces(plan)
-    binds = rootfs.clone_binds([entry for _, entry in plan.mounts])
+    binds = extras.binds if extras else rootfs.clone_binds([entry for _, entry in plan.mounts])
     rootfs.make_private()
-    root_fd = rootfs.mount_root(plan.root, plan.mount_point)
+    root_fd = (
+        extras.mount_root(plan.mount_point) if extras else rootfs.mount_root(plan.root, plan.mount_point)
+    )
     _Tree(plan, root_fd).assemble(binds)
+    if extras:
+        extras.assembled(root_fd)
     user = find_user(process, root_fd)
     _make_cwd(root_fd, process.get("cwd") or "/")
     if plan.spec.get("root", {}).get("readonly"):
@@ -118,12 +129,14 @@ def _become(plan: Plan) -> None:
         domainname=str(plan.spec.get("domainname") or "") if own_uts else "",
         pdeathsig=_SIGKILL,  # a container does not outlive the process that watches over it
     )
+    if extras:
+        message = extras.message(message)
     place_stdio(*plan.stdio, user.uid)
     with step("run the helper"):
         execute_helper(plan.helper_fd, message, plan.status_fd, plan.start_fd)
 
 
-def _set_oom_score(value: int) -> None:
+def set_oom_score(value: int) -> None:
     # Before anything of the container's is mounted: this is surely the host's own proc.
     with step(f"set the OOM score adjustment {value}"):
         fd = os.open("/proc/self/oom_score_adj", os.O_WRONLY | os.O_CLOEXEC)
@@ -137,6 +150,8 @@ def _enter_namespaces(plan: Plan) -> None:
     new = CLONE_NEWNS
     for kind, flag in _KINDS.items():
         path = plan.namespaces.get(kind)
+        if plan.extras and path and "user" in plan.namespaces:
+            continue  # joined before we gave up being the host's root
         if kind == "network" and plan.netns_fd >= 0:
             with step("join the container's network namespace"):
                 setns(plan.netns_fd, CLONE_NEWNET)
@@ -149,6 +164,8 @@ def _enter_namespaces(plan: Plan) -> None:
     if new & CLONE_NEWNET:
         with step("bring up the loopback interface"):
             _bring_up_loopback()
+    if plan.extras:
+        plan.extras.enter_time()
 
 
 def join_namespace(path: str, flag: int) -> None:
@@ -225,6 +242,8 @@ class _Tree:
             self._proc = rootfs.mount_filesystem(self._root, kind, path, options, "proc")
         elif kind == "sysfs":
             self._sys = rootfs.mount_filesystem(self._root, kind, path, options, "sysfs")
+        elif self._plan.extras:
+            self._plan.extras.mount(self._root, path, entry)
         elif kind in ("tmpfs", "mqueue", "overlay", "devpts", "ramfs"):
             rootfs.mount_filesystem(self._root, kind, path, options, str(entry.get("source") or kind))
         else:
@@ -244,15 +263,18 @@ class _Tree:
     def _wait_for_cgroup(self) -> None:
         if os.read(self._plan.go_fd, 1) != b"\1":
             raise EngineError("the engine ended while it started a container")
-        if self._plan.cgroup.enters_itself:
+        if self._plan.cgroup_enters_itself:
             self._plan.cgroup.add(0)
-        if "cgroup" in self._plan.namespaces:
+        path = self._plan.namespaces.get("cgroup")
+        if path:
+            join_namespace(path, CLONE_NEWCGROUP)
+        elif path is not None:
             with step("make a cgroup namespace"):
                 unshare(CLONE_NEWCGROUP)
 
     def _mount_cgroup(self, path: str, entry: dict[str, Any]) -> None:
         options, found = parse_options(entry.get("options") or ()), self._plan.hierarchies
-        if "cgroup" not in self._plan.namespaces:
+        if found.version == 2 and "cgroup" not in self._plan.namespaces:
             self._bind_host_cgroups(path, options.set)
         elif found.version == 2:
             rootfs.mount_filesystem(self._root, "cgroup2", path, options._replace(data=()), "cgroup")
@@ -279,9 +301,18 @@ class _Tree:
         rootfs.attach(self._root, top, path)
         with step("show the container's cgroups"):
             for controllers in by_mount.values():
-                own = make_filesystem("cgroup", [(name, None) for name in controllers], attributes, "cgroup")
+                own = self._own_cgroup(controllers, attributes)
                 at = os.open(",".join(controllers), os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=top)
                 move_mount(own, at)
                 os.close(at)
                 os.close(own)
             mount_setattr(top, "", 0, set=attributes & MOUNT_ATTR_RDONLY)
+
+    def _own_cgroup(self, controllers: list[str], attributes: int) -> int:
+        """The container's own part of a v1 hierarchy: by its namespace, or without one a bind of its directory."""
+        if "cgroup" in self._plan.namespaces:
+            return make_filesystem("cgroup", [(name, None) for name in controllers], attributes, "cgroup")
+        mount = self._plan.hierarchies.v1[controllers[0]]
+        copy = open_tree(AT_FDCWD, f"{mount}/{self._plan.cgroup.path}", OPEN_TREE_CLONE)
+        mount_setattr(copy, "", 0, set=attributes)
+        return copy

@@ -32,9 +32,11 @@ class Terminal(NamedTuple):
     slave: int
 
 
-def make_devpts() -> int:
-    """A detached devpts instance of its own: nothing in it is shared with the host's or another's."""
-    return make_filesystem("devpts", DEVPTS_OPTIONS, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC)
+def make_devpts(group: int = 5) -> int:
+    """A detached devpts instance of its own: nothing in it is shared with the host's or another's. `group`: the
+    terminals', as this process's user namespace numbers it."""
+    options = (*DEVPTS_OPTIONS[:2], ("gid", str(group)))
+    return make_filesystem("devpts", options, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC)
 
 
 def open_terminal(devpts_fd: int) -> Terminal:

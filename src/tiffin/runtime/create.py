@@ -39,6 +39,7 @@ from tiffin.typed import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     from tiffin.runtime.console import Terminal
+    from tiffin.runtime.extras import Extras
 
 _SIGKILL = 9
 _REQUIRED = (
@@ -66,6 +67,8 @@ class CreateRequest(NamedTuple):
     cgroup_parent   `Layout.cgroup`
     seccomp_cache   a private directory (`Layout.cache`), "" for none
     helper_fd       from `tiffin.init.open_helper`; stays the caller's
+    cgroup          the cgroup's path instead of "parent/id"
+    extras          what the document asks for beyond what the engine's own containers have (see `Extras`)
     """
 
     id: str
@@ -77,6 +80,8 @@ class CreateRequest(NamedTuple):
     cgroup_parent: str = "tiffin"
     seccomp_cache: str = ""
     helper_fd: int = -1
+    cgroup: str = ""
+    extras: "Extras | None" = None
 
 
 class InitProcess:
@@ -154,9 +159,9 @@ class InitProcess:
 def create(request: CreateRequest) -> InitProcess:
     """Make the process, ready to `start`. Raises InvalidArgument, NotFound (a bind's source), Conflict (the
     id's cgroup is in use), Unsupported, NoSpace, EngineError; nothing remains then."""
-    namespaces = _namespaces(request.spec)
+    namespaces = _namespaces(request.spec, request.extras is not None)
     hierarchies = detect()
-    cgroup = open_cgroup(f"{request.cgroup_parent}/{request.id}", hierarchies)
+    cgroup = open_cgroup(request.cgroup or f"{request.cgroup_parent}/{request.id}", hierarchies)
     fds = Descriptors()
     try:
         plan, terminal = _plan(request, namespaces, hierarchies, cgroup, fds)
@@ -181,12 +186,15 @@ def _launch(
     pid = _fork(plan, namespaces)
     try:
         fds.close_child_ends()
-        if not cgroup.enters_itself:
+        if not plan.cgroup_enters_itself:
             cgroup.add(pid)
         os.write(fds.go, b"\1")
+        if plan.extras:
+            plan.extras.attend(pid)
         if message := read_all(fds.errors):
             raise_reported(message)
-        await_ready(fds.status, plan.spec["process"], warnings)
+        listener = plan.extras.listener(pid) if plan.extras else None
+        await_ready(fds.status, plan.spec["process"], warnings, listener)
         master = fds.keep(terminal.master) if terminal else -1
         init = InitProcess(
             pid, cgroup, plan.spec["process"], master, fds.keep(fds.status), fds.keep(fds.start)
@@ -203,6 +211,8 @@ def _launch(
 
 def _fork(plan: child.Plan, namespaces: dict[str, str]) -> int:
     """Fork into a pid namespace, and bring this process's own children back to where it was."""
+    if "user" in namespaces and plan.extras:
+        return plan.extras.fork(plan)
     if "pid" not in namespaces:
         pid = os.fork()
         if pid == 0:
@@ -242,14 +252,18 @@ def _plan(
     seccomp = seccomp_filter(linux.get("seccomp"), process, request.seccomp_cache)
     with step("open pipes and terminals"):
         fds.open()
+        if request.extras:
+            request.extras.open(fds, mounts, request.root)
         stdio, devpts, terminal = request.stdio, -1, None
         if process.get("terminal"):
             from tiffin.runtime.console import make_devpts, open_terminal
 
-            devpts = fds.child_end(make_devpts())
+            devpts = fds.child_end(make_devpts(request.extras.tty_group if request.extras else 5))
             terminal = open_terminal(devpts)
             fds.own(terminal.master)
             fds.child_end(terminal.slave)
+            if request.extras:
+                request.extras.own_terminal(terminal.slave)
             stdio = (terminal.slave,) * 3
     plan = child.Plan(
         spec=spec,
@@ -270,11 +284,13 @@ def _plan(
         start_fd=fds.child_start,
         helper_fd=request.helper_fd,
         parent_fds=fds.parent_ends(),
+        cgroup_enters_itself=cgroup.enters_itself and "user" not in namespaces,
+        extras=request.extras,
     )
     return plan, terminal
 
 
-def _namespaces(spec: Mapping[str, Any]) -> dict[str, str]:
+def _namespaces(spec: Mapping[str, Any], extras: bool) -> dict[str, str]:
     """Kind → path to join, "" for a new one. Raises InvalidArgument for what is no container's document."""
     if not isinstance(spec.get("process"), dict):
         raise InvalidArgument("the container's document has no process")
@@ -285,12 +301,11 @@ def _namespaces(spec: Mapping[str, Any]) -> dict[str, str]:
     listed = {
         str(n["type"]): str(n.get("path") or "") for n in (spec.get("linux") or {}).get("namespaces") or ()
     }
-    if unknown := set(listed) - {"pid", "ipc", "uts", "network", "cgroup", "mount"}:
+    known = {"pid", "ipc", "uts", "network", "cgroup", "mount"} | ({"user", "time"} if extras else set())
+    if unknown := set(listed) - known:
         raise InvalidArgument(f"namespaces of type {min(unknown)!r} are not known")
-    if "mount" not in listed or listed["mount"] or listed.get("cgroup"):
-        raise InvalidArgument(
-            "a container needs a mount namespace of its own, and joins nobody's cgroup namespace"
-        )
+    if "mount" not in listed or listed["mount"]:
+        raise InvalidArgument("a container needs a mount namespace of its own")
     return listed
 
 

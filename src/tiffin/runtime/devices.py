@@ -43,17 +43,22 @@ def nodes(listed: Sequence[dict[str, Any]]) -> list[Node]:
 
 def _node(device: dict[str, Any]) -> Node:
     path = os.path.normpath(str(device.get("path", "")))
-    kind = _KINDS.get(str(device.get("type")))
+    if not path.startswith("/dev/"):
+        raise InvalidArgument(f"device {path!r} must lie in /dev")
+    return node_at(device, path[len("/dev/") :])
+
+
+def node_at(device: dict[str, Any], name: str) -> Node:
+    """An entry of `linux.devices` as a node of that name. Raises InvalidArgument."""
+    path, kind = device.get("path"), _KINDS.get(str(device.get("type")))
     major, minor = device.get("major") or 0, device.get("minor") or 0
-    if not path.startswith("/dev/") or kind is None:
-        raise InvalidArgument(f"device {path!r} must lie in /dev and be of type c, b or p")
+    if kind is None:
+        raise InvalidArgument(f"device {path!r} must be of type c, u, b or p")
     if not (0 <= major < 1 << 12 and 0 <= minor < 1 << 20):
         raise InvalidArgument(f"device {path}: {major}:{minor} is out of range")
     given = device.get("fileMode")
     mode = kind | (0o666 if given is None else int(given)) & 0o7777
-    return Node(
-        path[len("/dev/") :], mode, os.makedev(major, minor), device.get("uid") or 0, device.get("gid") or 0
-    )
+    return Node(name, mode, os.makedev(major, minor), device.get("uid") or 0, device.get("gid") or 0)
 
 
 def mount_dev(root_fd: int, options: MountOptions, wanted: Sequence[Node], console: bool) -> int:

@@ -44,7 +44,7 @@ from tiffin.runtime.step import step
 from tiffin.typed import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from typing import NoReturn
 
     from tiffin.init.message import Message
@@ -61,6 +61,9 @@ class ExecRequest(NamedTuple):
     process         a `process` object (see `tiffin.runtime.spec.process`)
     seccomp         the document's `linux.seccomp`; None for no filter
     stdio           descriptors for fds 0 to 2, used when process.terminal is false
+    join            further namespaces to join, CLONE_NEW*: those that not every container has
+    adjust          may change the helper's message
+    listener        is told the joined process and the number of its seccomp filter's listener
     """
 
     pid: int
@@ -71,6 +74,9 @@ class ExecRequest(NamedTuple):
     stdio: tuple[int, int, int] = (0, 1, 2)
     seccomp_cache: str = ""
     helper_fd: int = -1
+    join: int = 0
+    adjust: Callable[[Message], Message] | None = None
+    listener: Callable[[int, int], None] | None = None
 
 
 class ExecProcess:
@@ -122,7 +128,11 @@ def exec_process(request: ExecRequest) -> ExecProcess:
             if request.process.get("terminal"):
                 terminal = _open_terminal(root_fd, fds)
         stdio = (terminal.slave,) * 3 if terminal else request.stdio
-        message = message_for(request.process, user, seccomp, EXEC, join_pidfd=pidfd, join_flags=_JOIN)
+        message = message_for(
+            request.process, user, seccomp, EXEC, join_pidfd=pidfd, join_flags=_JOIN | request.join
+        )
+        if request.adjust:
+            message = request.adjust(message)
         return _launch(request, message, stdio, terminal, fds)
     finally:
         fds.close()
@@ -174,7 +184,10 @@ def _launch(
         if reported := read_all(fds.errors):
             raise_reported(reported)
         pid = _await_child(request, fds.status, joiner, started)
-        await_ready(fds.status, request.process, warnings)
+        told, found = request.listener, pid
+        await_ready(
+            fds.status, request.process, warnings, (lambda number: told(found, number)) if told else None
+        )
         await_executed(fds.status, request.process)
         made = ExecProcess(pid, terminal.master if terminal else -1, warnings)
     except (TiffinError, OSError) as error:

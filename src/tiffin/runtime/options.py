@@ -82,6 +82,7 @@ _PROPAGATIONS = {
     "unbindable": MS_UNBINDABLE,
     "runbindable": MS_UNBINDABLE,
 }
+KNOWN = frozenset((*_ATTRIBUTES, *_PROPAGATIONS))
 
 
 def parse_options(words: Iterable[str]) -> MountOptions:

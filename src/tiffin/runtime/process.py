@@ -20,6 +20,7 @@ from tiffin.init.message import (
     CREATE,
     FAILED,
     KEEP_INIT,
+    LISTENER,
     NEW_SESSION,
     NO_NEW_PRIVS,
     READY,
@@ -34,7 +35,7 @@ from tiffin.runtime.users import User, resolve_user
 from tiffin.typed import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
 _RLIMITS = [
     "CPU",
@@ -150,8 +151,14 @@ def _is_ours(status: os.stat_result) -> bool:
     return status.st_mode & 0o170000 == 0o010000 or os.major(status.st_rdev) == 136
 
 
-def await_ready(status_fd: int, process: Mapping[str, Any], warnings: list[str]) -> None:
-    """Read status words until the helper has done all but execute. Raises what it failed of."""
+def await_ready(
+    status_fd: int,
+    process: Mapping[str, Any],
+    warnings: list[str],
+    listener: Callable[[int], None] | None = None,
+) -> None:
+    """Read status words until the helper has done all but execute. Raises what it failed of. `listener` is told the
+    number that a seccomp filter's listener has in the helper."""
     while True:
         status = read_status(status_fd)
         if status is None:
@@ -161,6 +168,8 @@ def await_ready(status_fd: int, process: Mapping[str, Any], warnings: list[str])
         if status.kind == WARNING:
             limit = _RLIMITS[status.value].lower() if 0 <= status.value < len(_RLIMITS) else status.value
             warnings.append(f"ulimit {limit} could not be raised: this process lacks CAP_SYS_RESOURCE")
+        elif status.kind == LISTENER and listener:
+            listener(status.value)
         elif status.kind == FAILED:
             raise failure(status, process)
 
@@ -175,7 +184,7 @@ def await_executed(status_fd: int, process: Mapping[str, Any]) -> None:
 
 def failure(status: Status, process: Mapping[str, Any]) -> TiffinError:
     """What the helper failed of, in Docker's words where clients know them."""
-    why = os.strerror(status.value)
+    why = os.strerror(abs(status.value))
     command, cwd = process["args"][0], process.get("cwd") or "/"
     if status.stage == "exec":
         return _not_executed(command, status.value, why)
@@ -183,6 +192,9 @@ def failure(status: Status, process: Mapping[str, Any]) -> TiffinError:
         return InvalidArgument(f'chdir to cwd ("{cwd}") failed: {why.lower()}')
     if status.stage == "cwd_outside":
         return InvalidArgument(f'chdir to cwd ("{cwd}") failed: it is outside of the container')
+    if status.stage == "hook":
+        why = f"exit status {-status.value}" if status.value < 0 else why.lower()
+        return EngineError(f"a startContainer hook failed: {why}; the container was stopped")
     return EngineError(
         f"cannot start the container's process: {status.stage.replace('_', ' ')}: {why.lower()}"
     )

@@ -101,4 +101,25 @@ _DOCUMENTS = [
         BEGIN DELETE FROM registry_tags WHERE name = OLD.name; END""",
 ]
 
-MIGRATIONS: list[list[str]] = [_FIRST, _REMOVED_IMAGES, _REGISTRIES, _DOCUMENTS]
+# One that nothing leads to is dropped after this moment: 0 once something has led to it.
+_KEPT_DOCUMENTS = ["ALTER TABLE registry_manifests RENAME COLUMN added TO keep_until"]
+
+# What happened, for `events`: the newest few thousand. AUTOINCREMENT, so that a reader sees every number once.
+_EVENTS = [
+    """CREATE TABLE events (
+        number INTEGER PRIMARY KEY AUTOINCREMENT, time INTEGER NOT NULL, type TEXT NOT NULL, action TEXT NOT NULL,
+        actor TEXT NOT NULL, attributes TEXT NOT NULL) STRICT"""
+]
+
+# So that a store of ten thousand images is not read through: its configs are most of its bytes.
+_LOOKUPS = [
+    "CREATE INDEX images_listed ON images(created DESC, added DESC, id, size) WHERE NOT removed",
+    "CREATE INDEX images_manifest ON images(manifest)",
+    "CREATE INDEX image_names_target ON image_names(target)",
+    "CREATE INDEX image_digests_digest ON image_digests(digest)",
+    "CREATE INDEX registry_blobs_blob ON registry_blobs(blob)",
+]
+
+MIGRATIONS: list[list[str]] = [
+    _FIRST, _REMOVED_IMAGES, _REGISTRIES, _DOCUMENTS, _KEPT_DOCUMENTS, _EVENTS, _LOOKUPS,
+]  # fmt: skip

@@ -159,7 +159,7 @@ def _finish(store: Store, container: Container, running: _Running, code: int) ->
         failure = _take_down(store, container)
         running.attachment.close()
         if container.record.auto_remove:
-            takedown.forget(store, container, volumes=True)
+            takedown.forget(store, container, volumes=True, died=code)
         else:
             rows.exited(container.id, code, finished, oom_killed=oom_killed, error=failure)
     except NotFound:

@@ -55,9 +55,9 @@ def _detach(store: Store, container_id: str) -> None:
         Networks(store).detach(container_id)
 
 
-def forget(store: Store, container: Container, *, volumes: bool) -> None:
+def forget(store: Store, container: Container, *, volumes: bool, died: int | None = None) -> None:
     """Remove the container's files, with `volumes` its anonymous volumes, and its row last: what fails midway is
-    found again by the row."""
+    found again by the row. `died` is the exit code of one that is removed with its end."""
     remove_tree(AT_FDCWD, store.layout.container(container.id))
     if any(mount.get("name") for mount in container.record.mounts):
         from tiffin.volumes import Volumes
@@ -66,7 +66,7 @@ def forget(store: Store, container: Container, *, volumes: bool) -> None:
         for mount in container.record.mounts if volumes else ():
             if mount.get("anonymous"):
                 _remove_volume(store, str(mount["name"]))
-    Containers(store).delete(container.id)
+    Containers(store).delete(container.id, died)
     control.discard(store.layout, container.id)
 
 

@@ -16,7 +16,7 @@ pytestmark = pytest.mark.root
 @pytest.mark.parametrize(
     ("words", "code", "text"),
     [
-        (["run", "absent"], 125, "absent"),
+        (["run", "--pull", "never", "absent"], 125, "absent"),
         (["run", "busybox"], 125, "No command specified"),
         (["ps", "--no-such-flag"], 125, "unknown flag: --no-such-flag"),
         (["rm"], 1, "CONTAINER"),
@@ -81,7 +81,7 @@ def test_a_taken_port_is_refused_and_the_container_takes_nothing(shared: Tiffin)
         ("FROM busybox\nRUNN true\n", 2, "RUN"),
         ("FROM busybox\nCOPY missing /x\n", 2, "missing"),
         ("FROM busybox\n\nRUN exit 3\n", 3, "3"),
-        ("FROM absent\n", 1, "absent"),
+        ("FROM 127.0.0.1:1/absent\n", 1, "127.0.0.1:1"),
         ("FROM busybox\nCOPY --frm=x a /b\n", 2, "--from"),
     ],
 )

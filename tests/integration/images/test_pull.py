@@ -1,6 +1,7 @@
 """Pulling from a registry in memory, which counts what it sends and can break off wherever a test wants."""
 
 import gzip
+import io
 import os
 import threading
 from pathlib import Path
@@ -17,7 +18,7 @@ from tests.integration.images.archives import (
     encode,
     tar,
 )
-from tests.integration.images.engine import files_of, open_images, stored, verify
+from tests.integration.images.engine import files_of, load, open_images, stored, verify
 from tests.integration.images.remote import Remote, breaks_after, incompressible
 from tiffin.errors import Corrupt, NotFound, TransferError, Unsupported
 from tiffin.images import Images
@@ -476,3 +477,61 @@ def test_a_name_of_an_index_takes_its_platforms_along(images: Images) -> None:
     assert [row.id for row in images.list()] == []
     assert stored(images) == (0, 0, 0)
     assert images.store.db.execute("SELECT count(*) FROM indexes").fetchone() == (0,)
+
+
+# -- moving indexes in archives ------------------------------------------------------------------------------
+
+
+def saved(images: Images, *names: str) -> bytes:
+    out = io.BytesIO()
+    images.save(names, out)
+    return out.getvalue()
+
+
+def test_an_index_is_saved_and_loaded_with_all_of_it_that_is_here(images: Images, tmp_path: Path) -> None:
+    remote = Remote()
+    index = two_platforms(remote)
+    arm = pull(images, remote, platform="linux/arm64").image
+    amd = pull(images, remote).image
+    other = open_images(tmp_path / "other")
+    try:
+        assert load(other, saved(images, "r.io/app:1")) == ["r.io/app:1"]
+        assert other.resolve("r.io/app:1").id == amd.id
+        assert other.resolve("r.io/app:1", parse_platform("linux/arm64")).id == arm.id
+        assert other.content.exists(str(index["digest"]))
+        other.collect()
+        verify(other)
+        assert saved(other, "r.io/app:1") == saved(images, "r.io/app:1")
+    finally:
+        other.store.close()
+
+
+def test_an_index_with_another_machines_image_alone_is_saved_as_that_image(
+    images: Images, tmp_path: Path
+) -> None:
+    remote = Remote()
+    two_platforms(remote)
+    arm = pull(images, remote, platform="linux/arm64").image
+    other = open_images(tmp_path / "other")
+    try:
+        load(other, saved(images, "r.io/app:1"))
+        assert other.resolve("r.io/app:1").manifest == arm.manifest
+        assert other.store.db.execute("SELECT count(*) FROM indexes").fetchone() == (0,)
+    finally:
+        other.store.close()
+
+
+def test_an_archive_may_hold_a_part_of_an_index(images: Images, tmp_path: Path) -> None:
+    remote = Remote()
+    index = two_platforms(remote)
+    amd = pull(images, remote).image
+    other = open_images(tmp_path / "other")
+    try:
+        load(other, saved(images, "r.io/app:1"))
+        assert [row.id for row in other.list()] == [amd.id]
+        assert other.content.exists(str(index["digest"]))
+        arm = pull(other, remote, platform="linux/arm64").image
+        assert other.resolve("r.io/app:1", parse_platform("amd64")).id == amd.id
+        assert other.resolve("r.io/app:1").id == arm.id
+    finally:
+        other.store.close()

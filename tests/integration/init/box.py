@@ -16,7 +16,7 @@ from typing import Any
 
 from tiffin.init import open_helper
 from tiffin.init.launch import execute_helper
-from tiffin.init.message import CREATE, EXEC, Message
+from tiffin.init.message import CREATE, EXEC, Message, StartHook
 from tiffin.kernel import mounts, namespaces, process
 
 NAMESPACES = (
@@ -38,9 +38,18 @@ def make_root(path: str) -> int:
     return tree
 
 
+def state_of(text: str) -> int:
+    fd = os.memfd_create("state")
+    os.write(fd, text.encode())
+    return fd
+
+
 def become(plan: dict[str, Any]) -> None:
     process.set_pdeathsig(signal.SIGKILL)
     fields = dict(plan["message"], seccomp=bytes.fromhex(plan["message"].get("seccomp", "")))
+    fields["hooks"] = [StartHook(*hook) for hook in fields.get("hooks", ())]
+    fields["state_fd"] = state_of(fields.pop("state", ""))
+    fields["preserve"] = [os.open(path, os.O_RDONLY | os.O_CLOEXEC) for path in fields.get("preserve", ())]
     if "join" in plan:
         fields.update(mode=EXEC, join_pidfd=process.pidfd_open(plan["join"]), join_flags=NAMESPACES)
     else:

@@ -312,3 +312,66 @@ def test_a_message_that_cannot_be_meant_is_refused_before_it_is_sent():
     ]:
         with pytest.raises(InvalidArgument):
             bad.encode()
+
+
+# ---- what only few containers have
+
+
+@pytest.mark.parametrize("joining", [False, True])
+def test_preserved_descriptors_are_3_and_up_and_nothing_else_is_open(rootfs, running, tmp_path, joining):
+    names = ("one", "two", "three", "four")
+    for name in names:
+        (tmp_path / name).write_text(name)
+    script = (
+        "cat /proc/self/fd/3 /proc/self/fd/4 /proc/self/fd/5 /proc/self/fd/6; ls -1 /proc/self/fd | grep -c ."
+    )
+    paths = [str(tmp_path / name) for name in names]
+    result = run(rootfs, "sh", "-c", script, preserve=paths, join=running if joining else 0)
+    assert result.output.split() == ["onetwothreefour8"]  # 0 to 2, four, and the directory that ls reads
+
+
+def test_a_command_is_looked_for_before_ready_when_asked(rootfs):
+    flags = m.NEW_SESSION | m.WAIT_START | m.CHECK_COMMAND
+    assert Box(rootfs, "true", flags=flags).finish().code == 0
+    for command, number in (("nosuch", errno.ENOENT), ("/bin/nosuch", errno.ENOENT), ("/tmp", errno.EACCES)):
+        box = Box(rootfs, command, flags=flags)
+        word = box.ready()
+        if word.kind == m.READY:
+            box.start()
+        box.finish()
+        expected = m.READY if command == "/tmp" else m.FAILED  # a directory has the bit that says executable
+        assert word.kind == expected and (word.kind == m.READY or word.value == number)
+
+
+def test_hooks_run_after_the_start_with_the_state_on_their_input(rootfs):
+    hooks = [
+        ("/bin/sh", ["sh", "-c", "/bin/cat > /tmp/first"], [], 0),
+        ("/bin/sh", ["sh", "-c", 'echo "$A" > /tmp/second; cat >> /tmp/second'], ["A=b", "PATH=/bin"], 10),
+    ]
+    script = "cat /tmp/first /tmp/second; ls -1 /proc/self/fd | grep -c ."
+    result = run(rootfs, "sh", "-c", script, hooks=hooks, state="state;")
+    assert result.output.split() == ["state;b", "state;4"]
+
+
+@pytest.mark.parametrize(
+    ("words", "timeout", "value"),
+    [
+        (["sh", "-c", "exit 3"], 0, -3),
+        (["sh", "-c", "kill -9 $$"], 5, -137),
+        (["sleep", "60"], 1, errno.ETIMEDOUT),
+    ],
+)
+def test_a_hook_that_fails_ends_it_before_the_command(rootfs, words, timeout, value):
+    result = run(
+        rootfs, "sh", "-c", "echo never", hooks=[(f"/bin/{words[0]}", words, [], timeout)], state="s"
+    )
+    assert result.output == "" and result.statuses[-1] == Status("failed", "hook", value)
+
+
+@pytest.mark.parametrize("joining", [False, True])
+def test_a_label_is_written_to_the_commands_own_file_in_the_hosts_proc(rootfs, running, joining):
+    fields = {"label": "321", "label_path": "self/oom_score_adj", "join": running if joining else 0}
+    result = run(
+        rootfs, "sh", "-c", "cat /proc/self/oom_score_adj; ls -1 /proc/self/fd | grep -c .", **fields
+    )
+    assert result.output.split() == ["321", "4"]

@@ -19,6 +19,7 @@ from tiffin.init.message import (
     STATUS_SIZE,
     WARNING,
     Message,
+    StartHook,
     Status,
     decode_status,
     read_status,
@@ -30,7 +31,8 @@ def test_the_bytes_are_those_that_the_helper_was_written_for():
         EXEC, ("a", "bc"), env=("PATH=/x", "V=1"), flags=NEW_SESSION, join_pidfd=7, join_flags=0x20000,
         uid=1, gid=2, groups=(3, 4), umask=0o22, pdeathsig=9, bounding=1 << 40, effective=2, permitted=3,
         inheritable=4, ambient=5, cwd="/w", hostname="h", domainname="", rlimits=((7, 1024, 2**64 - 1),),
-        seccomp=b"12345678", seccomp_flags=2,
+        seccomp=b"12345678", seccomp_flags=2, window=9, label="l", label_path="self/label",
+        hooks=(StartHook("/h", ("h",), (), 5),),
     )  # fmt: skip
     expected = (
         "02000000 01000000 ffffffff 07000000 00000200 01000000 02000000 12000000 09000000"
@@ -41,9 +43,11 @@ def test_the_bytes_are_those_that_the_helper_was_written_for():
         "01000000 3132333435363738"
         "02000000 01000000 61 00 02000000 6263 00"
         "02000000 07000000 504154483d2f78 00 03000000 563d31 00"
+        "09000000 00000000 0a000000 73656c662f6c6162656c 00 01000000 6c 00"
+        "01000000 02000000 2f68 00 05000000 01000000 01000000 68 00 00000000"
     )
     body = bytes.fromhex(expected.replace(" ", ""))
-    assert message.encode() == struct.pack("<III", 0x494E4654, 1, len(body) + 12) + body
+    assert message.encode() == struct.pack("<III", 0x494E4654, 2, len(body) + 12) + body
 
 
 def test_path_is_the_environments_unless_given():
@@ -96,7 +100,7 @@ def test_status_words_are_decoded_by_name():
 
 
 @pytest.mark.parametrize(
-    "word", [b"", b"\0" * 11, b"\0" * 12, struct.pack("<IIi", 5, 0, 0), struct.pack("<IIi", 3, 99, 0)]
+    "word", [b"", b"\0" * 11, b"\0" * 12, struct.pack("<IIi", 6, 0, 0), struct.pack("<IIi", 3, 99, 0)]
 )
 def test_what_the_helper_never_wrote_is_no_status(word):
     with pytest.raises(ValueError, match="status word"):

@@ -135,6 +135,7 @@ def test_t18_a_malformed_entry_is_named_and_not_shown(file: Path, entry: Any) ->
         ('{"auths": hunter2}', "is not valid JSON (line 1: Expecting value)"),
         ("[" * 100_000, "is not valid JSON"),
         ("[]", "is not a JSON object"),
+        ('{"auths": []}', "has a 'auths' that is not an object"),
         ('{"auths": ["hunter2"]}', "has a 'auths' that is not an object"),
         ('{"credHelpers": "hunter2"}', "has a 'credHelpers' that is not an object"),
         ('{"credsStore": {"hunter2": 1}}', "has a 'credsStore' that is not a string"),
@@ -158,6 +159,22 @@ def test_a_file_that_is_no_configuration_is_refused(file: Path) -> None:
     file.mkdir()
     with pytest.raises(PermissionDenied, match="Is a directory"):
         credentials.get(HOST)
+
+
+@pytest.mark.parametrize("key", ["", " ", "..", "a b", "https://", f"{HUB_AUTH_KEY}access-token"])
+def test_a_key_that_means_no_registry_is_nobodys(file: Path, key: str) -> None:
+    entries = {key: {"auth": encoded("me:x")}, HOST: {"auth": encoded("you:x")}}
+    credentials = write(file, {"auths": entries})
+    assert credentials.get("docker.io") is None
+    assert credentials.all() == {HOST: "you"}
+    assert credentials.erase(HOST)
+    assert json.loads(file.read_text()) == {"auths": {key: {"auth": encoded("me:x")}}}
+
+
+def test_an_entry_without_a_secret_is_no_login_but_goes_with_one(file: Path) -> None:
+    credentials = write(file, {"auths": {HOST: {}}})
+    assert not credentials.erase(HOST)
+    assert json.loads(file.read_text()) == {"auths": {}}
 
 
 # ---- writing
@@ -204,6 +221,13 @@ def test_what_others_wrote_stays_in_its_place(file: Path) -> None:
     assert after["auths"].pop(HOST) == {"auth": encoded("new:new")}
     before["auths"].pop(HOST)  # type: ignore[attr-defined]  # a dictionary
     assert after == before
+
+
+def test_a_string_that_is_no_text_stays_as_it_was(file: Path) -> None:
+    credentials = write(file, r'{"x": "\ud800", "y": "\u00e9"}')
+    credentials.store(HOST, Credential("me", "x"))
+    assert json.loads(file.read_text())["x"] == "\ud800"
+    assert credentials.get(HOST) == Credential("me", "x")
 
 
 def test_a_link_is_followed_and_stays_a_link(file: Path, tmp_path: Path) -> None:
@@ -297,6 +321,16 @@ def test_a_registrys_own_helper_goes_before_the_store_and_that_before_the_file(
     assert credentials.get("plain.example") == Credential("file", "x")
     assert credentials.all() == {HOST: "own", "b.example": "common", "plain.example": "file"}
     assert credentials.get("unknown.example") is None
+
+
+def test_a_password_of_the_file_is_forgotten_when_a_helper_took_over(
+    file: Path, helper: HelperProgram
+) -> None:
+    credentials = write(file, {"credsStore": "test", "auths": {HOST: {"auth": encoded("me:x")}}})
+    assert credentials.get(HOST) is None
+    assert credentials.erase(HOST)
+    assert helper.calls() == ["get", "get"]
+    assert json.loads(file.read_text())["auths"] == {}
 
 
 @pytest.mark.parametrize("name", ["../x", "a b", "x;y", "/bin/sh", "ü", "x\n"])

@@ -41,6 +41,7 @@ def arguments(parser: "CommandParser") -> None:
     add("--label", action="append", default=[], metavar="NAME=VALUE", help="label of the image")
     add("--network", default="", metavar="MODE", help="network of RUN steps: bridge, host or none")
     parser.switch("--no-cache", help="run every step")
+    parser.switch("--pull", help="fetch base images anew, also those that are here")
     parser.switch("-q", "--quiet", help="print the image ID only")
     add(
         "--progress",
@@ -63,6 +64,7 @@ def run(args: "Namespace", session: "Session") -> int:
             build_args=_build_args(args.build_arg),
             labels=_labels(args.label),
             no_cache=args.no_cache,
+            pull=args.pull,
             network=args.network,
             progress=progress,
         )

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
     from tiffin.cli.main import Session
     from tiffin.cli.parser import CommandParser, Namespace
-    from tiffin.images.listing import Listed
+    from tiffin.images.records import Summary
 
 DESCRIPTION = """\
 List images, newest first. A REPOSITORY[:TAG] may have wildcards (* ? [a-z]), and lists only the names that match."""
@@ -64,27 +64,27 @@ def run(args: "Namespace", session: "Session") -> int:
     listing = Listing(args.format, _HEADINGS, _WITH_DIGESTS if args.digests else _COLUMNS)
     filters = [*args.filter, *([f"reference={args.reference}"] if args.reference else [])]
     images = [
-        image
-        for image in session.engine.images.list(filters)
-        if args.all or image.names or image.digests or not image.within
+        image for image in session.engine.images.list(filters) if args.all or image.names or not image.within
     ]
     if args.tree:
         from tiffin.cli.image_tree import print_tree
 
         print_tree(images, session.engine.images.stacks(), full=args.no_trunc)
     elif args.quiet and listing.is_default:
-        output.lines(dict.fromkeys(_identifier(image, full=args.no_trunc) for image in images))
+        output.lines(
+            row["ID"] for row in _rows(images, args, listing, session)
+        )  # again for each name, as Docker does
     else:
         listing.print(_rows(images, args, listing, session))
     return 0
 
 
-def _identifier(image: "Listed", *, full: bool) -> str:
+def _identifier(image: "Summary", *, full: bool) -> str:
     return image.id if full else image.id.removeprefix("sha256:")[:12]
 
 
 def _rows(
-    images: "list[Listed]", args: "Namespace", listing: Listing, session: "Session"
+    images: "list[Summary]", args: "Namespace", listing: Listing, session: "Session"
 ) -> "Iterator[dict[str, Any]]":
     """A row for each name; an image without one is <none>."""
     shared: dict[str, int] = {}
@@ -106,7 +106,7 @@ def _rows(
             yield {"Repository": repository, "Tag": tag, "Digest": digest, **facts}
 
 
-def _names(image: "Listed", *, with_digests: bool) -> "list[tuple[str, str, str]]":
+def _names(image: "Summary", *, with_digests: bool) -> "list[tuple[str, str, str]]":
     """(repository, tag, digest) of each row, as Docker pairs them: every tag with every digest of its repository."""
     from tiffin.oci.reference import parse_reference
 

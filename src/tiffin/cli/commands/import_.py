@@ -14,10 +14,22 @@ DESCRIPTION = (
 EXAMPLES = """\
 tiffin import rootfs.tar.gz base:1
 tar -C rootfs -c . | tiffin import - base
+tiffin import -c 'CMD ["/bin/sh"]' -c 'ENV LANG=C.UTF-8' rootfs.tar base:2
 """
 
 
 def arguments(parser: "CommandParser") -> None:
+    parser.add_argument(
+        "-c",
+        "--change",
+        action="append",
+        default=[],
+        metavar="INSTRUCTION",
+        help="a Dockerfile instruction that gives the image settings (CMD, ENV, LABEL, ...); may be repeated",
+    )
+    parser.add_argument(
+        "--platform", metavar="OS/ARCHITECTURE", help="what it runs on (default: this machine)"
+    )
     parser.add_argument(
         "-m", "--message", default="", metavar="TEXT", help="message, kept in the image's history"
     )
@@ -27,10 +39,11 @@ def arguments(parser: "CommandParser") -> None:
 
 def run(args: "Namespace", session: "Session") -> int:
     images = session.engine.images
+    chosen = {"changes": args.change, "platform": args.platform}
     if args.file == "-":
-        image = images.import_(sys.stdin.buffer, args.repository, args.message)
+        image = images.import_(sys.stdin.buffer, args.repository, args.message, **chosen)
     else:
         with open(args.file, "rb") as file:
-            image = images.import_(file, args.repository, args.message)
+            image = images.import_(file, args.repository, args.message, **chosen)
     print(image.id)
     return 0

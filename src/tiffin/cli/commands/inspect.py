@@ -1,51 +1,54 @@
-"""`tiffin inspect`, and its container and image forms."""
+"""`tiffin inspect`."""
 
-import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
-from tiffin.cli.output import print_error
-from tiffin.errors import NotFound, TiffinError
+from tiffin.cli.inspection import add_format, show
+from tiffin.cli.output import UsageError
+from tiffin.errors import NotFound
 from tiffin.typed import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from tiffin.cli.main import Session
     from tiffin.cli.parser import CommandParser, Namespace
 
-DESCRIPTION = "Show everything about containers or images as a JSON array."
-EXAMPLES = "tiffin inspect web\ntiffin inspect --type image debian\n"
+DESCRIPTION = "Show everything about containers or images, as a JSON array or as a template says."
+EXAMPLES = """\
+tiffin inspect web
+tiffin inspect --type image debian
+tiffin inspect -f '{{.State.Status}} {{.NetworkSettings.IPAddress}}' web
+tiffin inspect -f '{{range $port, $bound := .NetworkSettings.Ports}}{{$port}} {{end}}' web
+tiffin inspect -f '{{json .Config.Env}}' web
+"""
+_TYPES = ("container", "image")
 
 
 def arguments(parser: "CommandParser") -> None:
-    parser.add_argument("--type", choices=("container", "image"), default="", help="what the names name")
+    add_format(parser)
+    parser.switch(
+        "-s", "--size", help="add what containers wrote (SizeRw), and with their image (SizeRootFs)"
+    )
+    parser.add_argument("--type", metavar="container|image", help="what the names name")
     parser.add_argument("names", nargs="+", metavar="NAME|ID")
 
 
 def run(args: "Namespace", session: "Session") -> int:
+    if args.type and args.type not in _TYPES:
+        known = ", ".join(f'"{name}"' for name in _TYPES)
+        raise UsageError(f'unknown type: "{args.type}": must be one of {known}', 1)
     engine = session.engine
+
+    def container(name: str) -> dict[str, Any]:
+        return engine.containers.inspect(name, size=args.size)
 
     def either(name: str) -> dict[str, Any]:
         try:
-            return engine.containers.inspect(name)
+            return container(name)
         except NotFound:
             pass
         try:
-            found: dict[str, Any] = engine.images.inspect(name)
+            return engine.images.inspect(name)
         except NotFound:
             raise NotFound(f"No such object: {name}") from None
-        return found
 
-    call = {"": either, "container": engine.containers.inspect}.get(args.type)
-    return show(args.names, call or engine.images.inspect)
-
-
-def show(names: Sequence[str], call: Callable[[str], dict[str, Any]]) -> int:
-    """Print a JSON array of what was found, and an error line for each that was not; 1 if any was not."""
-    found, failed = [], 0
-    for name in names:
-        try:
-            found.append(call(name))
-        except TiffinError as error:
-            print_error(str(error))
-            failed = 1
-    print(json.dumps(found, indent=4, ensure_ascii=True))
-    return failed
+    calls: dict[str, Callable[[str], dict[str, Any]]] = {"": either, "container": container}
+    return show(args.names, calls.get(args.type, engine.images.inspect), args.format)

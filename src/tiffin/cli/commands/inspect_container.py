@@ -1,19 +1,22 @@
 """`tiffin container inspect`."""
 
-from tiffin.cli.commands.inspect import show
+from tiffin.cli.inspection import add_format, show
 from tiffin.typed import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from tiffin.cli.main import Session
     from tiffin.cli.parser import CommandParser, Namespace
 
-DESCRIPTION = "Show everything about containers as a JSON array."
-EXAMPLES = "tiffin container inspect web\n"
+DESCRIPTION = "Show everything about containers, as a JSON array or as a template says."
+EXAMPLES = "tiffin container inspect web\ntiffin container inspect -f '{{.State.ExitCode}}' web\n"
 
 
 def arguments(parser: "CommandParser") -> None:
+    add_format(parser)
+    parser.switch("-s", "--size", help="add what it wrote (SizeRw), and that with its image (SizeRootFs)")
     parser.add_argument("names", nargs="+", metavar="CONTAINER")
 
 
 def run(args: "Namespace", session: "Session") -> int:
-    return show(args.names, session.engine.containers.inspect)
+    containers = session.engine.containers
+    return show(args.names, lambda name: containers.inspect(name, size=args.size), args.format)

@@ -26,6 +26,7 @@ def arguments(parser: "CommandParser") -> None:
 
 def run(args: "Namespace", session: "Session") -> int:
     from tiffin.oci.digest import is_digest
+    from tiffin.oci.reference import parse_reference
 
     if not args.input and sys.stdin.isatty():
         raise InvalidArgument("requested load from stdin, but stdin is a terminal; name the archive with -i")
@@ -37,7 +38,10 @@ def run(args: "Namespace", session: "Session") -> int:
         else:
             names = images.load(sys.stdin.buffer, progress)
     for name in names:
-        print(f"Loaded image ID: {name}" if is_digest(name) else f"Loaded image: {name}")
+        if is_digest(name):
+            print(f"Loaded image ID: {name}")
+        else:
+            print(f"Loaded image: {parse_reference(name).familiar()}")
     return 0
 
 

@@ -8,12 +8,19 @@ if TYPE_CHECKING:
     from tiffin.cli.main import Session
     from tiffin.cli.parser import CommandParser, Namespace
 
-DESCRIPTION = "Remove names of images, and the images and layers that nothing names or uses any more."
-EXAMPLES = "tiffin rmi web:1\ntiffin rmi -f 5d0da3dc9764\n"
+DESCRIPTION = """\
+Remove names of images, and the images and layers that nothing names or uses any more. An image is named by a tag, a
+digest, its ID or the beginning of that; an ID takes all names along."""
+EXAMPLES = """\
+tiffin rmi web:1 web:2
+tiffin rmi -f 5d0da3dc9764
+tiffin rmi $(tiffin images -q --filter dangling=true)
+"""
 
 
 def arguments(parser: "CommandParser") -> None:
     parser.switch("-f", "--force", help="also when it has several names or a stopped container uses it")
+    parser.switch("--no-prune", help="keep untagged parents: there are none, since images share layers alone")
     parser.add_argument("images", nargs="+", metavar="IMAGE")
 
 

@@ -1,9 +1,6 @@
 """`tiffin save`."""
 
-import os
-import sys
-
-from tiffin.errors import InvalidArgument
+from tiffin.cli.archive_output import archive_output
 from tiffin.typed import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -15,6 +12,7 @@ Save images to one archive. The default is read as an OCI archive and as a docke
 prefers."""
 EXAMPLES = """\
 tiffin save -o web.tar web
+tiffin save -o all.tar web:1 web:2 debian
 tiffin save web | ssh other docker load
 skopeo inspect oci-archive:web.tar
 """
@@ -28,19 +26,6 @@ def arguments(parser: "CommandParser") -> None:
 
 
 def run(args: "Namespace", session: "Session") -> int:
-    images = session.engine.images
-    if not args.output:
-        if sys.stdout.isatty():
-            raise InvalidArgument("cowardly refusing to save to a terminal; use the -o flag or redirect")
-        images.save(args.images, sys.stdout.buffer, args.format)
-        return 0
-    aside = f"{args.output}.{os.getpid()}.partial"
-    try:
-        with open(aside, "xb") as file:
-            images.save(args.images, file, args.format)
-        os.rename(aside, args.output)
-    except BaseException:
-        if os.path.exists(aside):
-            os.unlink(aside)
-        raise
+    with archive_output(args.output) as file:
+        session.engine.images.save(args.images, file, args.format)
     return 0

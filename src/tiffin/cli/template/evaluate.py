@@ -54,6 +54,7 @@ class Evaluation:
         self._out: list[str] = []
         self._room = OUTPUT_MAX
         self._steps = STEPS_MAX
+        self._last: Any = None  # the word evaluated last, which some of Go's errors point at
 
     def run(self, nodes: "Sequence[Any]", root: Any) -> str:
         """The output. Raises TemplateError."""
@@ -146,7 +147,7 @@ class Evaluation:
                     node.commands[-1].words[0], f"can't use {value} to iterate over more than one variable"
                 )
             return ((number, number) for number in range(value))
-        return self._fail(node, f"range can't iterate over {sprint(value)}")
+        return self._fail(self._last, f"range can't iterate over {sprint(value)}")
 
     # -- variables -------------------------------------------------------------------------------------------
 
@@ -201,6 +202,8 @@ class Evaluation:
     def _operand(self, node: Any, dot: Any) -> Any:
         """The value of a word that is given no arguments."""
         self._step()
+        if not isinstance(node, Pipeline):
+            self._last = node
         match node:
             case Dot():
                 return dot
@@ -224,34 +227,42 @@ class Evaluation:
     def _fields(
         self, value: Any, node: Any, names: "Sequence[str]", dot: Any, arguments: "Sequence[Any]", final: Any
     ) -> Any:
+        """The field that a chain of names leads to; its last may be a method, which is given the arguments."""
+        self._last = node
         for name in names[:-1]:
-            value = self._field(value, node, name, None)
-        given: list[Any] | None = None
-        if arguments or final is not _ABSENT:
+            value = self._field(value, node, name)
+            if callable(value):
+                self._fail(node, f"wrong number of args for {name}: want 1 got 0")
+        found = self._field(value, node, names[-1])
+        if callable(found):
             given = [self._argument(word, dot) for word in arguments]
-            given += [] if final is _ABSENT else [final]
-        return self._field(value, node, names[-1], given)
+            return self._method(found, node, names[-1], given + ([] if final is _ABSENT else [final]))
+        if (arguments or final is not _ABSENT) and value is not NOTHING:
+            how = "is not a method but has arguments"
+            how = "has arguments but cannot be invoked as function" if isinstance(value, Struct) else how
+            self._fail(node, f"{names[-1]} {how}")
+        return found
 
-    def _field(self, value: Any, node: Any, name: str, arguments: list[Any] | None) -> Any:
+    def _field(self, value: Any, node: Any, name: str) -> Any:
+        """A field or a key, or a method."""
         if value is NOTHING:
             return NOTHING
         if value is None or value is NIL:
             self._fail(node, f"nil pointer evaluating interface {{}}.{name}")
         if not isinstance(value, dict):
             self._fail(node, f"can't evaluate field {name} in type interface {{}}")
-        if isinstance(value, Struct) and name not in value:
+        if isinstance(value, Struct):
+            return self._struct_field(value, node, name)
+        return value.get(name, NOTHING)
+
+    def _struct_field(self, value: Struct, node: Any, name: str) -> Any:
+        name = name if name in value else value.aliases.get(name, name)
+        if name not in value:
             known = ", ".join(value)
             hint = f"; it has {known}" if len(known) < 600 else ""
             self._fail(node, f"can't evaluate field {name} in type struct{hint}")
-        found = value.get(name, NOTHING)
-        if callable(found):
-            return self._method(found, node, name, arguments or [])
-        if arguments is not None:
-            how = "has arguments but cannot be invoked as function"
-            self._fail(
-                node, f"{name} {how if isinstance(value, Struct) else 'is not a method but has arguments'}"
-            )
-        return NIL if found is None and isinstance(value, Struct) else found
+        found = value[name]
+        return NIL if found is None else found
 
     def _method(self, method: "Callable[..., Any]", node: Any, name: str, arguments: list[Any]) -> Any:
         """A method takes one string."""
@@ -267,6 +278,7 @@ class Evaluation:
         return self._operand(word, dot)
 
     def _function(self, node: Function, command: Any, words: "Sequence[Any]", dot: Any, final: Any) -> Any:
+        self._last = node
         if node.name in ("and", "or"):
             return self._short_circuit(node, words, dot, final)
         callee = self._functions[node.name]
@@ -290,13 +302,13 @@ class Evaluation:
         if not wanted or kind(value) == wanted:
             return None if value is NOTHING or value is NIL else value
         if value is NOTHING:
-            self._fail(node, f"invalid value; expected {wanted}")
+            self._fail(self._last, f"invalid value; expected {wanted}")
         if not piped and isinstance(node, (Literal, Nil)):
             if isinstance(node, Nil):
                 self._fail(node, f"cannot assign nil to {wanted}")
             word = "integer" if wanted == "int" else wanted
             self._fail(node, f"expected {word}; found {node}")
-        return self._fail(node, f"wrong type for value; expected {wanted}; got {kind(value)}")
+        return self._fail(self._last, f"wrong type for value; expected {wanted}; got {kind(value)}")
 
     def _short_circuit(self, node: Function, words: "Sequence[Any]", dot: Any, final: Any) -> Any:
         if not words and final is _ABSENT:

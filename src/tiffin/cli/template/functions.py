@@ -117,18 +117,16 @@ def _eq(first: Any, *others: Any) -> bool:
     if not others:
         raise FunctionError("missing argument for comparison")
     left = _basic(first)
-    if not left:
-        raise FunctionError(f"non-comparable type {sprint(first)}: {kind(first)}")
     for other in others:
         right = _basic(other)
         if "nil" in (left, right):
             if left == right:
                 return True
             continue
-        if not right:
-            raise FunctionError(f"non-comparable type {sprint(other)}: {kind(other)}")
         if left != right:
-            raise FunctionError(f"incompatible types for comparison: {left} and {right}")
+            raise FunctionError(f"incompatible types for comparison: {kind(first)} and {kind(other)}")
+        if not left:
+            raise FunctionError(f"non-comparable type {sprint(first)}: {kind(first)}")
         if first == other:
             return True
     return False
@@ -162,6 +160,7 @@ def _ge(first: Any, second: Any) -> bool:
 
 
 def _joined(values: tuple[Any, ...]) -> str:
+    values = tuple("<no value>" if value is None else value for value in values)
     return values[0] if len(values) == 1 and isinstance(values[0], str) else _print(*values)
 
 

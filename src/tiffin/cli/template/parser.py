@@ -135,9 +135,9 @@ class _Parser:
         if word.text in _UNSUPPORTED:
             self._fail(f"{{{{{word.text}}}}} is not supported: write the template in one piece")
         if word.text in ("break", "continue"):
+            self._expect_right(f"{{{{{word.text}}}}}")
             if not self._loops:
                 self._fail(f"{{{{{word.text}}}}} outside {{{{range}}}}")
-            self._expect_right(f"{{{{{word.text}}}}}")
             return Jump(word.text)
         return self._control(word.text)
 

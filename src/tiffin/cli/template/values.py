@@ -16,7 +16,10 @@ if TYPE_CHECKING:
 
 
 class Struct(dict[str, Any]):
-    """Named fields in their order. A field may be a function: a method, which a template gives its arguments."""
+    """Named fields in their order. A field may be a function: a method, which a template gives its argument.
+    `aliases` are further names that templates may use."""
+
+    aliases: dict[str, str] = {}
 
 
 class Texts(dict[str, str]):

@@ -6,7 +6,8 @@ from urllib.parse import unquote
 
 from aiohttp import web
 
-from tiffin.errors import TiffinError
+from tiffin.errors import InvalidArgument, TiffinError
+from tiffin.oci.reference import parse_reference
 from tiffin.registry.server import blobs, listing, manifests
 from tiffin.registry.server.access import Access
 from tiffin.registry.server.desk import HEADERS, Call, Desk
@@ -46,14 +47,16 @@ class Application:
             try:
                 response = await self._answer(request)
             except Refusal as refusal:
+                if refusal.status >= 500 and isinstance(refusal.__cause__, Exception):
+                    tell(refusal.__cause__)
                 response = refusal.response()
             except TiffinError as error:
-                _tell(error)
+                tell(error)
                 response = refusal_of(error).response()
             except ConnectionError:
                 raise
             except Exception as error:  # noqa: BLE001 - the last resort: one request fails, the server goes on
-                _tell(error)
+                tell(error)
                 response = Refusal(500, "UNKNOWN", "the registry failed; its operator sees why").response()
         response.headers.update(HEADERS)
         return response
@@ -77,16 +80,25 @@ class Application:
                 continue
             words = match.groupdict()
             name = words.get("name")
-            if name is not None and (len(name) > _NAME_MAX or _NAME.fullmatch(name) is None):
-                raise Refusal(
-                    400, "NAME_INVALID", "a repository name has lower-case letters, digits and / . _ -"
-                )
+            if name is not None:
+                _check_name(name)
             handler = route.methods.get(request.method)
             if handler is None:
                 allowed = {"Allow": ", ".join(route.methods)}
                 raise Refusal(405, "UNSUPPORTED", "no such method here", allowed)
             return handler, Call(self._desk, request, **words)
         raise Refusal(404, "NAME_UNKNOWN", "no such endpoint")
+
+
+def _check_name(name: str) -> None:
+    """Raises Refusal unless it is a repository's name, of the API and as a reference."""
+    if len(name) <= _NAME_MAX and _NAME.fullmatch(name) is not None:
+        try:
+            parse_reference(f"{name}:latest")
+            return
+        except InvalidArgument:
+            pass
+    raise Refusal(400, "NAME_INVALID", "a repository name has lower-case letters, digits and / . _ -")
 
 
 def _routes(uploads: Uploads) -> tuple[Route, ...]:
@@ -123,7 +135,7 @@ def _from_elsewhere(request: web.BaseRequest) -> bool:
     return request.headers.get("Sec-Fetch-Site", "none") not in ("none", "same-origin")
 
 
-def _tell(error: Exception) -> None:
+def tell(error: Exception) -> None:
     """What went wrong with this machine, for the operator: one line, nothing in it that drives a terminal."""
     text = f"{type(error).__name__}: {error}" if not isinstance(error, TiffinError) else str(error)
     shown = "".join(c if c.isprintable() else "?" for c in text[:1000])

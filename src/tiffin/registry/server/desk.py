@@ -95,38 +95,43 @@ def checked_digest(text: str | None) -> str:
 
 
 async def pieces(request: "web.BaseRequest", limit: int) -> AsyncIterator[list[bytes]]:
-    """The body, about a MiB at a time. Raises Refusal when it has more than `limit` bytes or stalls, ConnectionError
-    when it breaks off."""
+    """The body, about a MiB at a time; what came before a failure is given before it is raised. Raises Refusal when it
+    has more than `limit` bytes or stalls, ConnectionError when it breaks off."""
     stated = request.content_length
     if stated is not None and stated > limit:
         raise _too_long(limit)
     if request.headers.get("Expect", "").lower() == "100-continue" and request.transport is not None:
         request.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-    total, batch, held = 0, [], 0
-    while True:
+    total, held, ended = 0, 0, False
+    batch: list[bytes] = []
+    while not ended:
+        failure: Exception | None = None
         try:
             async with asyncio.timeout(STALL_SECONDS):
                 data = await request.content.readany()
-        except TimeoutError as error:
-            raise Refusal(
-                408,
-                "BLOB_UPLOAD_INVALID",
-                f"no byte for {STALL_SECONDS:.0f} seconds",
-                {"Connection": "close"},
-            ) from error
+        except Exception as error:  # noqa: BLE001 - raised again below
+            data, failure = b"", error
         total += len(data)
         if total > limit:
             raise _too_long(limit)
         if data:
             batch.append(data)
             held += len(data)
-        if batch and (held >= _BATCH or not data):
+        ended = failure is not None or (not data and request.content.at_eof())
+        if batch and (held >= _BATCH or ended):
             yield batch
             batch, held = [], 0
-        if not data and request.content.at_eof():
-            break
+        if failure is not None:
+            raise _broken(failure) from failure
     if stated is not None and total != stated:
         raise ConnectionResetError(f"{total} of {stated} bytes arrived")
+
+
+def _broken(failure: Exception) -> Exception:
+    if isinstance(failure, TimeoutError):
+        what = f"no byte for {STALL_SECONDS:.0f} seconds"
+        return Refusal(408, "BLOB_UPLOAD_INVALID", what, {"Connection": "close"})
+    return ConnectionResetError(str(failure))
 
 
 def _too_long(limit: int) -> Refusal:

@@ -14,12 +14,14 @@ _TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
 _TYPE = re.compile(r"[A-Za-z0-9!#$&^_.+-]{1,127}/[A-Za-z0-9!#$&^_.+-]{1,127}")
 
 
-def checked_reference(text: str) -> str:
-    """A tag or digest as it stands in a path. Raises Refusal."""
+def checked_reference(text: str, *, new: bool = False) -> str:
+    """A tag or digest as it stands in a path. What cannot be a tag is refused where it is to be one (`new`), and is
+    unknown elsewhere. Raises Refusal."""
     if ":" in text:
         return checked_digest(text)
     if _TAG.fullmatch(text) is None:
-        raise Refusal(400, "TAG_INVALID", "a tag has letters, digits, '_', '.', '-', at most 128")
+        what = "a tag has letters, digits, '_', '.', '-', at most 128"
+        raise Refusal(400, "TAG_INVALID", what) if new else Refusal(404, "MANIFEST_UNKNOWN", what)
     return text
 
 
@@ -48,7 +50,7 @@ def _headers(held: Held) -> dict[str, str]:
 async def put(call: Call) -> web.StreamResponse:
     """PUT. Unpacking its layers may take a while; the answer comes when the image can be run."""
     desk, request, name, word = call
-    reference = checked_reference(word)
+    reference = checked_reference(word, new=True)
     media_type = request.headers.get("Content-Type", "").partition(";")[0].strip()
     if media_type and _TYPE.fullmatch(media_type) is None:
         raise Refusal(400, "MANIFEST_INVALID", "malformed Content-Type")

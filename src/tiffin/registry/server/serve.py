@@ -12,9 +12,9 @@ from contextlib import contextmanager, suppress
 
 from aiohttp import web
 
-from tiffin.errors import Conflict, InvalidArgument
+from tiffin.errors import Conflict, InvalidArgument, TiffinError
 from tiffin.registry.server.access import Access, tls_context
-from tiffin.registry.server.app import Application
+from tiffin.registry.server.app import Application, tell
 from tiffin.registry.server.desk import STALL_SECONDS, Desk, Limits
 from tiffin.typed import TYPE_CHECKING, NamedTuple
 
@@ -48,9 +48,8 @@ class Serving(NamedTuple):
 def serve(shelf: "Shelf", serving: Serving, ready: "Callable[[str], None] | None" = None) -> None:
     """Serve until SIGTERM or SIGINT (in a program's main thread), then end requests under way and close the shelf.
     `ready` is called with the URL once connections are taken. Raises InvalidArgument, Conflict (address in use)."""
-    listener = _listen(serving)
     try:
-        with listener:
+        with _listen(serving) as listener:
             context = tls_context(serving.certificate, serving.key) if serving.certificate else None
             asyncio.run(_Server(shelf, serving).run(listener, context, ready))
     finally:
@@ -201,8 +200,11 @@ class _Server:
     async def _expire(self, app: Application, desk: Desk) -> None:
         while True:
             await asyncio.sleep(_EXPIRE_SECONDS)
-            await app.uploads.expire()
-            await desk.run(self._shelf.expire)
+            try:
+                await app.uploads.expire()
+                await desk.run(self._shelf.expire)
+            except (TiffinError, OSError) as error:
+                tell(error)
 
 
 class _Refused(asyncio.Protocol):

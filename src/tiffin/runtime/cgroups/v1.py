@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from errno import ENOSPC
 
 from tiffin.errors import Conflict, EngineError, InvalidArgument
 from tiffin.runtime.cgroups import Stats, files
@@ -31,6 +32,9 @@ class CgroupV1:
         try:
             for mount in self._mounts:
                 self._make(mount, made)
+            cpu = resources.get("cpu") or {}
+            if "cpuset" in self._directories and (cpu.get("cpus") or cpu.get("mems")) and "/" in self.path:
+                _inherit_cpuset(self._mount_of("cpuset"), os.path.dirname(self.path))
             return self.update(resources)
         except BaseException:
             for directory in reversed(made):
@@ -81,7 +85,14 @@ class CgroupV1:
         # instead of 6 to 15. Whoever passes 0 is a forked child, so its one thread is all of it.
         name = "cgroup.procs" if pid else "tasks"
         for mount in self._mounts:
-            files.write(f"{mount}/{self.path}", name, pid)
+            try:
+                files.write(f"{mount}/{self.path}", name, pid)
+            except EngineError as error:
+                if getattr(error.__cause__, "errno", 0) != ENOSPC or mount != self._mount_of("cpuset"):
+                    raise
+                # A parent that somebody else made, and gave no CPUs to.
+                _inherit_cpuset(mount, self.path)
+                files.write(f"{mount}/{self.path}", name, pid)
 
     def pids(self) -> list[int]:
         return files.processes(self._any())

@@ -1,0 +1,19 @@
+"""`tiffin pause`."""
+
+from tiffin.cli.several import each
+from tiffin.typed import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from tiffin.cli.main import Session
+    from tiffin.cli.parser import CommandParser, Namespace
+
+DESCRIPTION = "Hold every process of containers where it is; unpause lets them go on."
+EXAMPLES = "tiffin pause web\n"
+
+
+def arguments(parser: "CommandParser") -> None:
+    parser.add_argument("containers", nargs="+", metavar="CONTAINER")
+
+
+def run(args: "Namespace", session: "Session") -> int:
+    return each(args.containers, session.engine.containers.pause)

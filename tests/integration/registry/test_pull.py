@@ -1,0 +1,259 @@
+"""`tiffin pull`, and what begins one, against Debian's docker-registry."""
+
+import io
+import os
+import signal
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.command import Tiffin
+from tests.images import busybox_tar
+from tests.integration.images.archives import Oci, tar
+from tests.integration.images.remote import incompressible
+from tests.integration.registry.middle import Middle, middle
+from tests.registries import RunningRegistry, docker_registry
+
+pytestmark = pytest.mark.root
+
+BASE = tar({"base": incompressible(24 << 20)})
+
+
+@pytest.fixture(scope="module")
+def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningRegistry]:
+    with docker_registry(tmp_path_factory.mktemp("registry")) as running:
+        yield running
+
+
+@pytest.fixture
+def between(registry: RunningRegistry) -> Iterator[Middle]:
+    with middle(registry.host) as made:
+        yield made
+
+
+@pytest.fixture
+def tiffin(tmp_path: Path) -> Iterator[Tiffin]:
+    from tiffin.engine import Engine
+
+    made = Tiffin(tmp_path / "engine")
+    yield made
+    with Engine(str(made.root), str(made.run_directory)) as engine:
+        engine.teardown()
+
+
+def put(registry: RunningRegistry, name: str, *layers: bytes, archive: Path) -> None:
+    """Put an image of these plain layers into the registry, by other people's hands."""
+    oci = Oci()
+    oci.image("put:1", layers)
+    archive.write_bytes(oci.tar())
+    command = ["skopeo", "copy", "--quiet", "--dest-tls-verify=false", f"oci-archive:{archive}"]
+    subprocess.run([*command, f"docker://{registry.host}/{name}"], check=True, capture_output=True)
+
+
+def busybox(registry: RunningRegistry, name: str, tmp_path: Path) -> str:
+    put(registry, name, busybox_tar().read_bytes(), archive=tmp_path / "put.tar")
+    return f"{registry.host}/{name}"
+
+
+def disk(tiffin: Tiffin) -> int:
+    return int(subprocess.check_output(["du", "-s", "-B1", tiffin.root]).split()[0])
+
+
+def test_pull_says_what_docker_says(registry: RunningRegistry, tiffin: Tiffin, tmp_path: Path) -> None:
+    name = busybox(registry, "team/box:latest", tmp_path).removesuffix(":latest")
+    lines = tiffin.ok("pull", name).splitlines()
+    digest = lines[-3].removeprefix("Digest: ")
+    layer = lines[2].partition(":")[0]
+    assert lines == [
+        "Using default tag: latest",
+        "latest: Pulling from team/box",
+        f"{layer}: Pulling fs layer",
+        f"{layer}: Download complete",
+        f"{layer}: Pull complete",
+        f"Digest: {digest}",
+        f"Status: Downloaded newer image for {name}:latest",
+        f"{name}:latest",
+    ]
+    assert tiffin.ok("pull", f"{name}@{digest}").splitlines() == [
+        f"{digest}: Pulling from team/box",
+        f"Digest: {digest}",
+        f"Status: Image is up to date for {name}@{digest}",
+        f"{name}@{digest}",
+    ]
+    assert tiffin.ok("pull", "-q", name) == f"{name}:latest"
+    assert tiffin.ok("image", "inspect", "-f", "{{.RepoDigests}}", name) == f"[{name}@{digest}]"
+
+
+def test_all_tags_come_at_once(registry: RunningRegistry, tiffin: Tiffin, tmp_path: Path) -> None:
+    for tag in ("1", "2"):
+        put(registry, f"many:{tag}", tar({"tag": tag.encode()}), archive=tmp_path / "put.tar")
+    lines = tiffin.ok("pull", "-a", f"{registry.host}/many").splitlines()
+    assert sorted(line for line in lines if "Pulling from" in line) == [
+        "1: Pulling from many",
+        "2: Pulling from many",
+    ]
+    assert lines[-2:] == [f"Status: Downloaded newer image for {registry.host}/many", f"{registry.host}/many"]
+    assert "can't be used" in tiffin.fails("pull", "-a", f"{registry.host}/many:1", code=125)
+
+
+def test_what_is_not_there_is_one_line(registry: RunningRegistry, tiffin: Tiffin) -> None:
+    assert "not found: manifest unknown" in tiffin("pull", f"{registry.host}/absent:1").stderr
+    assert tiffin.ok("images", "-q") == ""
+
+
+def test_run_pulls_what_is_missing_and_says_so_on_standard_error(
+    registry: RunningRegistry, tiffin: Tiffin, tmp_path: Path
+) -> None:
+    name = busybox(registry, "run/box:1", tmp_path)
+    words = ["run", "--rm", "--network", "none"]
+    assert "No such image" in tiffin.fails(*words, "--pull", "never", name, "echo", "hi", code=125)
+    done = tiffin(*words, name, "echo", "hi")
+    assert (done.returncode, done.stdout) == (0, "hi\n")
+    assert done.stderr.splitlines()[0] == f"Unable to find image '{name}' locally"
+    assert tiffin(*words, name, "true").stderr == ""
+    assert "Image is up to date" in tiffin(*words, "--pull", "always", name, "true").stderr
+
+
+def test_create_of_another_platform_is_refused_with_the_reason(
+    registry: RunningRegistry, tiffin: Tiffin, tmp_path: Path
+) -> None:
+    oci = Oci()
+    oci.image("put:1", [tar({"a": b"a"})], architecture="mips64", config={"Cmd": ["/a"]})
+    (tmp_path / "put.tar").write_bytes(oci.tar())
+    tiffin.ok("load", "-i", tmp_path / "put.tar")
+    assert "exec format error" in tiffin.fails("create", "put:1", code=125)
+
+
+def test_build_pulls_its_base(registry: RunningRegistry, tiffin: Tiffin, tmp_path: Path) -> None:
+    name = busybox(registry, "base/box:1", tmp_path)
+    (tmp_path / "Dockerfile").write_text(f"FROM {name}\nRUN echo built > /x\n")
+    words = ["build", "--network", "none", "-t", "built"]
+    assert f"{name}: Status: Downloaded newer image" in tiffin(*words, tmp_path).stderr
+    assert "Status" not in tiffin(*words, tmp_path).stderr
+    assert "Image is up to date" in tiffin(*words, "--pull", tmp_path).stderr
+    (tmp_path / "Dockerfile").write_text(f"FROM {registry.host}/absent:1\n")
+    assert "Dockerfile:1: FROM: manifest for" in tiffin.fails(*words, tmp_path)
+
+
+def test_a_shared_base_is_neither_moved_nor_kept_twice(
+    registry: RunningRegistry, between: Middle, tiffin: Tiffin, tmp_path: Path
+) -> None:
+    for number in (1, 2):
+        own = tar({"own": incompressible(1 << 20, b"%d" % number)})
+        put(registry, f"shared/app:{number}", BASE, own, archive=tmp_path / "put.tar")
+    tiffin.ok("pull", "-q", f"{between.host}/shared/app:1")
+    assert between.answered > 24 << 20
+    moved, kept = between.answered, disk(tiffin)
+    lines = tiffin.ok("pull", f"{between.host}/shared/app:2").splitlines()
+    assert len([line for line in lines if line.endswith(": Already exists")]) == 1
+    assert between.answered - moved < (1 << 20) + 50_000
+    assert disk(tiffin) - kept < (2 << 20) + 200_000
+
+
+def test_a_killed_pull_goes_on_where_it_was(
+    registry: RunningRegistry, between: Middle, tiffin: Tiffin, tmp_path: Path
+) -> None:
+    put(registry, "killed/app:1", BASE, archive=tmp_path / "put.tar")
+    between.hold(16 << 20)
+    first = tiffin.start("pull", "-q", f"{between.host}/killed/app:1")
+    assert between.holding.wait(60)
+    wait_for_partial(tiffin, 15 << 20)
+    os.kill(first.pid, signal.SIGKILL)
+    first.communicate()
+    assert tiffin.ok("images", "-q") == ""
+    between.release()
+    before = between.answered
+    tiffin.ok("pull", "-q", f"{between.host}/killed/app:1")
+    assert between.answered - before < 10 << 20
+    identifier = tiffin.ok("images", "-q")
+    assert tiffin.ok("save", identifier, "-o", tmp_path / "saved.tar") == ""
+    tiffin.ok("rmi", identifier)
+    assert leftovers(tiffin) == []
+
+
+def test_what_a_killed_pull_kept_goes_with_prune(
+    registry: RunningRegistry, between: Middle, tiffin: Tiffin, tmp_path: Path
+) -> None:
+    from tiffin.engine import Engine
+
+    put(registry, "pruned/app:1", BASE, archive=tmp_path / "put.tar")
+    between.hold(16 << 20)
+    first = tiffin.start("pull", "-q", f"{between.host}/pruned/app:1")
+    assert between.holding.wait(60)
+    wait_for_partial(tiffin, 15 << 20)
+    with Engine(str(tiffin.root), str(tiffin.run_directory)) as engine:
+        assert engine.images.collect(partials=True) == 0  # somebody holds them
+        os.kill(first.pid, signal.SIGKILL)
+        first.communicate()
+        between.release()
+        engine.images.collect(partials=True)
+    assert leftovers(tiffin) == []
+
+
+def test_ctrl_c_ends_a_pull_and_leaves_only_beginnings(
+    registry: RunningRegistry, between: Middle, tiffin: Tiffin, tmp_path: Path
+) -> None:
+    put(registry, "ended/app:1", BASE, archive=tmp_path / "put.tar")
+    between.hold(16 << 20)
+    first = tiffin.start("pull", "-q", f"{between.host}/ended/app:1")
+    assert between.holding.wait(60)
+    wait_for_partial(tiffin, 15 << 20)
+    first.send_signal(signal.SIGINT)
+    first.communicate(timeout=10)
+    assert first.returncode == 130
+    between.release()
+    assert all(name.startswith("partial-") for name in leftovers(tiffin))
+    assert list((tiffin.root / "layers").iterdir()) == []
+
+
+def test_two_processes_that_pull_the_same_fetch_it_once(
+    registry: RunningRegistry, between: Middle, tiffin: Tiffin, tmp_path: Path
+) -> None:
+    put(registry, "both/app:1", BASE, archive=tmp_path / "put.tar")
+    between.hold(8 << 20)
+    first = tiffin.start("pull", f"{between.host}/both/app:1")
+    assert between.holding.wait(60)
+    second = tiffin.start("pull", f"{between.host}/both/app:1")
+    assert second.stdout is not None
+    read = []
+    for line in second.stdout:
+        read.append(line.strip())
+        if read[-1].endswith(": Waiting"):
+            between.release()
+    assert first.communicate(timeout=60)[1] == ""
+    second.wait(60)
+    assert any(line.endswith(": Waiting") for line in read)
+    assert read[-1].endswith("both/app:1")
+    assert between.answered < 25 << 20
+    assert leftovers(tiffin) == []
+
+
+def wait_for_partial(tiffin: Tiffin, size: int) -> None:
+    import time
+
+    deadline = time.monotonic() + 30
+    staging = tiffin.root / "staging"
+    while not any(p.stat().st_size >= size for p in staging.glob("partial-*")):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def leftovers(tiffin: Tiffin) -> list[str]:
+    return sorted(os.listdir(tiffin.root / "staging"))
+
+
+def test_the_library_pulls_and_reports(registry: RunningRegistry, tiffin: Tiffin, tmp_path: Path) -> None:
+    from tiffin.engine import Engine
+    from tiffin.images.transfer import TransferEvent
+
+    put(registry, "library/app:1", BASE, archive=tmp_path / "put.tar")
+    events: list[TransferEvent] = []
+    with Engine(str(tiffin.root), str(tiffin.run_directory)) as engine:
+        done = engine.images.pull(f"{registry.host}/library/app:1", report=events.append)
+        assert engine.images.resolve(f"{registry.host}/library/app:1").id == done.image.id
+        engine.images.save([done.image.id], io.BytesIO())
+    totals = {event.total for event in events if event.status == "Downloading"}
+    assert len(totals) == 1
+    assert events[-1].document() == {"status": f"Status: {done.status}"}
