@@ -47,7 +47,7 @@ def remove_found(store: Store, container: Container, *, volumes: bool) -> None:
             if current is None:
                 return
         rows.set_status(current.id, State.REMOVING)
-        takedown.take_down(store, current.id)
+        takedown.take_down(store, current)
         takedown.forget(store, current, volumes=volumes)
     finally:
         os.close(lock)
