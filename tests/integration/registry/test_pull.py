@@ -256,3 +256,10 @@ def test_the_library_pulls_and_reports(registry: RunningRegistry, tiffin: Tiffin
     totals = {event.total for event in events if event.status == "Downloading"}
     assert len(totals) == 1
     assert events[-1].document() == {"status": f"Status: {done.status}"}
+
+
+def test_debug_shows_the_requests(registry: RunningRegistry, tiffin: Tiffin, tmp_path: Path) -> None:
+    put(registry, "traced:1", tar({"a": b"1"}), archive=tmp_path / "put.tar")
+    done = tiffin("--debug", "pull", f"{registry.host}/traced:1")
+    assert done.returncode == 0 and "/v2/traced/manifests/1" in done.stderr
+    assert "/v2/" not in tiffin("pull", f"{registry.host}/traced:1").stderr
