@@ -266,6 +266,7 @@ class _Download:
     def _receive(self, size: int) -> bytes:
         if self._stream is None:
             self._stream = self._fetcher.open(self._wanted, self._done)
+            self._fetcher.check()  # who ends the transfers may have missed this one
             if self._stream.offset > self._done:
                 raise Corrupt(f"blob {self._wanted.descriptor.digest} was sent from the wrong offset")
             skip = self._done - self._stream.offset

@@ -4,6 +4,7 @@ import io
 import os
 import signal
 import subprocess
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -263,3 +264,49 @@ def test_debug_shows_the_requests(registry: RunningRegistry, tiffin: Tiffin, tmp
     done = tiffin("--debug", "pull", f"{registry.host}/traced:1")
     assert done.returncode == 0 and "/v2/traced/manifests/1" in done.stderr
     assert "/v2/" not in tiffin("pull", f"{registry.host}/traced:1").stderr
+
+
+def test_a_program_with_threads_builds_on_a_base_that_is_not_here(
+    registry: RunningRegistry, tiffin: Tiffin, tmp_path: Path
+) -> None:
+    from tiffin.build.progress import Event, Fetching
+    from tiffin.engine import Engine
+
+    name = busybox(registry, "threads/box:1", tmp_path)
+    (tmp_path / "Dockerfile").write_text(f"FROM {name}\nRUN echo built > /x\n")
+    events: list[Event] = []
+    stop = threading.Event()
+    other = threading.Thread(target=stop.wait)
+    other.start()
+    try:
+        with Engine(str(tiffin.root), str(tiffin.run_directory)) as engine:
+            engine.build(str(tmp_path), tag="built", network="none", progress=events.append)
+            assert "built:latest" in engine.images.inspect("built")["RepoTags"]
+    finally:
+        stop.set()
+        other.join()
+    assert any(isinstance(event, Fetching) and event.status.startswith("Status:") for event in events)
+
+
+def test_another_platform_is_fetched_for_a_run_that_asks_for_it_and_refused_with_the_reason(
+    registry: RunningRegistry, tiffin: Tiffin, tmp_path: Path
+) -> None:
+    own, foreign = (f"{registry.host}/many/{name}:1" for name in ("own", "foreign"))
+    tiffin.ok("import", busybox_tar(), own)
+    tiffin.ok("import", "--platform", "linux/mips64", busybox_tar(), foreign)
+    for name in (own, foreign):
+        tiffin.ok("push", "-q", name)
+    many = f"{registry.host}/many/both:1"
+    tiffin.ok("manifest", "create", many, own, foreign)
+    tiffin.ok("manifest", "push", many)
+    words = ["run", "--rm", "--network", "none"]
+    assert tiffin.ok(*words, many, "echo", "own") == "own"
+    refused = tiffin(*words, "--platform", "linux/mips64", many, "true")
+    assert refused.returncode == 125
+    assert f"Unable to find image '{many}' locally" in refused.stderr
+    assert "exec format error" in refused.stderr.splitlines()[-1]
+    assert tiffin.ok("image", "inspect", "-f", "{{.Architecture}}", many) == "mips64"
+    assert tiffin.ok(*words, "--platform", "linux/amd64", many, "echo", "own again") == "own again"
+    assert "wanted linux/s390x" in tiffin(*words, "--pull", "never", "--platform", "linux/s390x", many).stderr
+    assert "no matching manifest for linux/s390x" in tiffin(*words, "--platform", "linux/s390x", many).stderr
+    tiffin.ok("rmi", many)
