@@ -51,6 +51,7 @@ def _submit(
         layout.root,
         layout.run,
         container.id,
+        container.record.cgroup(layout.cgroup),
         container.pid,
         container.pid_start,
         exec_process(container.record, options),

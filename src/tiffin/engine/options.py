@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from tiffin.containers.record import ContainerRecord, LogConfig, Resources
+from tiffin.containers.record import ContainerRecord, Device, LogConfig, Resources
 from tiffin.typed import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
@@ -23,6 +23,9 @@ class CreateOptions(NamedTuple):
     resources   bytes, nano-CPUs; see Resources
     ulimits     (name, soft, hard)
     stop_timeout  seconds; None is the default, 10
+    pid, ipc, uts, userns, cgroupns   Docker's modes: "host", "private", "container:NAME", ...; "" is the default
+    cgroup_parent  "/a/b" or "a/b", below each hierarchy's root; devices, device_rules: see ContainerRecord
+    annotations   "k=v"; volumes_from: "container[:ro|rw]"
     """
 
     image: str
@@ -68,6 +71,16 @@ class CreateOptions(NamedTuple):
     labels: tuple[str, ...] = ()
     auto_remove: bool = False
     log: LogConfig = LogConfig()
+    pid: str = ""
+    ipc: str = ""
+    uts: str = ""
+    userns: str = ""
+    cgroupns: str = ""
+    cgroup_parent: str = ""
+    devices: tuple[Device, ...] = ()
+    device_rules: tuple[str, ...] = ()
+    annotations: tuple[str, ...] = ()
+    volumes_from: tuple[str, ...] = ()
     platform: str = ""
 
 

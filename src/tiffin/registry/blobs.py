@@ -39,6 +39,7 @@ class BlobStream:
         self._failures = 0
         self._since = 0  # bytes since the last failure
         self._ended = False
+        self._aborted = False
         self.offset = offset
         """where the stream really starts: 0 when the registry does not know ranges"""
         if offset < descriptor.size or descriptor.size == 0:
@@ -68,6 +69,13 @@ class BlobStream:
         if not left:
             self._finish()
         return b""
+
+    def abort(self) -> None:
+        """From another thread: let a `read` that waits for bytes raise TransferError at once."""
+        self._aborted = True
+        response = self._response
+        if response is not None:
+            response.abort()
 
     def close(self) -> None:
         """Give up or give back the connection. Idempotent."""

@@ -88,6 +88,19 @@ class Response:
         self._release()
         return b"".join(pieces)
 
+    def abort(self) -> None:
+        """From another thread: end a read that waits for bytes. Best done: one that is not waiting goes on to its
+        end, and one that has ended already does not mind."""
+        try:
+            self._raw.shutdown()
+        except (
+            AttributeError,
+            OSError,
+            RuntimeError,
+            ValueError,
+        ):  # an old urllib3; nothing to shut down any more
+            pass
+
     def close(self) -> None:
         """Give the connection back, or close it when much is unread. Idempotent, raises nothing."""
         try:

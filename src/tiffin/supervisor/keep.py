@@ -29,7 +29,7 @@ def keep_exec(job: ExecJob, channel: socket.socket) -> None:
             ExecRequest(
                 pid=job.pid,
                 pid_start=job.pid_start,
-                cgroup=layout.container_cgroup(job.container),
+                cgroup=job.cgroup,
                 process=job.process,
                 seccomp=job.seccomp,
                 stdio=ends.theirs,

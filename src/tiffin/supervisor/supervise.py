@@ -35,6 +35,7 @@ from tiffin.supervisor.stdio import Stdio, open_stdio, set_size
 from tiffin.typed import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
+    from tiffin.containers.record import ContainerRecord
     from tiffin.network.records import Attachment
 
 _NOT_STARTED = 128  # Docker's exit code of a container whose start failed for reasons of the engine's
@@ -85,18 +86,18 @@ def _start(store: Store, container: Container, client: Client, job: StartJob) ->
         listener = control.listen(store.layout, record.id)
         helper = open_helper()
         try:
-            process = create(_request(store.layout, record.id, prepared, ends.theirs, helper))
+            process = create(_request(store.layout, record, prepared, ends.theirs, helper))
         finally:
             os.close(helper)
     except BaseException:
         ends.close_theirs()
         ends.close_ours()
-        prepared.attachment.close()
+        prepared.close_joined().close()
         raise
     for warning in process.warnings:
         client.queue(Kind.NOTICE, warning.encode())
     ends.close_theirs()
-    attachment = prepared.attachment.close_namespace()
+    attachment = prepared.close_joined().close_namespace()
     if record.tty and job.rows:
         set_size(process.console_fd, job.rows, job.columns)
     Containers(store).running(record.id, process.pid, process.pid_start, time.time_ns())
@@ -113,16 +114,16 @@ def _start(store: Store, container: Container, client: Client, job: StartJob) ->
 
 
 def _request(
-    layout: Layout, container_id: str, prepared: Prepared, stdio: tuple[int, int, int], helper: int
+    layout: Layout, record: ContainerRecord, prepared: Prepared, stdio: tuple[int, int, int], helper: int
 ) -> CreateRequest:
     return CreateRequest(
-        id=container_id,
+        id=record.id,
         spec=prepared.spec,
         root=prepared.root,
         mount_point=prepared.mount_point,
         stdio=stdio,
         netns_fd=prepared.attachment.netns_fd,
-        cgroup_parent=layout.cgroup,
+        cgroup_parent=os.path.dirname(record.cgroup(layout.cgroup)),
         seccomp_cache=layout.cache,
         helper_fd=helper,
     )
@@ -133,7 +134,7 @@ def _give_up(store: Store, container: Container, error: BaseException) -> None:
     try:
         current = Containers(store).get(container.id) or container
         takedown.kill_processes(current)
-        takedown.take_down(store, container.id)
+        takedown.take_down(store, container)
         if container.record.auto_remove:
             takedown.forget(store, container, volumes=True)
         else:
@@ -152,7 +153,7 @@ def _finish(store: Store, container: Container, running: _Running, code: int) ->
     rows = Containers(store)
     finished = time.time_ns()
     try:
-        oom_killed = open_cgroup(store.layout.container_cgroup(container.id)).oom_killed()
+        oom_killed = open_cgroup(container.record.cgroup(store.layout.cgroup)).oom_killed()
         if not container.record.auto_remove:
             # Known from here on, whatever happens to us while taking down.
             rows.ended(container.id, code, finished, oom_killed=oom_killed)
@@ -168,7 +169,7 @@ def _finish(store: Store, container: Container, running: _Running, code: int) ->
 
 def _take_down(store: Store, container: Container) -> str:
     try:
-        takedown.take_down(store, container.id)
+        takedown.take_down(store, container)
     except (TiffinError, OSError) as error:
         return f"while taking it down: {error}"
     return ""

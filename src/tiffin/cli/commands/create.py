@@ -54,7 +54,7 @@ def _create(args: "Namespace", session: "Session", options: "CreateOptions") -> 
     if args.pull == "always":
         from tiffin.cli.commands.pull import pull_for_run
 
-        pull_for_run(session, args.image, args.platform)
+        pull_for_run(session, args.image, args.platform, quiet=args.quiet)
     try:
         return containers.create(options)
     except NotFound:
@@ -62,7 +62,7 @@ def _create(args: "Namespace", session: "Session", options: "CreateOptions") -> 
             raise
         from tiffin.cli.commands.pull import pull_missing
 
-        if not pull_missing(session, args.image, args.platform):
+        if not pull_missing(session, args.image, args.platform, quiet=args.quiet):
             raise
     return containers.create(options)
 
