@@ -1,5 +1,6 @@
 """`tiffin pull`, and what begins one, against Debian's docker-registry."""
 
+import hashlib
 import io
 import os
 import signal
@@ -138,14 +139,17 @@ def test_build_pulls_its_base(registry: RunningRegistry, tiffin: Tiffin, tmp_pat
     assert "Dockerfile:1: FROM: manifest for" in tiffin.fails(*words, tmp_path)
 
 
+@pytest.mark.parametrize("megabytes", [25, pytest.param(450, marks=pytest.mark.slow)])
 def test_a_shared_base_is_neither_moved_nor_kept_twice(
-    registry: RunningRegistry, between: Middle, tiffin: Tiffin, tmp_path: Path
+    registry: RunningRegistry, between: Middle, tiffin: Tiffin, tmp_path: Path, megabytes: int
 ) -> None:
+    files = range(megabytes // 5)
+    base = tar({f"lib/{number}": hashlib.shake_128(b"%d" % number).digest(5 << 20) for number in files})
     for number in (1, 2):
-        own = tar({"own": incompressible(1 << 20, b"%d" % number)})
-        put(registry, f"shared/app:{number}", BASE, own, archive=tmp_path / "put.tar")
+        own = tar({"own": incompressible(1 << 20, b"own %d" % number)})
+        put(registry, f"shared/app:{number}", base, own, archive=tmp_path / "put.tar")
     tiffin.ok("pull", "-q", f"{between.host}/shared/app:1")
-    assert between.answered > 24 << 20
+    assert between.answered > megabytes << 20
     moved, kept = between.answered, disk(tiffin)
     lines = tiffin.ok("pull", f"{between.host}/shared/app:2").splitlines()
     assert len([line for line in lines if line.endswith(": Already exists")]) == 1
