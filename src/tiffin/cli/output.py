@@ -80,11 +80,16 @@ def check_filters(filters: Iterable[str]) -> None:
 
 def table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     """Print columns as Docker does."""
+    sys.stdout.write(table_text(headings, rows))
+
+
+def table_text(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """What `table` prints."""
     lines = [
         "\t".join(headings),
         *("\t".join(escape(cell).replace("\t", " ") for cell in row) for row in rows),
     ]
-    sys.stdout.write(aligned("\n".join(lines) + "\n"))
+    return aligned("\n".join(lines) + "\n")
 
 
 def aligned(text: str) -> str:

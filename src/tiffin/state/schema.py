@@ -101,4 +101,7 @@ _DOCUMENTS = [
         BEGIN DELETE FROM registry_tags WHERE name = OLD.name; END""",
 ]
 
-MIGRATIONS: list[list[str]] = [_FIRST, _REMOVED_IMAGES, _REGISTRIES, _DOCUMENTS]
+# What `update` changed of a container's limits: the fields of Resources by name, as JSON, over those of the record.
+_CHANGED_LIMITS = ["ALTER TABLE containers ADD COLUMN limits TEXT NOT NULL DEFAULT ''"]
+
+MIGRATIONS: list[list[str]] = [_FIRST, _REMOVED_IMAGES, _REGISTRIES, _DOCUMENTS, _CHANGED_LIMITS]
