@@ -4,28 +4,29 @@ Every change is one transaction, atomic and durable. Who may change a row is set
 the container's lock.
 """
 
+import json
 import sqlite3
 from collections.abc import Callable, Iterable
 
 from tiffin.containers.names import check_name, random_name
-from tiffin.containers.record import ContainerRecord
+from tiffin.containers.record import ContainerRecord, Resources
 from tiffin.containers.states import State
 from tiffin.errors import Conflict, InvalidArgument, NotFound
 from tiffin.state import Store
 from tiffin.state.events import emit_container
-from tiffin.typed import NamedTuple
+from tiffin.typed import Any, NamedTuple
 
 _COLUMNS = (
     "record, name, status, pid, pid_start, supervisor, supervisor_start, boot_id, exit_code, error,"
-    " oom_killed, started, finished"
+    " oom_killed, started, finished, limits"
 )
 _NAME_ATTEMPTS = 9
 
 
 class Container(NamedTuple):
-    """One row: the record and the state that changes. Times in ns since the epoch, 0 for never.
-    `pid_start` and `supervisor_start` are the processes' start times (proc(5), stat field 22), which tell a
-    recycled pid from the one that was meant; they hold within one `boot_id` only."""
+    """One row: the record, with the limits that `update` changed, and the state that changes. Times in ns since the
+    epoch, 0 for never. `pid_start` and `supervisor_start` are the processes' start times (proc(5), stat field 22),
+    which tell a recycled pid from the one that was meant; they hold within one `boot_id` only."""
 
     record: ContainerRecord
     name: str
@@ -208,6 +209,16 @@ class Containers(NamedTuple):
         """Change the state alone. Raises NotFound when the row has gone."""
         self._update(container_id, "status = ?", (status,))
 
+    def set_limits(self, container_id: str, changed: dict[str, Any]) -> None:
+        """Limits, fields of Resources by name, that hold from now on; earlier changes to others stay."""
+        with self.store.transaction() as db:
+            row = db.execute("SELECT limits FROM containers WHERE id = ?", (container_id,)).fetchone()
+            if row is None:
+                raise NotFound(f"No such container: {container_id}")
+            document = {**(json.loads(row[0]) if row[0] else {}), **changed}
+            text = json.dumps(document, separators=(",", ":"))
+            db.execute("UPDATE containers SET limits = ? WHERE id = ?", (text, container_id))
+
     def rename(self, container_id: str, name: str) -> None:
         """Raises Conflict when the name is taken, InvalidArgument when it is none."""
         bare = check_name(name)
@@ -264,9 +275,12 @@ def _died(exit_code: int, *, oom_killed: bool = False) -> tuple[str, dict[str, s
 
 
 def _container(row: tuple[object, ...]) -> Container:
-    fields: tuple[object, ...] = row[:13]
+    fields: tuple[object, ...] = row[:14]
     record = ContainerRecord.from_json(str(fields[0]))
-    made = Container(record, *fields[1:])  # type: ignore[arg-type]  # the column list above, typed STRICT by SQLite
+    if fields[13]:
+        changed = json.loads(str(fields[13]))
+        record = record._replace(resources=Resources.from_document(changed, record.resources))
+    made = Container(record, *fields[1:13])  # type: ignore[arg-type]  # the column list above, typed STRICT by SQLite
     return made._replace(oom_killed=bool(made.oom_killed))
 
 

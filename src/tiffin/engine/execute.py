@@ -86,7 +86,7 @@ def exec_process(record: ContainerRecord, options: ExecOptions) -> dict[str, Any
             capabilities=granted,
             privileged=privileged,
             no_new_privileges=parse_security_options(record.security_opts).no_new_privileges,
-            rlimits=record.ulimits,
+            rlimits=defaults.rlimits(record.ulimits),
             oom_score_adj=record.oom_score_adj,
         )
     )

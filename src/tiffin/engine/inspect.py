@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from tiffin.containers.security import parse_security_options
 from tiffin.containers.states import LIVE, SUPERVISED, State, shown
 from tiffin.engine import recovery
 from tiffin.engine.times import moment
@@ -150,7 +149,10 @@ def _host_config(record: ContainerRecord) -> dict[str, Any]:
 
 
 def _hidden(record: ContainerRecord, paths: list[str]) -> list[str]:
-    return [] if record.privileged or parse_security_options(record.security_opts).open_paths else paths
+    shown = record.privileged or not {"systempaths=unconfined", "systempaths:unconfined"}.isdisjoint(
+        record.security_opts
+    )
+    return [] if shown else paths
 
 
 def _limits(record: ContainerRecord) -> dict[str, Any]:

@@ -121,6 +121,10 @@ _LOOKUPS = [
     "CREATE INDEX registry_blobs_blob ON registry_blobs(blob)",
 ]
 
+# What `update` changed of a container's limits: the fields of Resources by name, as JSON, over those of the record.
+_CHANGED_LIMITS = ["ALTER TABLE containers ADD COLUMN limits TEXT NOT NULL DEFAULT ''"]
+
 MIGRATIONS: list[list[str]] = [
     _FIRST, _REMOVED_IMAGES, _REGISTRIES, _DOCUMENTS, _KEPT_DOCUMENTS, _EVENTS, _LOOKUPS,
+    _CHANGED_LIMITS,
 ]  # fmt: skip

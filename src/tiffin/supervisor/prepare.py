@@ -125,7 +125,7 @@ def _options(
         writable_cgroups=security.writable_cgroups,
         annotations=record.annotations,
         sysctls=record.sysctls,
-        rlimits=record.ulimits,
+        rlimits=defaults.rlimits(record.ulimits),
         oom_score_adj=record.oom_score_adj,
         init=record.init,
         **limits(record.resources),

@@ -82,7 +82,7 @@ def _namespaces(
             host.add(kind)
         elif mode.startswith(_CONTAINER):
             donor = _donor(store, mode.removeprefix(_CONTAINER), kind)
-            joined.append(_open_namespace(donor, kind))
+            joined.append(open_namespace(donor, kind))
             join[kind] = f"/proc/self/fd/{joined[-1]}"
     options = options._replace(host=frozenset(host), join=join, shm=record.ipc_mode != "none")
     if any(mount.target == _SHM for mount in options.mounts):
@@ -140,7 +140,8 @@ def _donor(store: Store, container_id: str, kind: str) -> Container:
     return donor
 
 
-def _open_namespace(donor: Container, kind: str) -> int:
+def open_namespace(donor: Container, kind: str) -> int:
+    """A namespace of a running container's. Raises Conflict when it has ended."""
     try:
         fd = os.open(f"/proc/{donor.pid}/ns/{kind}", os.O_RDONLY | os.O_CLOEXEC)
     except OSError as error:
