@@ -3,6 +3,7 @@
 import os
 import re
 
+from tiffin.cli.keeping_options import add_keeping_options, keeping_options
 from tiffin.cli.parser import REST
 from tiffin.errors import InvalidArgument
 from tiffin.typed import TYPE_CHECKING
@@ -39,6 +40,7 @@ def add_container_options(parser: "CommandParser") -> None:
     parser.switch("-i", "--interactive", help="keep its standard input open")
     parser.switch("--rm", help="remove it, and its anonymous volumes, when it ends")
     _add_process(parser)
+    add_keeping_options(parser)
     _add_resources(parser)
     _add_security(parser)
     _add_network_and_mounts(parser)
@@ -231,6 +233,7 @@ def create_options(args: "Namespace", *, detached: bool, attach_stdin: bool) -> 
         auto_remove=args.rm,
         log=_log(args),
         platform=args.platform,
+        **keeping_options(args),
     )
 
 

@@ -47,6 +47,14 @@ class LogConfig(NamedTuple):
     buffer_size: int = 0
 
 
+class RestartPolicy(NamedTuple):
+    """Whether a container that ended is to run again, see policy.py; not of the record, as it may change.
+    `retries` is on-failure's: 0 for no limit."""
+
+    name: str = "no"
+    retries: int = 0
+
+
 class ContainerRecord(NamedTuple):
     """Everything about a container that does not change. Times in ns since the epoch.
 
@@ -55,6 +63,7 @@ class ContainerRecord(NamedTuple):
     mounts    plain documents, see engine/mounts.py: type, source, destination, options, volume name
     exposed   Docker's keys, "80/tcp"
     image_name what the caller wrote; `image` is the image's ID
+    healthcheck as in the image config: Test, and Interval, Timeout, ... in ns; shell: what CMD-SHELL runs
     sysctls, labels   never mutated: a default is shared by every record that has none
     """
 
@@ -106,6 +115,7 @@ class ContainerRecord(NamedTuple):
     healthcheck: dict[str, Any] | None = None
     volumes: tuple[str, ...] = ()
     onbuild: tuple[str, ...] = ()
+    shell: tuple[str, ...] = ()
 
     def to_json(self) -> str:
         """One compact document; `from_json` gives an equal record back."""

@@ -2,8 +2,8 @@
 
 from collections.abc import Callable
 
-from tiffin.containers.record import ContainerRecord, LogConfig, Resources
-from tiffin.typed import TYPE_CHECKING, NamedTuple
+from tiffin.containers.record import ContainerRecord, LogConfig, Resources, RestartPolicy
+from tiffin.typed import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     from tiffin.engine.sizes import ContainerSize
@@ -23,6 +23,7 @@ class CreateOptions(NamedTuple):
     resources   bytes, nano-CPUs; see Resources
     ulimits     (name, soft, hard)
     stop_timeout  seconds; None is the default, 10
+    healthcheck   as in the image config (Test, Interval in ns, ...): what it lacks is the image's; None: all of it
     """
 
     image: str
@@ -69,6 +70,8 @@ class CreateOptions(NamedTuple):
     auto_remove: bool = False
     log: LogConfig = LogConfig()
     platform: str = ""
+    restart: RestartPolicy = RestartPolicy()
+    healthcheck: dict[str, Any] | None = None
 
 
 class Created(NamedTuple):
