@@ -4,6 +4,7 @@ import os
 import re
 
 from tiffin.cli import container_flags as flags
+from tiffin.cli.keeping_options import add_keeping_options, keeping_options
 from tiffin.cli.parser import REST
 from tiffin.errors import InvalidArgument
 from tiffin.typed import TYPE_CHECKING
@@ -41,6 +42,7 @@ def add_container_options(parser: "CommandParser") -> None:
     parser.switch("-i", "--interactive", help="keep its standard input open")
     parser.switch("--rm", help="remove it, and its anonymous volumes, when it ends")
     flags.add_process_flags(parser)
+    add_keeping_options(parser)
     flags.add_limits(parser)
     flags.add_isolation_flags(parser)
     flags.add_network_flags(parser)
@@ -103,6 +105,7 @@ def create_options(args: "Namespace", *, detached: bool, attach_stdin: bool) -> 
         auto_remove=args.rm,
         log=_log(args),
         platform=args.platform,
+        **keeping_options(args),
     )
     if any(getattr(args, name) for name in flags.RARE):
         from tiffin.cli import container_values

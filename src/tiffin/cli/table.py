@@ -159,6 +159,9 @@ COMMANDS = (
     Command("container rename", "rename", "rename", "CONTAINER NEW_NAME", "Give a container another name"),
     Command("container top", "top", "top", "CONTAINER [PS OPTIONS]", "Show the processes of a container"),
     Command("system events", "events", "events", "[OPTIONS]", "Show what happens to containers and images"),
+    Command(
+        "container restart", "restart", "restart", "[OPTIONS] CONTAINER [CONTAINER...]", "Restart containers"
+    ),
     Command("container rm", "rm", "rm", "[OPTIONS] CONTAINER [CONTAINER...]", "Remove containers"),
     Command("image rm", "rmi", "rmi", "[OPTIONS] IMAGE [IMAGE...]", "Remove images"),
     Command(
@@ -175,7 +178,28 @@ COMMANDS = (
     Command(
         "container stop", "stop", "stop", "[OPTIONS] CONTAINER [CONTAINER...]", "Stop running containers"
     ),
+    Command(
+        "system install-units",
+        "",
+        "system_install_units",
+        "[OPTIONS]",
+        "Have systemd start containers with the machine",
+    ),
     Command("system prune", "", "system_prune", "[OPTIONS]", "Remove what is not in use"),
+    Command(
+        "system start-containers",
+        "",
+        "system_start_containers",
+        "",
+        "Start the containers whose restart policy says so",
+    ),
+    Command(
+        "system stop-containers",
+        "",
+        "system_stop_containers",
+        "",
+        "Stop every container, for the machine to go down",
+    ),
     Command("image tag", "tag", "tag", "SOURCE_IMAGE[:TAG] TARGET_IMAGE[:TAG]", "Give an image another name"),
     Command("version", "version", "version", "[OPTIONS]", "Show the version"),
     Command(

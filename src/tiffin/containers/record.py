@@ -91,6 +91,14 @@ class LogConfig(NamedTuple):
     buffer_size: int = 0
 
 
+class RestartPolicy(NamedTuple):
+    """Whether a container that ended is to run again, see policy.py; not of the record, as it may change.
+    `retries` is on-failure's: 0 for no limit."""
+
+    name: str = "no"
+    retries: int = 0
+
+
 class ContainerRecord(NamedTuple):
     """Everything about a container that does not change. Times in ns since the epoch.
 
@@ -104,6 +112,8 @@ class ContainerRecord(NamedTuple):
     cgroup_parent  a path below each hierarchy's root, "" for the engine's own
     device_rules   device cgroup rules as the kernel words them: "c 1:3 rwm"
     volumes_from   "container[:ro]", as given: their mounts are among `mounts`
+    healthcheck as in the image config: Test, and Interval, Timeout, ... in ns; shell: what CMD-SHELL runs
+    sysctls, labels   never mutated: a default is shared by every record that has none
     """
 
     id: str
@@ -154,6 +164,7 @@ class ContainerRecord(NamedTuple):
     healthcheck: dict[str, Any] | None = None
     volumes: tuple[str, ...] = ()
     onbuild: tuple[str, ...] = ()
+    shell: tuple[str, ...] = ()
     pid_mode: str = ""
     ipc_mode: str = ""
     uts_mode: str = ""

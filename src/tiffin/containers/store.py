@@ -14,19 +14,32 @@ from tiffin.containers.states import State
 from tiffin.errors import Conflict, InvalidArgument, NotFound
 from tiffin.state import Store
 from tiffin.state.events import emit_container
-from tiffin.typed import Any, NamedTuple
+from tiffin.typed import Any, Final, NamedTuple
 
 _COLUMNS = (
     "record, name, status, pid, pid_start, supervisor, supervisor_start, boot_id, exit_code, error,"
-    " oom_killed, started, finished, limits"
+    " oom_killed, started, finished, policy, restarts, stopped, health, limits"
 )
 _NAME_ATTEMPTS = 9
+NO_POLICY = "{}"
+# A check that nobody does any more: Docker's word for its container is this, whatever it was.
+_UNCHECKED = "health = CASE health WHEN '' THEN '' ELSE 'unhealthy' END"
+
+
+class Asked:
+    """What somebody asked for to follow a run, whatever the policy says."""
+
+    NOTHING: Final = "nothing"
+    RESTART: Final = "restart"
+    STOP: Final = "stop"
+    PARTING: Final = "parting"  # a stop that is none of the user's, as when the machine goes down
 
 
 class Container(NamedTuple):
     """One row: the record, with the limits that `update` changed, and the state that changes. Times in ns since the
     epoch, 0 for never. `pid_start` and `supervisor_start` are the processes' start times (proc(5), stat field 22),
-    which tell a recycled pid from the one that was meant; they hold within one `boot_id` only."""
+    which tell a recycled pid from the one that was meant; they hold within one `boot_id` only. `policy`: see policy.py;
+    `restarts` in a row by it; `stopped`: somebody did, and nobody has started it since; `health`: "" unchecked."""
 
     record: ContainerRecord
     name: str
@@ -41,6 +54,10 @@ class Container(NamedTuple):
     oom_killed: bool = False
     started: int = 0
     finished: int = 0
+    policy: str = NO_POLICY
+    restarts: int = 0
+    stopped: bool = False
+    health: str = ""
 
     @property
     def id(self) -> str:
@@ -56,6 +73,7 @@ class Containers(NamedTuple):
         self,
         record: ContainerRecord,
         status: str = State.CREATED,
+        policy: str = NO_POLICY,
         check: Callable[[sqlite3.Connection], None] | None = None,
     ) -> Container:
         """Add a row; a record without a name gets a made-up one. `check` is called within the transaction, and may
@@ -64,23 +82,27 @@ class Containers(NamedTuple):
             name = check_name(record.name) if record.name else random_name(attempt)
             named = record._replace(name=name)
             try:
-                self._insert(named, status, check)
+                self._insert(named, status, policy, check)
             except sqlite3.IntegrityError:
                 if record.name:
                     raise Conflict(self._taken(name)) from None
                 continue
-            return Container(named, name, status)
+            return Container(named, name, status, policy=policy)
         raise Conflict("no free name was found for the container; give it one with --name")
 
     def _insert(
-        self, record: ContainerRecord, status: str, check: Callable[[sqlite3.Connection], None] | None
+        self,
+        record: ContainerRecord,
+        status: str,
+        policy: str,
+        check: Callable[[sqlite3.Connection], None] | None,
     ) -> None:
         with self.store.transaction() as db:
             if check is not None:
                 check(db)
             db.execute(
-                "INSERT INTO containers (id, name, image, record, auto_remove, status, created)"
-                " VALUES (?, ?, ?, ?, ?, ?, ?)",
+                "INSERT INTO containers (id, name, image, record, auto_remove, status, created, policy)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
                 (
                     record.id,
                     record.name,
@@ -89,6 +111,7 @@ class Containers(NamedTuple):
                     record.auto_remove,
                     status,
                     record.created,
+                    policy,
                 ),
             )
             emit_container(db, "create", record.id)
@@ -155,19 +178,39 @@ class Containers(NamedTuple):
         """A supervisor takes the container over: written before it makes anything. Raises NotFound."""
         self._update(
             container_id,
-            "status = ?, supervisor = ?, supervisor_start = ?, boot_id = ?, pid = 0, pid_start = 0",
+            "status = ?, supervisor = ?, supervisor_start = ?, boot_id = ?, pid = 0, pid_start = 0,"
+            " restarts = 0, stopped = 0",
             (State.STARTING, supervisor, supervisor_start, boot_id),
         )
 
-    def running(self, container_id: str, pid: int, pid_start: int, started: int) -> None:
-        """The first process exists, and is about to execute its command."""
+    def running(self, container_id: str, pid: int, pid_start: int, started: int, health: str = "") -> None:
+        """The first process exists, and is about to execute its command; `health` "" when nobody will check it."""
         self._update(
             container_id,
-            "status = ?, pid = ?, pid_start = ?, started = ?,"
+            "status = ?, pid = ?, pid_start = ?, started = ?, health = ?,"
             " finished = 0, exit_code = 0, error = '', oom_killed = 0",
-            (State.RUNNING, pid, pid_start, started),
+            (State.RUNNING, pid, pid_start, started, health),
             "start",
         )
+
+    def checked(self, container_id: str, health: str, streak: int, result: dict[str, Any], kept: int) -> None:
+        """A health check ended: what it comes to, and its result, of which the last `kept` stay. Raises NotFound."""
+        with self.store.transaction() as db:
+            found = db.execute("SELECT health FROM containers WHERE id = ?", (container_id,)).fetchone()
+            if found is None:
+                raise NotFound(f"No such container: {container_id}")
+            log = json.dumps([*self.health_log(container_id)[1], result][-kept:])
+            db.execute("INSERT OR REPLACE INTO health_logs VALUES (?, ?, ?)", (container_id, streak, log))
+            if found[0] != health:
+                db.execute("UPDATE containers SET health = ? WHERE id = ?", (health, container_id))
+                emit_container(db, f"health_status: {health}", container_id)
+
+    def health_log(self, container_id: str) -> tuple[int, list[dict[str, Any]]]:
+        """(failures in a row, the last results, oldest first)"""
+        row = self.store.db.execute(
+            "SELECT streak, log FROM health_logs WHERE container = ?", (container_id,)
+        ).fetchone()
+        return (int(row[0]), json.loads(row[1])) if row else (0, [])
 
     def paused(self, container_id: str) -> None:
         """It is about to be frozen. Raises Conflict when it does not run."""
@@ -185,14 +228,63 @@ class Containers(NamedTuple):
             (status, exit_code, error),
         )
 
-    def ended(self, container_id: str, exit_code: int, finished: int, *, oom_killed: bool) -> None:
-        """The first process ended, and its supervisor has yet to take down what belongs to it."""
+    def ended(
+        self,
+        container_id: str,
+        exit_code: int,
+        finished: int,
+        *,
+        oom_killed: bool,
+        asked: str = Asked.NOTHING,
+    ) -> bool:
+        """The first process ended, and its supervisor has yet to take down what belongs to it. Whether it is to run
+        again: the state is `restarting` then. Raises NotFound."""
+        with self.store.transaction() as db:
+            row = db.execute(
+                "SELECT policy, restarts FROM containers WHERE id = ?", (container_id,)
+            ).fetchone()
+            if row is None:
+                raise NotFound(f"No such container: {container_id}")
+            again = asked == Asked.RESTART or (asked == Asked.NOTHING and _again(row[0], exit_code, row[1]))
+            db.execute(
+                "UPDATE containers SET pid = 0, pid_start = 0, exit_code = ?, finished = ?, oom_killed = ?,"  # noqa: S608 - constant texts
+                f" restarts = ?, stopped = ?, status = CASE WHEN ? THEN ? ELSE status END, {_UNCHECKED}"
+                " WHERE id = ?",
+                (
+                    exit_code,
+                    finished,
+                    oom_killed,
+                    0 if asked == Asked.RESTART else row[1] + again,
+                    asked == Asked.STOP,
+                    again,
+                    State.RESTARTING,
+                    container_id,
+                ),
+            )
+            action, attributes = _died(exit_code, oom_killed=oom_killed)
+            emit_container(db, action, container_id, attributes)
+        return again
+
+    def begin_again(self, container_id: str, *, by_hand: bool) -> None:
+        """The supervisor is about to make another run; one that somebody asked for counts as the first. Raises
+        NotFound."""
         self._update(
             container_id,
-            "pid = 0, pid_start = 0, exit_code = ?, finished = ?, oom_killed = ?",
-            (exit_code, finished, oom_killed),
-            *_died(exit_code, oom_killed=oom_killed),
+            f"status = ?, pid = 0, pid_start = 0{', restarts = 0, stopped = 0' if by_hand else ''}",
+            (State.STARTING,),
         )
+
+    def stays_down(self, container_id: str, *, by_hand: bool) -> None:
+        """It was to run again, and is not any more. Raises NotFound."""
+        self._update(
+            container_id,
+            f"status = ?, pid = 0, pid_start = 0, supervisor = 0, stopped = ?, {_UNCHECKED}",
+            (State.EXITED, by_hand),
+        )
+
+    def stopped(self, container_id: str) -> None:
+        """Somebody stopped it: it stays down until somebody starts it. Raises NotFound."""
+        self._update(container_id, "stopped = 1", ())
 
     def exited(
         self, container_id: str, exit_code: int, finished: int, *, oom_killed: bool, error: str = ""
@@ -201,7 +293,7 @@ class Containers(NamedTuple):
         self._update(
             container_id,
             "status = ?, pid = 0, pid_start = 0, supervisor = 0,"
-            " exit_code = ?, finished = ?, oom_killed = ?, error = ?",
+            f" exit_code = ?, finished = ?, oom_killed = ?, error = ?, {_UNCHECKED}",
             (State.EXITED, exit_code, finished, oom_killed, error),
         )
 
@@ -266,7 +358,17 @@ class Containers(NamedTuple):
             raise Conflict(f"Container {container_id} is already paused")
         if after == State.RUNNING and current is not None and current.status == State.RUNNING:
             raise Conflict(f"Container {container_id} is not paused")
+        if current is not None and current.status == State.RESTARTING:
+            raise Conflict(f"Container {container_id} is restarting, wait until the container is running")
         raise Conflict(f"Container {container_id} is not running")
+
+
+def _again(policy: str, exit_code: int, restarts: int) -> bool:
+    if policy == NO_POLICY:
+        return False
+    from tiffin.containers.policy import restart_of, runs_again  # loaded by every supervisor
+
+    return runs_again(restart_of(policy), exit_code, restarts)
 
 
 def _died(exit_code: int, *, oom_killed: bool = False) -> tuple[str, dict[str, str]]:
@@ -275,13 +377,13 @@ def _died(exit_code: int, *, oom_killed: bool = False) -> tuple[str, dict[str, s
 
 
 def _container(row: tuple[object, ...]) -> Container:
-    fields: tuple[object, ...] = row[:14]
+    fields: tuple[object, ...] = row[:18]
     record = ContainerRecord.from_json(str(fields[0]))
-    if fields[13]:
-        changed = json.loads(str(fields[13]))
+    if fields[17]:
+        changed = json.loads(str(fields[17]))
         record = record._replace(resources=Resources.from_document(changed, record.resources))
-    made = Container(record, *fields[1:13])  # type: ignore[arg-type]  # the column list above, typed STRICT by SQLite
-    return made._replace(oom_killed=bool(made.oom_killed))
+    made = Container(record, *fields[1:17])  # type: ignore[arg-type]  # the column list above, typed STRICT by SQLite
+    return made._replace(oom_killed=bool(made.oom_killed), stopped=bool(made.stopped))
 
 
 def _is_hex(text: str) -> bool:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 Test = Callable[[Container], bool]
 
 _STATES = (
-    State.CREATED, State.RUNNING, "paused", "restarting", State.REMOVING, State.EXITED, State.DEAD,
+    State.CREATED, State.RUNNING, State.PAUSED, State.RESTARTING, State.REMOVING, State.EXITED, State.DEAD,
 )  # fmt: skip
 _HEALTH = ("none", "starting", "healthy", "unhealthy")
 _PORTS = 65536
@@ -75,7 +75,7 @@ def _without_label(store: Store, value: str) -> Test:
 def _by_status(_: Store, value: str) -> Test:
     if value not in _STATES:
         raise _invalid("status", value, ", ".join(_STATES))
-    return lambda container: shown(container.status) == value
+    return lambda container: shown(container.status, container.restarts) == value
 
 
 def _by_exit(_: Store, value: str) -> Test:
@@ -152,7 +152,7 @@ def _by_health(_: Store, value: str) -> Test:
     """A container whose health nobody checks has none."""
     if value not in _HEALTH:
         raise _invalid("health", value, ", ".join(_HEALTH))
-    return lambda _: value == "none"
+    return lambda container: (container.health or "none") == value
 
 
 FILTERS: dict[str, Callable[[Store, str], Test]] = {

@@ -78,6 +78,13 @@ class ContainerService:
 
         stop.stop(self._workspace, reference, timeout, stop_signal)
 
+    def restart(self, reference: str, timeout: int | None = None, stop_signal: str = "") -> None:
+        """As `stop` and `start`, but in one: it is never at rest in between, and one with auto_remove is not
+        removed. One that does not run is started. Raises what a start raises."""
+        from tiffin.engine import restart
+
+        restart.restart(self._workspace, reference, timeout, stop_signal)
+
     def kill(self, reference: str, signal: str = "KILL") -> None:
         """Signal the first process; `signal` is a name with or without SIG, or a number. Raises Conflict when it
         does not run."""

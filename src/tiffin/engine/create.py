@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from tiffin.containers.environment import merge_env
 from tiffin.containers.names import check_name, random_name
 from tiffin.containers.ports import PortSpec, parse_expose
-from tiffin.containers.record import ContainerRecord, LogConfig, new_id
+from tiffin.containers.record import ContainerRecord, LogConfig, RestartPolicy, new_id
 from tiffin.containers.security import parse_security_options
 from tiffin.containers.store import Container, Containers
 from tiffin.engine import limits, recovery
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from tiffin.oci.platform import Platform
     from tiffin.state import Store
 
+_MILLISECOND = 1_000_000  # ns
 _RESERVED_LABELS = "io.tiffin."
 _MACHINES = {"x86_64": "amd64", "aarch64": "arm64"}
 _NETWORKS = ("bridge", "default", "host", "none")
@@ -70,12 +71,12 @@ def _settled(store: Store, options: CreateOptions) -> tuple[CreateOptions, list[
 
 
 def _create(store: Store, options: CreateOptions, image: Image) -> Container:
-    record = plan(options, image)
+    record, policy = plan(options, image), _policy(options)
     if options.log != LogConfig():
         record = _with_log(record, options.log)
     declared = image.settings.get("Volumes") or ()
     if not (options.volumes or options.mounts or options.tmpfs or options.volumes_from or declared):
-        return _insert(store, record)
+        return _insert(store, record, policy)
     return _insert_with_mounts(store, record, options, declared)
 
 
@@ -129,7 +130,8 @@ def _insert_with_mounts(
     lock = control.acquire(store.layout, record.id)
     try:
         prepared = volumes.prepare(record.id, wanted)
-        return _insert(store, record._replace(mounts=tuple(mounts.document(mount) for mount in prepared)))
+        mounted = record._replace(mounts=tuple(mounts.document(mount) for mount in prepared))
+        return _insert(store, mounted, _policy(options))
     except BaseException:
         volumes.release(record.id, anonymous=True)
         control.discard(store.layout, record.id)
@@ -138,18 +140,18 @@ def _insert_with_mounts(
         os.close(lock)
 
 
-def _insert(store: Store, record: ContainerRecord) -> Container:
+def _insert(store: Store, record: ContainerRecord, policy: str) -> Container:
     def image_is_here(db: sqlite3.Connection) -> None:
         """It was when its name was looked up; a removal since then must be seen, or the container had no files."""
         if db.execute("SELECT 1 FROM images WHERE id = ?", (record.image,)).fetchone() is None:
             raise NotFound(f"No such image: {record.image_name}")
 
     try:
-        return Containers(store).insert(record, check=image_is_here)
+        return Containers(store).insert(record, policy=policy, check=image_is_here)
     except Conflict:
         # The name may belong to a container with auto_remove whose supervisor died: that one is no more.
         recovery.reconcile(store)
-        return Containers(store).insert(record, check=image_is_here)
+        return Containers(store).insert(record, policy=policy, check=image_is_here)
 
 
 def plan(options: CreateOptions, image: Image) -> ContainerRecord:
@@ -207,7 +209,7 @@ def plan(options: CreateOptions, image: Image) -> ContainerRecord:
         labels=_labels(options.labels, settings.get("Labels") or {}),
         auto_remove=options.auto_remove,
         log=options.log,
-        healthcheck=settings.get("Healthcheck"),
+        healthcheck=healthcheck(options.healthcheck, settings.get("Healthcheck")),
         volumes=tuple(settings.get("Volumes") or ()),
         pid_mode=options.pid,
         ipc_mode=options.ipc,
@@ -219,7 +221,32 @@ def plan(options: CreateOptions, image: Image) -> ContainerRecord:
         device_rules=options.device_rules,
         annotations=_pairs(options.annotations, "--annotation") if options.annotations else {},
         volumes_from=options.volumes_from,
+        shell=tuple(settings.get("Shell") or ()),
     )
+
+
+def healthcheck(given: dict[str, Any] | None, image: dict[str, Any] | None) -> dict[str, Any] | None:
+    """The caller's check, completed by the image's. Raises InvalidArgument, with Docker's words."""
+    if given is None:
+        return image
+    for name in ("Interval", "Timeout", "StartPeriod", "StartInterval"):
+        if 0 != given.get(name, 0) < _MILLISECOND:
+            raise InvalidArgument(f"{name} in Healthcheck cannot be less than 1ms")
+    if given.get("Retries", 0) < 0:
+        raise InvalidArgument("Retries in Healthcheck cannot be negative")
+    return {**(image or {}), **{name: value for name, value in given.items() if value}}
+
+
+def _policy(options: CreateOptions) -> str:
+    """The row's policy. Raises InvalidArgument."""
+    if options.restart == RestartPolicy():
+        return "{}"
+    from tiffin.containers.policy import NO, check_restart, with_restart
+
+    restart = check_restart(options.restart)
+    if options.auto_remove and restart.name != NO:
+        raise InvalidArgument("conflicting options: cannot specify both --restart and --rm")
+    return with_restart("{}", restart)
 
 
 def merge_command(

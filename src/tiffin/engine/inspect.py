@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from tiffin.containers.policy import restart_of
 from tiffin.containers.states import LIVE, SUPERVISED, State, shown
+from tiffin.containers.store import Containers
 from tiffin.engine import recovery
 from tiffin.engine.times import moment
 from tiffin.network.manager import Networks
@@ -39,21 +41,21 @@ def document(store: Store, container: Container) -> dict[str, Any]:
         "Created": moment(record.created),
         "Path": record.argv[0] if record.argv else "",
         "Args": list(record.argv[1:]),
-        "State": _state(container),
+        "State": _state(store, container),
         "Image": record.image,
         "ResolvConfPath": f"{directory}/resolv.conf",
         "HostnamePath": f"{directory}/hostname",
         "HostsPath": f"{directory}/hosts",
         "LogPath": "" if record.log.driver == "none" else f"{directory}/{NAME}",
         "Name": f"/{container.name}",
-        "RestartCount": 0,
+        "RestartCount": container.restarts,
         "Driver": "overlay",
         "Platform": "linux",
         "MountLabel": "",
         "ProcessLabel": "",
         "AppArmorProfile": "",
         "ExecIDs": None,
-        "HostConfig": _host_config(record),
+        "HostConfig": _host_config(record, container.policy),
         "GraphDriver": _graph(layout, record),
         "Mounts": [_mount(mount) for mount in record.mounts],
         "Config": _config(record),
@@ -61,13 +63,21 @@ def document(store: Store, container: Container) -> dict[str, Any]:
     }
 
 
-def _state(container: Container) -> dict[str, Any]:
+def _health(store: Store, container: Container) -> dict[str, Any]:
+    """The part of the state that only a container with a check has."""
+    if not container.health:
+        return {}
+    streak, log = Containers(store).health_log(container.id)
+    return {"Health": {"Status": container.health, "FailingStreak": streak, "Log": log}}
+
+
+def _state(store: Store, container: Container) -> dict[str, Any]:
     status = container.status
     return {
-        "Status": shown(status),
-        "Running": status in LIVE,
+        "Status": shown(status, container.restarts),
+        "Running": status in LIVE or status == State.RESTARTING,
         "Paused": status == State.PAUSED,
-        "Restarting": False,
+        "Restarting": status == State.RESTARTING,
         "OOMKilled": container.oom_killed,
         "Dead": status == State.DEAD,
         "Pid": container.pid if status in SUPERVISED else 0,
@@ -75,6 +85,7 @@ def _state(container: Container) -> dict[str, Any]:
         "Error": container.error,
         "StartedAt": moment(container.started),
         "FinishedAt": moment(container.finished),
+        **_health(store, container),
     }
 
 
@@ -101,18 +112,21 @@ def _config(record: ContainerRecord) -> dict[str, Any]:
         "StopSignal": record.stop_signal,
         "StopTimeout": record.stop_timeout,
     }
+    if record.shell:
+        config["Shell"] = list(record.shell)
     if record.healthcheck is not None:
         config["Healthcheck"] = record.healthcheck
     return config
 
 
-def _host_config(record: ContainerRecord) -> dict[str, Any]:
+def _host_config(record: ContainerRecord, policy: str) -> dict[str, Any]:
+    limits, restart = record.resources, restart_of(policy)
     return {
         "Binds": [_bind(mount) for mount in record.mounts if _is_bound(mount)] or None,
         "LogConfig": {"Type": record.log.driver, "Config": record.log.options},
         "NetworkMode": record.network,
         "PortBindings": _asked_ports(record),
-        "RestartPolicy": {"Name": "no", "MaximumRetryCount": 0},
+        "RestartPolicy": {"Name": restart.name, "MaximumRetryCount": restart.retries},
         "AutoRemove": record.auto_remove,
         "CapAdd": list(record.cap_add) or None,
         "CapDrop": list(record.cap_drop) or None,

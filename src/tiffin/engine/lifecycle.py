@@ -143,7 +143,7 @@ def _lock(store: Store, reference: str) -> tuple[Container, int]:
             raise Conflict("container is marked for removal and cannot be started")
         if current.status == State.PAUSED:
             raise Conflict("cannot start a paused container, try unpause instead")
-        if current.status == State.RUNNING:
+        if current.status in (State.RUNNING, State.RESTARTING):
             return current, -1
         # Another command is starting or removing it, or its supervisor is taking it down: short work.
         if time.monotonic() > deadline:

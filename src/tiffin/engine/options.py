@@ -2,8 +2,8 @@
 
 from collections.abc import Callable
 
-from tiffin.containers.record import ContainerRecord, Device, LogConfig, Resources
-from tiffin.typed import TYPE_CHECKING, NamedTuple
+from tiffin.containers.record import ContainerRecord, Device, LogConfig, Resources, RestartPolicy
+from tiffin.typed import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     from tiffin.engine.sizes import ContainerSize
@@ -26,6 +26,7 @@ class CreateOptions(NamedTuple):
     pid, ipc, uts, userns, cgroupns   Docker's modes: "host", "private", "container:NAME", ...; "" is the default
     cgroup_parent  "/a/b" or "a/b", below each hierarchy's root; devices, device_rules: see ContainerRecord
     annotations   "k=v"; volumes_from: "container[:ro|rw]"
+    healthcheck   as in the image config (Test, Interval in ns, ...): what it lacks is the image's; None: all of it
     """
 
     image: str
@@ -82,6 +83,8 @@ class CreateOptions(NamedTuple):
     annotations: tuple[str, ...] = ()
     volumes_from: tuple[str, ...] = ()
     platform: str = ""
+    restart: RestartPolicy = RestartPolicy()
+    healthcheck: dict[str, Any] | None = None
 
 
 class Created(NamedTuple):

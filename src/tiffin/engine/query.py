@@ -51,7 +51,7 @@ def summaries(
             tests, by_status = parse_filters(store, filters), shows_stopped(filters)
         rows = Containers(store)
         everything = show_all or last > 0 or by_status
-        found = rows.all() if everything else rows.in_states(LIVE)
+        found = rows.all() if everything else _running(rows)
         kept = [container for container in found if all(test(container) for test in tests)]
         kept = kept[:last] if last > 0 else kept
         summaries = summarize(store, kept)
@@ -65,6 +65,12 @@ def summaries(
         ]
 
 
+def _running(rows: Containers) -> list[Container]:
+    """Those that run or, between two runs, will again."""
+    found = rows.in_states((*LIVE, State.RESTARTING, State.STARTING))
+    return [container for container in found if container.status != State.STARTING or container.restarts]
+
+
 def summarize(store: Store, found: Sequence[Container]) -> list[Summary]:
     """What `ps` shows of these."""
     bindings, now = _bindings(store), time.time_ns()
@@ -75,8 +81,11 @@ def status_text(container: Container, now: int) -> str:
     """`ps`'s STATUS column."""
     if container.status == State.PAUSED:
         return f"Up {human_duration(now - container.started)} (Paused)"
+    if shown(container.status, container.restarts) == State.RESTARTING:
+        return f"Restarting ({container.exit_code}) {human_duration(now - container.finished)} ago"
     if container.status == State.RUNNING:
-        return f"Up {human_duration(now - container.started)}"
+        health = {"": "", "starting": " (health: starting)"}.get(container.health, f" ({container.health})")
+        return f"Up {human_duration(now - container.started)}{health}"
     if container.status == State.EXITED:
         return f"Exited ({container.exit_code}) {human_duration(now - container.finished)} ago"
     if container.status == State.REMOVING:
@@ -94,7 +103,7 @@ def _summary(container: Container, bindings: list[PortBinding], now: int) -> Sum
         image_id=record.image,
         command=record.argv,
         created=record.created,
-        state=shown(container.status),
+        state=shown(container.status, container.restarts),
         status=status_text(container, now),
         ports=_ports_text(record.exposed, bindings) if running else "",
         labels=record.labels,

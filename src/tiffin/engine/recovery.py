@@ -12,7 +12,7 @@ import time
 from tiffin.containers.states import SUPERVISED, State
 from tiffin.containers.store import Container, Containers
 from tiffin.errors import Conflict, NotFound
-from tiffin.supervisor import control
+from tiffin.supervisor import control, processes
 from tiffin.typed import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -20,8 +20,10 @@ if TYPE_CHECKING:
     from tiffin.state import Store
 
 _KILLED = 128 + 9
+_LOST = 255  # Docker's exit code of a container whose own nobody was there to see
 _STARTING_PATIENCE = 60.0
 _DIED = "the container's supervisor died, and the container with it"
+_WENT_DOWN = "the machine went down, and the container with it"
 _DIED_EARLY = "the container's supervisor died before the container was started"
 
 
@@ -109,7 +111,8 @@ def _recover_if_dead(store: Store, container: Container) -> bool:
 
 def recover(store: Store, container: Container) -> None:
     """Take down what is left of a container whose supervisor died; the caller holds its lock. It ends exited
-    with code 137, or back where it was when it had not started, or gone when it was to be removed."""
+    with code 137 (255 when the machine went down with it), or back where it was when it had not started, or gone
+    when it was to be removed."""
     from tiffin.supervisor import takedown
 
     takedown.kill_processes(container)
@@ -122,5 +125,7 @@ def recover(store: Store, container: Container) -> None:
         rows.not_started(container.id, before, _KILLED, _DIED_EARLY)
     elif not container.pid:  # its end was recorded, and only the taking down was left
         rows.exited(container.id, container.exit_code, container.finished, oom_killed=container.oom_killed)
+    elif container.boot_id != processes.boot_id():
+        rows.exited(container.id, _LOST, time.time_ns(), oom_killed=False, error=_WENT_DOWN)
     else:
         rows.exited(container.id, _KILLED, time.time_ns(), oom_killed=False, error=_DIED)

@@ -35,8 +35,9 @@ def _refusal(container: Container) -> str:
             f"You cannot remove a paused container {container.id}. "
             "Unpause and then stop the container before attempting removal or force remove"
         )
+    state = "restarting" if container.status == State.RESTARTING else "running"
     return (
-        f"You cannot remove a running container {container.id}. "
+        f"You cannot remove a {state} container {container.id}. "
         "Stop the container before attempting removal or force remove"
     )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from tiffin.typed import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from tiffin.engine.boot import Booted
     from tiffin.engine.prune import Pruned, PrunePlan, PruneRequest
     from tiffin.engine.usage import Usage
     from tiffin.engine.workspace import Workspace
@@ -42,6 +43,20 @@ class SystemService:
         from tiffin.engine.prune import carry_out
 
         return carry_out(self._workspace, plan)
+
+    def start_containers(self) -> Booted:
+        """Start those that ran before and whose restart policy says that they start with the machine, in the order of
+        their creation. One that does not start holds up no other."""
+        from tiffin.engine.boot import start_containers
+
+        return start_containers(self._workspace)
+
+    def stop_containers(self) -> list[tuple[str, str]]:
+        """Stop all at once, each by its own stop signal and with its own time to end; to their restart policies nobody
+        stopped them. The names of those that did not end, and why."""
+        from tiffin.engine.stop import stop_all
+
+        return stop_all(self._workspace)
 
     def info(self) -> dict[str, Any]:
         """Facts about engine and machine, by the names of Docker's API (GET /info)."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 
-from tiffin.containers.states import State
+from tiffin.containers.states import SUPERVISED
 from tiffin.containers.store import Container, Containers
 from tiffin.engine import recovery
 from tiffin.engine.images import open_images
@@ -95,7 +95,7 @@ def container_use(store: Store, container: Container) -> ContainerUse:
         status_text(container, time.time_ns()),
         tree_bytes(store.layout.container(container.id)),
         sum(1 for mount in record.mounts if mount.get("name")),
-        container.status in (State.RUNNING, State.PAUSED, State.STARTING),
+        container.status in SUPERVISED,
     )
 
 

@@ -124,7 +124,20 @@ _LOOKUPS = [
 # What `update` changed of a container's limits: the fields of Resources by name, as JSON, over those of the record.
 _CHANGED_LIMITS = ["ALTER TABLE containers ADD COLUMN limits TEXT NOT NULL DEFAULT ''"]
 
+# policy: what `update` changes, see containers/policy.py; restarts: in a row, by the policy; stopped: by somebody, and
+# not started since; health: '' without a check.
+_KEEPING = [
+    "ALTER TABLE containers ADD COLUMN policy TEXT NOT NULL DEFAULT '{}'",
+    "ALTER TABLE containers ADD COLUMN restarts INTEGER NOT NULL DEFAULT 0",
+    "ALTER TABLE containers ADD COLUMN stopped INTEGER NOT NULL DEFAULT 0",
+    "ALTER TABLE containers ADD COLUMN health TEXT NOT NULL DEFAULT ''",
+    # Apart from the row, which every command reads: some kilobytes a container.
+    """CREATE TABLE health_logs (
+        container TEXT PRIMARY KEY REFERENCES containers(id) ON DELETE CASCADE, streak INTEGER NOT NULL,
+        log TEXT NOT NULL) STRICT, WITHOUT ROWID""",
+]
+
 MIGRATIONS: list[list[str]] = [
     _FIRST, _REMOVED_IMAGES, _REGISTRIES, _DOCUMENTS, _KEPT_DOCUMENTS, _EVENTS, _LOOKUPS,
-    _CHANGED_LIMITS,
+    _CHANGED_LIMITS, _KEEPING,
 ]  # fmt: skip

@@ -21,6 +21,9 @@ class Client:
         connection.setblocking(False)
         self.connection = connection
         self.watching = False
+        self.asked = True
+        self.restarting = False
+        self.leaving = False
         self.open = True
         self.had_stdin = False
         self.want(wants)
@@ -81,6 +84,12 @@ class Client:
             yield from self._reader.feed(data)
         except Corrupt:
             self.close()
+
+    def leave(self) -> None:
+        """Take nothing from it any more, and let it have what is queued."""
+        self.leaving = True
+        self.had_stdin = False
+        self.wants = 0
 
     def close(self) -> None:
         """Idempotent."""

@@ -39,14 +39,15 @@ def fork_orphan(task: Callable[[], None], keep: Sequence[int], *, reaped: bool =
         if not reaped and os.fork():
             os._exit(0)
         os.setsid()
-        _let_go(keep)
+        let_go(keep)
         task()
         code = 0
     finally:
         os._exit(code)
 
 
-def _let_go(keep: Sequence[int]) -> None:
+def let_go(keep: Sequence[int]) -> None:
+    """In a child: keep only those descriptors, 0 to 2 are /dev/null, signals as at exec."""
     gc.freeze()
     gc.enable()
     signal.set_wakeup_fd(-1)

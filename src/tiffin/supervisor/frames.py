@@ -9,6 +9,13 @@ endian). Kinds 0 to 2 are Docker's own stream numbers, so that a non-tty stream 
            ◀─────────────STDOUT, STDERR──
            ◀─────────────────────EXIT────                everything is taken down, and removed with auto_remove
 
+EXIT comes at the end of a run, whether the container runs again or not; to who WATCHes at the end of the last one.
+
+           ──STOP(flags)─────────────────▶               no run follows the one that is now, whatever the policy says;
+                                                         flags: 1 = until somebody starts it again
+           ──RESTART(signal, seconds)────▶               end this run so, and begin another
+           ◀─STARTED or FAILED───────────                of that one
+
 The caller of a start holds one end of a socket pair made before the fork. It sees STARTED or FAILED first, and
 before that NOTICE for each line that the user should read.
 """
@@ -22,6 +29,7 @@ from tiffin.typed import Final
 _HEADER = Struct(">BxxxI")
 _EXIT = Struct(">i")
 _SIZE = Struct(">HH")
+_RESTART = Struct(">Bi")
 MAX_PAYLOAD = 1 << 20
 
 
@@ -37,6 +45,8 @@ class Kind:
     ATTACH: Final = 19
     WAIT: Final = 20
     WATCH: Final = 21
+    STOP: Final = 24
+    RESTART: Final = 25
     ATTACHED: Final = 32
     STARTED: Final = 33
     FAILED: Final = 34
@@ -79,6 +89,19 @@ def terminal_size(payload: bytes) -> tuple[int, int]:
         raise Corrupt("a client sent a malformed resize frame")
     rows, columns = _SIZE.unpack(payload)
     return rows, columns
+
+
+def restart_payload(number: int, seconds: int) -> bytes:
+    """End the run by signal `number`, and by SIGKILL after `seconds`; -1 waits for ever."""
+    return _RESTART.pack(number, min(seconds, 0x7FFFFFFF))
+
+
+def restart_request(payload: bytes) -> tuple[int, int]:
+    """(signal, seconds)"""
+    if len(payload) != _RESTART.size:
+        raise Corrupt("a client sent a malformed restart frame")
+    number, seconds = _RESTART.unpack(payload)
+    return number, seconds
 
 
 class FrameReader:

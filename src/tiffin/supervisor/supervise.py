@@ -3,53 +3,53 @@
     lock held by us (passed by the caller)
     row: starting ─▶ prepare (layers, volumes, network) ─▶ create (first process exists) ─▶ row: running
       ─▶ start (its command executes) ─▶ STARTED ─▶ session (stdio, log, clients) until it ends
-      ─▶ row: exit code ─▶ cgroup and network taken down ─▶ row: exited, or everything removed
+      ─▶ row: exit code ─▶ cgroup and network taken down ─┬▶ row: exited, or everything removed
+                                                          └▶ row: restarting ─▶ EXIT to whoever waits
+                                                             ─▶ idle until its time ─▶ row: starting, and so on
     lock released ─▶ EXIT to whoever waits
 
 A row is written before what it owns is made, so that whoever comes after a crash can take it down; a failure before
 STARTED takes down what was made, leaves the row as it was with the error in it, and sends FAILED.
+
+A supervisor may outlive the files it was loaded from: an upgrade of tiffin replaces them while containers run. What the
+end of a run and another run need is therefore in memory before the first one begins: modules by being imported, the
+static helper by its descriptor.
 """
 
 from __future__ import annotations
 
 import os
 import socket
+import sqlite3
 import time
 
+import tiffin.containers.policy  # noqa: F401 - for Containers.ended, see above
 from tiffin.containers.states import State
-from tiffin.containers.store import Container, Containers
+from tiffin.containers.store import Asked, Container, Containers
 from tiffin.errors import CommandNotExecutable, CommandNotFound, NotFound, TiffinError
 from tiffin.init import open_helper
 from tiffin.kernel.process import process_start_time
 from tiffin.runtime.cgroups import open_cgroup
-from tiffin.runtime.create import CreateRequest, InitProcess, create
-from tiffin.state import Layout, Store, locate, open_store
-from tiffin.supervisor import control, processes, takedown
+from tiffin.state import Store, locate, open_store
+from tiffin.supervisor import control, failure, processes, takedown
+from tiffin.supervisor.backoff import Backoff
 from tiffin.supervisor.client import Client
 from tiffin.supervisor.frames import Kind
 from tiffin.supervisor.jobs import StartJob
-from tiffin.supervisor.logs import open_log
-from tiffin.supervisor.prepare import Prepared, prepare
+from tiffin.supervisor.run import Run, begin
 from tiffin.supervisor.session import Session
-from tiffin.supervisor.stdio import Stdio, open_stdio, set_size
-from tiffin.typed import TYPE_CHECKING, NamedTuple
+from tiffin.typed import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from tiffin.containers.record import ContainerRecord
-    from tiffin.network.records import Attachment
+    from tiffin.supervisor.logs import LogWriter
+    from tiffin.supervisor.stdio import Stdio
 
 _NOT_STARTED = 128  # Docker's exit code of a container whose start failed for reasons of the engine's
 
 
-class _Running(NamedTuple):
-    process: InitProcess
-    session: Session
-    attachment: Attachment
-
-
 def supervise(job: StartJob, channel: socket.socket, lock: int) -> None:
-    """Run the container from start to end. Raises what a start raises, everything taken down again; later
-    failures are recorded in the row."""
+    """Run the container from start to end, and again for as long as it is to. Raises what the first start raises,
+    everything taken down again; later failures are recorded in the row."""
     layout = locate(job.root, job.run)
     store = open_store(layout)
     # What we record is about this boot: a power loss ends the container too, and the next command says so. Whole
@@ -61,72 +61,78 @@ def supervise(job: StartJob, channel: socket.socket, lock: int) -> None:
     me = os.getpid()
     Containers(store).starting(container.id, me, process_start_time(me), processes.boot_id())
     client = Client(channel, job.wants)
+    helper = -1
     try:
-        running = _start(store, container, client, job)
+        helper = open_helper()
+        run = _first(store, container, client, job, helper)
     except BaseException as error:
         _give_up(store, container, error)
         os.close(lock)
         raise
     client.queue(Kind.STARTED)
-    running.session.run()
-    code = running.process.wait()
-    _finish(store, container, running, code)
+    code = _serve(store, container, run, helper)
     os.close(lock)
-    running.session.finish(code)
+    run.session.finish(code)
     store.close()  # last: it may write the log of the database back, which nobody is to wait for
 
 
-def _start(store: Store, container: Container, client: Client, job: StartJob) -> _Running:
+def _first(store: Store, container: Container, client: Client, job: StartJob, helper: int) -> Run:
     record = container.record
-    prepared = prepare(store, record)
-    for notice in prepared.notices:
-        client.queue(Kind.NOTICE, notice.encode())
-    ends = open_stdio(terminal=record.tty, open_stdin=record.open_stdin)
-    try:
-        listener = control.listen(store.layout, record.id)
-        helper = open_helper()
+    listener = control.listen(store.layout, record.id)
+
+    def serve(pidfd: int, stdio: Stdio, log: LogWriter | None) -> Session:
+        session = Session(pidfd, stdio, log=log, listener=listener, stdin_once=record.stdin_once)
+        session.add(client)
+        return session
+
+    def notice(line: str) -> None:
+        client.queue(Kind.NOTICE, line.encode())
+
+    return begin(store, record, helper, serve, notice, (job.rows, job.columns))
+
+
+def _serve(store: Store, container: Container, run: Run, helper: int) -> int:
+    """Run it to its end, and again for as long as its policy or somebody says so; the last exit code."""
+    session, backoff = run.session, Backoff()
+    while True:
+        session.run()
+        code = run.process.wait()
+        ended = time.monotonic()
+        if not _end(store, container, run, code):
+            return code
+        session.end_run(code)
+        if not session.restart_asked:
+            session.idle(ended + backoff.next(ended - run.began))
+        if session.stop_asked:
+            _rest(store, container, session)
+            return code
+        if session.restart_asked:
+            backoff = Backoff()
         try:
-            process = create(_request(store.layout, record, prepared, ends.theirs, helper))
-        finally:
-            os.close(helper)
-    except BaseException:
-        ends.close_theirs()
-        ends.close_ours()
-        prepared.close_joined().close()
-        raise
-    for warning in process.warnings:
-        client.queue(Kind.NOTICE, warning.encode())
-    ends.close_theirs()
-    attachment = prepared.close_joined().close_namespace()
-    if record.tty and job.rows:
-        set_size(process.console_fd, job.rows, job.columns)
-    Containers(store).running(record.id, process.pid, process.pid_start, time.time_ns())
-    log = open_log(store.layout.container(record.id), record)
-    stdio = Stdio(console=process.console_fd) if record.tty else ends.ours
-    session = Session(process.pidfd, stdio, log=log, listener=listener, stdin_once=record.stdin_once)
-    session.add(client)
-    try:
-        process.start()
-    except BaseException:
-        attachment.close()
-        raise
-    return _Running(process, session, attachment)
+            run = _again(store, container, session, helper)
+        except Exception as error:  # noqa: BLE001 - whatever it is, the row and who waits must learn of it
+            code = _not_again(store, container, error)
+            session.answer_restart(failure.encode(error))
+            return code
+        session.answer_restart()
 
 
-def _request(
-    layout: Layout, record: ContainerRecord, prepared: Prepared, stdio: tuple[int, int, int], helper: int
-) -> CreateRequest:
-    return CreateRequest(
-        id=record.id,
-        spec=prepared.spec,
-        root=prepared.root,
-        mount_point=prepared.mount_point,
-        stdio=stdio,
-        netns_fd=prepared.attachment.netns_fd,
-        cgroup_parent=os.path.dirname(record.cgroup(layout.cgroup)),
-        seccomp_cache=layout.cache,
-        helper_fd=helper,
-    )
+def _again(store: Store, container: Container, session: Session, helper: int) -> Run:
+    """Another run, of the container as it is described by now."""
+    Containers(store).begin_again(container.id, by_hand=session.restart_asked)
+    current = Containers(store).get(container.id)
+    if current is None:
+        raise NotFound(f"No such container: {container.id}")
+
+    def serve(pidfd: int, stdio: Stdio, log: LogWriter | None) -> Session:
+        session.next_run(pidfd, stdio, log)
+        return session
+
+    return begin(store, current.record, helper, serve, lambda _: None)
+
+
+def _exit_code(error: BaseException) -> int:
+    return error.exit_code if isinstance(error, (CommandNotFound, CommandNotExecutable)) else _NOT_STARTED
 
 
 def _give_up(store: Store, container: Container, error: BaseException) -> None:
@@ -138,33 +144,77 @@ def _give_up(store: Store, container: Container, error: BaseException) -> None:
         if container.record.auto_remove:
             takedown.forget(store, container, volumes=True)
         else:
-            code = (
-                error.exit_code
-                if isinstance(error, (CommandNotFound, CommandNotExecutable))
-                else _NOT_STARTED
-            )
             before = container.status if container.status != State.STARTING else State.CREATED
-            Containers(store).not_started(container.id, before, code, str(error))
-    except (TiffinError, OSError) as failure:
-        error.add_note(f"while taking it down: {failure}")
+            Containers(store).not_started(container.id, before, _exit_code(error), str(error))
+    except (TiffinError, OSError) as failed:
+        error.add_note(f"while taking it down: {failed}")
 
 
-def _finish(store: Store, container: Container, running: _Running, code: int) -> None:
-    rows = Containers(store)
-    finished = time.time_ns()
+def _not_again(store: Store, container: Container, error: BaseException) -> int:
+    """Another run failed to start: no further one is tried, as with Docker. Its exit code."""
+    code = _exit_code(error)
+    try:
+        current = Containers(store).get(container.id) or container
+        takedown.kill_processes(current)
+        text = str(error) or type(error).__name__
+        if left := _take_down(store, container):
+            text = f"{text}; {left}"
+        if container.record.auto_remove:
+            takedown.forget(store, container, volumes=True)
+        else:
+            Containers(store).exited(container.id, code, time.time_ns(), oom_killed=False, error=text)
+    except (TiffinError, OSError, sqlite3.Error):
+        pass  # whoever comes next finds the lock free, and does this
+    return code
+
+
+def _end(store: Store, container: Container, run: Run, code: int) -> bool:
+    """Record the end of a run and take it down; whether the container is to run again."""
+    rows, finished = Containers(store), time.time_ns()
+    asked = _asked(run.session)
+    removed = container.record.auto_remove and asked != Asked.RESTART
+    again = False
+    if run.health is not None:
+        run.health.close()
     try:
         oom_killed = open_cgroup(container.record.cgroup(store.layout.cgroup)).oom_killed()
-        if not container.record.auto_remove:
+        if not removed:
             # Known from here on, whatever happens to us while taking down.
-            rows.ended(container.id, code, finished, oom_killed=oom_killed)
-        failure = _take_down(store, container)
-        running.attachment.close()
-        if container.record.auto_remove:
+            again = rows.ended(container.id, code, finished, oom_killed=oom_killed, asked=asked)
+        left = _take_down(store, container)
+        run.close()
+        if removed:
             takedown.forget(store, container, volumes=True, died=code)
-        else:
-            rows.exited(container.id, code, finished, oom_killed=oom_killed, error=failure)
+        elif not again:
+            rows.exited(container.id, code, finished, oom_killed=oom_killed, error=left)
     except NotFound:
         control.discard(store.layout, container.id)  # somebody forced the row away
+        return False
+    except (TiffinError, sqlite3.Error):
+        _take_down(
+            store, container
+        )  # a full disk: whoever comes next finds the lock free, and records the end
+        return False
+    return again
+
+
+def _asked(session: Session) -> str:
+    if session.stop_asked:
+        return Asked.STOP if session.stopped_by_hand else Asked.PARTING
+    return Asked.RESTART if session.restart_asked else Asked.NOTHING
+
+
+def _rest(store: Store, container: Container, session: Session) -> None:
+    """It was stopped while it waited to run again."""
+    try:
+        if container.record.auto_remove:
+            takedown.forget(store, container, volumes=True)
+        else:
+            Containers(store).stays_down(container.id, by_hand=session.stopped_by_hand)
+    except NotFound:
+        control.discard(store.layout, container.id)
+    except (TiffinError, OSError, sqlite3.Error):
+        pass  # whoever comes next finds the lock free, and does this
 
 
 def _take_down(store: Store, container: Container) -> str:

@@ -1,0 +1,38 @@
+"""`tiffin restart`."""
+
+from tiffin.cli.several import each
+from tiffin.typed import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from tiffin.cli.main import Session
+    from tiffin.cli.parser import CommandParser, Namespace
+
+DESCRIPTION = """\
+Stop containers and start them again. One that does not run is started; one made with --rm is not removed on the way."""
+EXAMPLES = "tiffin restart web\n# give it two seconds to end\ntiffin restart -t 2 web worker\n"
+
+
+def arguments(parser: "CommandParser") -> None:
+    add = parser.add_argument
+    add(
+        "-t",
+        "--time",
+        "--timeout",
+        type=int,
+        default=None,
+        metavar="SECONDS",
+        help="time to wait before it is killed (default 10)",
+    )
+    add(
+        "-s",
+        "--signal",
+        default="",
+        metavar="SIGNAL",
+        help="signal to send (default: the container's stop signal)",
+    )
+    add("containers", nargs="+", metavar="CONTAINER")
+
+
+def run(args: "Namespace", session: "Session") -> int:
+    containers = session.engine.containers
+    return each(args.containers, lambda name: containers.restart(name, args.time, args.signal))
