@@ -120,7 +120,7 @@ def _config(record: ContainerRecord) -> dict[str, Any]:
 
 
 def _host_config(record: ContainerRecord, policy: str) -> dict[str, Any]:
-    limits, restart = record.resources, restart_of(policy)
+    restart = restart_of(policy)
     return {
         "Binds": [_bind(mount) for mount in record.mounts if _is_bound(mount)] or None,
         "LogConfig": {"Type": record.log.driver, "Config": record.log.options},
