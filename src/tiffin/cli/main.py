@@ -8,7 +8,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from tiffin.cli.output import UsageError, print_error
+from tiffin.cli.output import UsageError, escape, print_error
 from tiffin.cli.table import COMMANDS, GROUPS, Command, find
 from tiffin.errors import TiffinError
 from tiffin.typed import TYPE_CHECKING, NamedTuple
@@ -158,6 +158,10 @@ def _dispatch(command: Command, words: list[str], options: Globals) -> int:
     import importlib
 
     session = Session(options)
+    if options.debug:
+        from tiffin.engine import remote
+
+        remote.trace_to(lambda line: print(escape(line), file=sys.stderr, flush=True))
     if command.short in _FORKING and "--help" not in words:
         session.engine.containers.expect(
             _FORKING[command.short]
