@@ -91,6 +91,22 @@ def test_the_page_on_pushing_runs_from_top_to_bottom(tmp_path: Path) -> None:
 
 
 @pytest.mark.root
+def test_the_page_on_the_disk_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with fresh_engine(tmp_path / "engine") as tiffin:
+        monkeypatch.setenv("TIFFIN_ROOT", str(tiffin.root))
+        said = run_page("disk.md", tiffin, tmp_path)
+    for expected in (
+        "nothing was removed",
+        "Volumes space usage:",
+        "nothing is damaged\n",
+        "etc/passwd has 8 bytes",
+        "1 damaged\ndamaged\n",
+        "unpacked again",
+        "root:x:0:0",
+    ):
+        assert expected in said, said
+
+
 @pytest.mark.registry
 def test_the_page_on_pulling_runs_from_top_to_bottom(tmp_path: Path) -> None:
     with docker_registry(tmp_path) as registry, fresh_engine(tmp_path / "engine") as tiffin:

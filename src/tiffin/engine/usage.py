@@ -95,7 +95,7 @@ def container_use(store: Store, container: Container) -> ContainerUse:
         status_text(container, time.time_ns()),
         tree_bytes(store.layout.container(container.id)),
         sum(1 for mount in record.mounts if mount.get("name")),
-        container.status in (State.RUNNING, State.STARTING),
+        container.status in (State.RUNNING, State.PAUSED, State.STARTING),
     )
 
 

@@ -259,6 +259,13 @@ def test_the_library_pulls_and_reports(registry: RunningRegistry, tiffin: Tiffin
     assert events[-1].document() == {"status": f"Status: {done.status}"}
 
 
+def test_debug_shows_the_requests(registry: RunningRegistry, tiffin: Tiffin, tmp_path: Path) -> None:
+    put(registry, "traced:1", tar({"a": b"1"}), archive=tmp_path / "put.tar")
+    done = tiffin("--debug", "pull", f"{registry.host}/traced:1")
+    assert done.returncode == 0 and "/v2/traced/manifests/1" in done.stderr
+    assert "/v2/" not in tiffin("pull", f"{registry.host}/traced:1").stderr
+
+
 def test_a_program_with_threads_builds_on_a_base_that_is_not_here(
     registry: RunningRegistry, tiffin: Tiffin, tmp_path: Path
 ) -> None:
@@ -303,10 +310,3 @@ def test_another_platform_is_fetched_for_a_run_that_asks_for_it_and_refused_with
     assert "wanted linux/s390x" in tiffin(*words, "--pull", "never", "--platform", "linux/s390x", many).stderr
     assert "no matching manifest for linux/s390x" in tiffin(*words, "--platform", "linux/s390x", many).stderr
     tiffin.ok("rmi", many)
-
-
-def test_debug_shows_the_requests(registry: RunningRegistry, tiffin: Tiffin, tmp_path: Path) -> None:
-    put(registry, "traced:1", tar({"a": b"1"}), archive=tmp_path / "put.tar")
-    done = tiffin("--debug", "pull", f"{registry.host}/traced:1")
-    assert done.returncode == 0 and "/v2/traced/manifests/1" in done.stderr
-    assert "/v2/" not in tiffin("pull", f"{registry.host}/traced:1").stderr
