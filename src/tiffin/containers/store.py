@@ -9,7 +9,7 @@ import sqlite3
 from collections.abc import Callable, Iterable
 
 from tiffin.containers.names import check_name, random_name
-from tiffin.containers.record import ContainerRecord, Resources
+from tiffin.containers.record import ContainerRecord, Resources, RestartPolicy
 from tiffin.containers.states import State
 from tiffin.errors import Conflict, InvalidArgument, NotFound
 from tiffin.state import Store
@@ -301,15 +301,24 @@ class Containers(NamedTuple):
         """Change the state alone. Raises NotFound when the row has gone."""
         self._update(container_id, "status = ?", (status,))
 
-    def set_limits(self, container_id: str, changed: dict[str, Any]) -> None:
-        """Limits, fields of Resources by name, that hold from now on; earlier changes to others stay."""
+    def update(self, container_id: str, limits: dict[str, Any], restart: RestartPolicy | None = None) -> None:
+        """Limits, fields of Resources by name, and a restart policy (None: as it was) that hold from now on; earlier
+        changes to other limits stay. Raises NotFound."""
         with self.store.transaction() as db:
-            row = db.execute("SELECT limits FROM containers WHERE id = ?", (container_id,)).fetchone()
+            row = db.execute("SELECT limits, policy FROM containers WHERE id = ?", (container_id,)).fetchone()
             if row is None:
                 raise NotFound(f"No such container: {container_id}")
-            document = {**(json.loads(row[0]) if row[0] else {}), **changed}
-            text = json.dumps(document, separators=(",", ":"))
-            db.execute("UPDATE containers SET limits = ? WHERE id = ?", (text, container_id))
+            changed = {**(json.loads(row[0]) if row[0] else {}), **limits}
+            policy = row[1]
+            if restart is not None:
+                from tiffin.containers.policy import with_restart
+
+                policy = with_restart(policy, restart)
+            db.execute(
+                "UPDATE containers SET limits = ?, policy = ? WHERE id = ?",
+                (json.dumps(changed, separators=(",", ":")) if changed else "", policy, container_id),
+            )
+            emit_container(db, "update", container_id)
 
     def rename(self, container_id: str, name: str) -> None:
         """Raises Conflict when the name is taken, InvalidArgument when it is none."""

@@ -13,6 +13,7 @@ from tiffin.typed import TYPE_CHECKING, Any, BinaryIO
 
 if TYPE_CHECKING:
     from tiffin.containers import Resources
+    from tiffin.containers.record import RestartPolicy
     from tiffin.engine.options import (
         CommitOptions,
         Created,
@@ -139,13 +140,15 @@ class ContainerService:
 
         return remove.remove(self._workspace, reference, force=force, volumes=volumes)
 
-    def update(self, reference: str, limits: Resources) -> tuple[str, ...]:
-        """Change the limits that are set in `limits` (not 0, not ""), at once when it runs and for its next starts;
-        all or none. Returns lines that the user should read. Raises InvalidArgument, Conflict (more memory is in
-        use)."""
+    def update(
+        self, reference: str, limits: Resources, restart: RestartPolicy | None = None
+    ) -> tuple[str, ...]:
+        """Change the limits that are set in `limits` (not 0, not ""), and the restart policy: at once when it runs and
+        for its next starts, all or none. Returns lines that the user should read. Raises InvalidArgument, Conflict
+        (more memory is in use)."""
         from tiffin.engine import update
 
-        return update.update(self._workspace, reference, limits)
+        return update.update(self._workspace, reference, limits, restart)
 
     def stats(self, reference: str) -> Sample:
         """What it uses now; two of them make a rate, see `tiffin.engine.stats.usage`."""

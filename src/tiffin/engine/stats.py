@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 
-from tiffin.containers.states import State
+from tiffin.containers.states import LIVE
 from tiffin.containers.store import Container, Containers
 from tiffin.engine import recovery
 from tiffin.errors import NotFound
@@ -69,7 +69,7 @@ def samples(workspace: Workspace, references: Sequence[str] = (), *, show_all: b
         if references:
             found = [rows.find(reference) for reference in references]
         else:
-            found = rows.all() if show_all else rows.in_states((State.RUNNING,))
+            found = rows.all() if show_all else rows.in_states(LIVE)
         return [_look(store, container, hierarchies) for container in found]
 
 
@@ -114,7 +114,7 @@ def usage(sample: Sample, before: Sample | None) -> Usage:
 
 
 def _look(store: Store, container: Container, hierarchies: Hierarchies) -> Sample:
-    running = container.status == State.RUNNING
+    running = container.status in LIVE
     used, received, sent = _NOTHING, 0, 0
     if running:
         used = open_cgroup(container.record.cgroup(store.layout.cgroup), hierarchies).stats()

@@ -1,4 +1,4 @@
-"""update: other limits for a container, at once when it runs, and for its next starts.
+"""update: other limits and another restart policy for a container, at once when it runs, and for its next starts.
 
 The record stays as it was made; the row's `limits` are laid over it whenever the row is read.
 """
@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import os
 
+from tiffin.containers.policy import check_restart, restart_of
 from tiffin.containers.record import Resources
-from tiffin.containers.states import State
+from tiffin.containers.states import State, can_kill
 from tiffin.containers.store import Container, Containers
 from tiffin.engine import kernel_support, limits, recovery
 from tiffin.errors import Conflict, InvalidArgument, NotFound, TiffinError
@@ -21,6 +22,7 @@ from tiffin.supervisor import prepare, shared
 from tiffin.typed import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from tiffin.containers.record import RestartPolicy
     from tiffin.engine.workspace import Workspace
     from tiffin.state import Store
 
@@ -53,23 +55,34 @@ _PARTS = {
 }
 
 
-def update(workspace: Workspace, reference: str, wanted: Resources) -> tuple[str, ...]:
+def update(
+    workspace: Workspace, reference: str, wanted: Resources, restart: RestartPolicy | None
+) -> tuple[str, ...]:
     """See ContainerService.update."""
     asked = {key for key, value in wanted._asdict().items() if value != getattr(_UNSET, key)}
-    if not asked:
+    if not asked and restart is None:
         raise InvalidArgument("You must provide one or more flags when using this command.")
     if asked - _CHANGEABLE:
         raise InvalidArgument(f"{min(asked - _CHANGEABLE)} cannot be changed; make the container anew")
+    if restart is not None:
+        check_restart(restart)
     with workspace.store() as store:
         # One at a time: each change is the whole of what was asked, over what was there.
         lock = lock_file(f"{store.layout.run}/update.lock")
         try:
-            return _update(store, recovery.truth(store, reference), wanted, asked)
+            container = recovery.truth(store, reference)
+            if restart is not None and container.record.auto_remove:
+                raise InvalidArgument(
+                    "Restart policy cannot be updated because AutoRemove is enabled for the container"
+                )
+            return _update(store, container, wanted, asked, restart)
         finally:
             os.close(lock)
 
 
-def _update(store: Store, container: Container, wanted: Resources, asked: set[str]) -> tuple[str, ...]:
+def _update(
+    store: Store, container: Container, wanted: Resources, asked: set[str], restart: RestartPolicy | None
+) -> tuple[str, ...]:
     if container.status in (State.REMOVING, State.DEAD):
         raise Conflict(
             f'Cannot update container {container.id}: Container is marked for removal and cannot be "update".'
@@ -85,13 +98,14 @@ def _update(store: Store, container: Container, wanted: Resources, asked: set[st
     changed = [key for key in Resources._fields if getattr(after, key) != getattr(before, key)]
     rows = Containers(store)
     # The row first: a start that comes meanwhile reads it, or is seen below.
-    rows.set_limits(container.id, {key: getattr(after, key) for key in changed})
+    rows.update(container.id, {key: getattr(after, key) for key in changed}, restart)
     try:
         current = recovery.truth(store, container.id)
-        if current.status == State.RUNNING:
+        if can_kill(current.status):
             warnings += _apply(store, current, before, after, asked)
     except BaseException:
-        rows.set_limits(container.id, {key: getattr(before, key) for key in changed})
+        former = restart_of(container.policy) if restart is not None else None
+        rows.update(container.id, {key: getattr(before, key) for key in changed}, former)
         raise
     return tuple(warnings)
 
@@ -142,7 +156,7 @@ def _apply(
         current = Containers(store).get(container.id)
         if current is None:
             raise NotFound(f"No such container: {container.id}") from error
-        if current.status != State.RUNNING:
+        if not can_kill(current.status):
             return []
         if isinstance(error, Conflict):
             raise Conflict(f"Cannot update container {container.id}: {error}") from error

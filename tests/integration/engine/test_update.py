@@ -4,9 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.engine.conftest import Ground
+from tests.integration.engine.conftest import Ground, await_that
 from tiffin import Conflict, InvalidArgument, NotFound
 from tiffin.containers import Resources
+from tiffin.containers.record import RestartPolicy
 from tiffin.runtime.cgroups import detect, open_cgroup
 
 pytestmark = pytest.mark.root
@@ -116,3 +117,30 @@ def test_a_refused_change_puts_every_file_back(ground: Ground) -> None:
         change(cgroup, broken)
     after = [Path(d, name).read_text() for d, name in cgroup.limit_files() if Path(d, name).exists()]
     assert after == before
+
+
+def test_a_restart_policy_is_changed_and_holds_at_once(ground: Ground) -> None:
+    container = ground.start("sh", "-c", "sleep 0.2; exit 3")
+    ground.containers.update(container, Resources(), RestartPolicy("on-failure", 1))
+    assert limits(ground, container)["RestartPolicy"] == {"Name": "on-failure", "MaximumRetryCount": 1}
+    await_that(lambda: ground.containers.inspect(container)["RestartCount"] == 1)
+    await_that(lambda: ground.state(container)["Status"] == "exited")
+    ground.containers.update(container, Resources(), RestartPolicy())
+    assert limits(ground, container)["RestartPolicy"] == {"Name": "no", "MaximumRetryCount": 0}
+
+
+def test_a_container_that_is_removed_at_its_end_has_no_restart_policy(ground: Ground) -> None:
+    container = ground.start("sleep", "1000", auto_remove=True)
+    with pytest.raises(
+        InvalidArgument, match="Restart policy cannot be updated because AutoRemove is enabled"
+    ):
+        ground.containers.update(container, Resources(), RestartPolicy("always"))
+
+
+def test_a_paused_container_takes_limits(ground: Ground) -> None:
+    container = ground.start("sleep", "1000")
+    ground.containers.pause(container)
+    ground.containers.update(container, Resources(pids_limit=44))
+    assert read(ground, container, "pids.max", "pids.max") == "44"
+    assert ground.containers.stats(container).running
+    ground.containers.unpause(container)
