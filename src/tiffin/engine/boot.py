@@ -14,7 +14,7 @@ from tiffin.containers.policy import restart_of, starts_at_boot
 from tiffin.containers.states import State
 from tiffin.containers.store import Containers
 from tiffin.engine import lifecycle, recovery
-from tiffin.errors import NotFound, TiffinError
+from tiffin.errors import TiffinError
 from tiffin.typed import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
@@ -64,10 +64,10 @@ def start_containers(workspace: Workspace) -> Booted:
         try:
             lifecycle.start(workspace, container.id)
             started.append(container.name)
-        except NotFound:
-            continue  # removed meanwhile
         except (TiffinError, OSError) as error:
-            failed.append((container.name, str(error)))
+            with workspace.store() as store:
+                if Containers(store).get(container.id) is not None:  # else it was removed meanwhile
+                    failed.append((container.name, str(error)))
     return Booted(tuple(started), tuple(failed))
 
 

@@ -6,6 +6,7 @@ Types, actions and attributes are Docker's (Engine API, GET /events). The newest
 import json
 import time
 
+from tiffin.errors import NoSpace
 from tiffin.typed import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
@@ -60,12 +61,15 @@ def emit_container(
 def tell(
     store: "Store", action: str, container_id: str, attributes: "Mapping[str, str] | None" = None
 ) -> None:
-    """Tell of what happened to a container and changed no row. Not waited for until the disk has it."""
+    """Tell of what happened to a container and changed no row. Not waited for until the disk has it; and what a full
+    disk has no room for is not told, as who is about to stop a container must not fail by that."""
     before = store.db.execute("PRAGMA synchronous").fetchone()[0]
     store.db.execute("PRAGMA synchronous=NORMAL")
     try:
         with store.transaction() as db:
             emit_container(db, action, container_id, attributes)
+    except NoSpace:
+        pass
     finally:
         store.db.execute(f"PRAGMA synchronous={int(before)}")
 

@@ -44,7 +44,8 @@ class Store(NamedTuple):
             try:
                 yield db
             except BaseException:
-                db.execute("ROLLBACK")
+                if db.in_transaction:  # some errors, a full disk among them, have rolled it back
+                    db.execute("ROLLBACK")
                 raise
             db.execute("COMMIT")
         except sqlite3.OperationalError as error:

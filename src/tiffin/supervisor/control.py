@@ -93,3 +93,10 @@ def _make(directory: str) -> None:
         os.mkdir(directory, 0o700)
     except FileExistsError:
         pass
+    except FileNotFoundError:  # somebody has emptied the run directory, which need not last
+        for above in (os.path.dirname(os.path.dirname(directory)), os.path.dirname(directory)):
+            try:
+                os.mkdir(above, 0o700)
+            except FileExistsError:
+                pass
+        os.mkdir(directory, 0o700)

@@ -16,13 +16,14 @@ import json
 import os
 import select
 import signal
+import sqlite3
 import time
 
 from tiffin.containers.environment import process_env
 from tiffin.containers.security import parse_security_options
 from tiffin.containers.states import State
 from tiffin.containers.store import Containers
-from tiffin.errors import NotFound, TiffinError
+from tiffin.errors import TiffinError
 from tiffin.runtime import defaults
 from tiffin.runtime.exec import ExecProcess, ExecRequest, exec_process
 from tiffin.runtime.spec import ContainerOptions, process
@@ -158,29 +159,33 @@ class Health:
             self._probe = None
 
     def _begin(self) -> None:
-        row = Containers(self._store).get(self._record.id)
-        if row is not None and row.status == State.RUNNING:
+        if self._runs():
             self._probe = _Probe(self._request, self._check.timeout)
         else:  # frozen: nothing in it would answer
             self._wait()
+
+    def _runs(self) -> bool:
+        """What the row says; when the disk fails, that nobody froze it."""
+        try:
+            row = Containers(self._store).get(self._record.id)
+        except (OSError, sqlite3.Error):
+            return True
+        return row is not None and row.status == State.RUNNING
 
     def _wait(self) -> None:
         now = time.monotonic()
         self._due = now + self._verdict.interval(now - self._started)
 
     def _take(self, result: Result, began: float) -> None:
-        rows = Containers(self._store)
-        try:
-            row = rows.get(self._record.id)
-            if row is not None and row.status == State.RUNNING:
-                self._verdict.take(result.exit_code, began)
-                rows.checked(
-                    self._record.id, self._verdict.status, self._verdict.streak, result.document(), KEPT
+        if self._runs():
+            self._verdict.take(result.exit_code, began)
+            verdict = self._verdict
+            try:
+                Containers(self._store).checked(
+                    self._record.id, verdict.status, verdict.streak, result.document(), KEPT
                 )
-        except NotFound:
-            pass  # somebody forced the row away
-        except (TiffinError, OSError):
-            pass  # a full disk: the next result says it again
+            except (TiffinError, OSError, sqlite3.Error):
+                pass  # a full disk, and the next result says it again; or somebody forced the row away
         self._wait()
 
 

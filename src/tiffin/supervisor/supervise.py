@@ -190,7 +190,7 @@ def _end(store: Store, container: Container, run: Run, code: int) -> bool:
     except NotFound:
         control.discard(store.layout, container.id)  # somebody forced the row away
         return False
-    except (TiffinError, sqlite3.Error):
+    except (TiffinError, OSError, sqlite3.Error):
         _take_down(
             store, container
         )  # a full disk: whoever comes next finds the lock free, and records the end

@@ -14,7 +14,7 @@ from tiffin.kernel.process import pidfd_open
 from tiffin.supervisor import client as clients
 from tiffin.supervisor import session as sessions
 from tiffin.supervisor.client import Client
-from tiffin.supervisor.frames import Kind, Want
+from tiffin.supervisor.frames import FrameReader, Kind, Want, frame, restart_payload
 from tiffin.supervisor.logs.files import NAME
 from tiffin.supervisor.logs.local import LocalLog
 from tiffin.supervisor.session import Session
@@ -68,3 +68,83 @@ def test_a_slow_client_is_not_a_stalled_one() -> None:
             client.flush()
         assert not client.is_stalled()
         client.close()
+
+
+def _process(seconds: str) -> "subprocess.Popen[bytes]":
+    return subprocess.Popen(["sleep", seconds])
+
+
+def _kinds(connection: socket.socket) -> list[int]:
+    connection.settimeout(5)
+    data = b""
+    while chunk := connection.recv(65536):
+        data += chunk
+    return [kind for kind, _ in FrameReader().feed(data)]
+
+
+def test_the_end_of_a_run_is_told_to_who_waits_and_not_to_who_follows_the_log() -> None:
+    first = _process("0.05")
+    session = Session(pidfd_open(first.pid), Stdio(), drain=0.1)
+    ends = [socket.socketpair() for _ in range(2)]
+    waiting, watching = (Client(theirs) for _, theirs in ends)
+    watching.watching = True
+    for client in (waiting, watching):
+        session.add(client)
+    session.run()
+    first.wait()
+    session.end_run(3)
+    assert _kinds(ends[0][0]) == [Kind.EXIT]
+    second = _process("0.05")
+    session.next_run(pidfd_open(second.pid), Stdio(), None)
+    assert watching.open
+    session.run()
+    second.wait()
+    session.finish(4)
+    assert _kinds(ends[1][0]) == [Kind.EXIT]
+    for ours, _ in ends:
+        ours.close()
+
+
+def test_a_wait_between_runs_ends_at_its_time_or_when_a_stop_is_asked_for() -> None:
+    process = _process("0")
+    session = Session(pidfd_open(process.pid), Stdio(), drain=0.1)
+    session.run()
+    process.wait()
+    session.end_run(0)
+    began = time.monotonic()
+    session.idle(began + 0.2)
+    assert 0.2 <= time.monotonic() - began < 2
+    ours, theirs = socket.socketpair()
+    session.add(Client(theirs))
+    ours.sendall(frame(Kind.STOP, b"\1"))
+    session.idle(time.monotonic() + 3600)
+    assert session.stop_asked
+    assert session.stopped_by_hand
+    session.finish(0)
+    assert _kinds(ours) == [Kind.ATTACHED, Kind.EXIT]
+    ours.close()
+
+
+def test_a_restart_signals_then_kills_and_is_answered_by_the_next_run() -> None:
+    stubborn = subprocess.Popen(
+        ["sh", "-c", "trap '' TERM; echo; while :; do sleep 0.1; done"], stdout=subprocess.PIPE
+    )
+    assert stubborn.stdout is not None
+    stubborn.stdout.readline()
+    session = Session(pidfd_open(stubborn.pid), Stdio(), drain=0.1)
+    ours, theirs = socket.socketpair()
+    session.add(Client(theirs))
+    ours.sendall(frame(Kind.RESTART, restart_payload(15, 0)))
+    session.run()
+    assert stubborn.wait() == -9
+    stubborn.stdout.close()
+    assert session.restart_asked
+    session.end_run(137)
+    following = _process("0")
+    session.next_run(pidfd_open(following.pid), Stdio(), None)
+    session.answer_restart()
+    session.run()
+    following.wait()
+    session.finish(0)
+    assert _kinds(ours) == [Kind.STARTED]
+    ours.close()
