@@ -191,7 +191,7 @@ def create_options(args: "Namespace", *, detached: bool, attach_stdin: bool) -> 
         command=tuple(args.command),
         name=args.name,
         entrypoint=None if args.entrypoint is None else (args.entrypoint,) if args.entrypoint else (),
-        env=(*_env_files(args.env_file), *args.env),
+        env=(*env_files(args.env_file), *args.env),
         user=args.user,
         workdir=args.workdir,
         hostname=args.hostname,
@@ -295,7 +295,7 @@ def _ulimit(text: str) -> tuple[str, int, int]:
     return name, *numbers
 
 
-def _env_files(files: list[str]) -> list[str]:
+def env_files(files: list[str]) -> list[str]:
     """Lines NAME=VALUE or NAME; blank lines and lines beginning with # are left out, as Docker reads them."""
     found: list[str] = []
     for name in files:
