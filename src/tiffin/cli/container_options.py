@@ -65,7 +65,7 @@ def create_options(args: "Namespace", *, detached: bool, attach_stdin: bool) -> 
         command=tuple(args.command),
         name=args.name,
         entrypoint=None if args.entrypoint is None else (args.entrypoint,) if args.entrypoint else (),
-        env=(*_env_files(args.env_file), *args.env),
+        env=(*env_files(args.env_file), *args.env),
         user=args.user,
         workdir=args.workdir,
         hostname=args.hostname,
@@ -162,7 +162,7 @@ def _nano_cpus(text: str) -> int:
     return round(float(text) * 1_000_000_000)
 
 
-def _env_files(files: list[str]) -> list[str]:
+def env_files(files: list[str]) -> list[str]:
     """Lines NAME=VALUE or NAME; blank lines and lines beginning with # are left out, as Docker reads them."""
     return [line for name in files for line in named_lines(name, "an environment", "variable name")]
 

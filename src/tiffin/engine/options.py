@@ -99,9 +99,10 @@ class Streams(NamedTuple):
     """The caller's side of an attached container or exec.
 
     stdin    a descriptor to read from, bytes to send, or None for nothing at all
-    stdout   and stderr: see Sink. With a tty everything comes on stdout
+    stdout   and stderr: see Sink; one that is -1 is not even asked for. With a tty everything comes on stdout
     detach_keys  Docker's notation, "ctrl-p,ctrl-q"; "" switches detaching off. Only looked for with a tty
-    sig_proxy    without a tty, signals that reach this process go to the container's first process
+    sig_proxy    signals that reach this process go to the container's first process (never to an exec): see
+                 tiffin.engine.caller
     """
 
     stdin: int | bytes | None = None

@@ -36,8 +36,6 @@ class ExecJob(NamedTuple):
     seccomp: dict[str, Any] | None
     open_stdin: bool
     wants: int = 0
-    rows: int = 0
-    columns: int = 0
 
 
 Job = StartJob | ExecJob
