@@ -264,6 +264,10 @@ def merge_command(
 def check_rights(options: CreateOptions) -> None:
     """Refuse now what the runtime would refuse at the start. Raises InvalidArgument, Unsupported."""
     parse_security_options(options.security_opts)
+    if not -1000 <= options.oom_score_adj <= 1000:
+        raise InvalidArgument(
+            f"Invalid value {options.oom_score_adj}, range for oom score adj is [-1000, 1000]"
+        )
     if options.cap_add or options.cap_drop:
         from tiffin.runtime.defaults import choose_capabilities
 
