@@ -38,11 +38,19 @@ class ImageSettings(NamedTuple):
     or fetches it again"""
 
 
+class ContainerSettings(NamedTuple):
+    """[containers]"""
+
+    detach_keys: str = ""
+    """keys that leave an attached container running, `"ctrl-p,ctrl-q"`; "" takes Docker's own setting, else these"""
+
+
 class Settings(NamedTuple):
     """Everything. `sources` are the files that were read."""
 
     registries: RegistrySettings = RegistrySettings()
     images: ImageSettings = ImageSettings()
+    containers: ContainerSettings = ContainerSettings()
     sources: tuple[str, ...] = ()
 
 
@@ -55,6 +63,30 @@ def load_settings(environment: "dict[str, str] | None" = None) -> Settings:
         if document is not None:
             found = _merge(found, document, path)
     return found
+
+
+def detach_keys(environment: "dict[str, str] | None" = None) -> str:
+    """The keys in force: of the settings file, else `detachKeys` of Docker's own config.json, else Docker's default."""
+    environment = dict(os.environ) if environment is None else environment
+    return load_settings(environment).containers.detach_keys or _docker_keys(environment) or "ctrl-p,ctrl-q"
+
+
+def _docker_keys(environment: dict[str, str]) -> str:
+    directory = environment.get("DOCKER_CONFIG") or os.path.join(
+        environment.get("HOME") or "/root", ".docker"
+    )
+    try:
+        with open(f"{directory}/config.json", "rb") as file:
+            data = file.read(_FILE_MAX + 1)
+    except OSError:
+        return ""
+    import json
+
+    try:
+        keys = json.loads(data).get("detachKeys")
+    except (ValueError, AttributeError, RecursionError):
+        return ""  # Docker's file: what is wrong with it is said by what writes to it
+    return keys if isinstance(keys, str) else ""
 
 
 def _files(environment: dict[str, str]) -> tuple[tuple[str, ...], bool]:
@@ -86,7 +118,7 @@ def _read(path: str, required: bool) -> "dict[str, Any] | None":
 
 
 def _merge(settings: Settings, document: dict[str, Any], path: str) -> Settings:
-    groups: dict[str, Any] = {"registries": settings.registries, "images": settings.images}
+    groups: dict[str, Any] = {name: getattr(settings, name) for name in Settings._fields if name != "sources"}
     for section, values in document.items():
         if section not in groups or not isinstance(values, dict):
             raise InvalidArgument(f"{path}: unknown section [{section}]; there are {', '.join(groups)}")
@@ -100,7 +132,7 @@ def _merge(settings: Settings, document: dict[str, Any], path: str) -> Settings:
             groups[section] = groups[section]._replace(
                 **{name: _checked(value, default, f"{path}: {section}.{key}")}
             )
-    return Settings(groups["registries"], groups["images"], (*settings.sources, path))
+    return Settings(**groups, sources=(*settings.sources, path))
 
 
 def _near(name: str, group: Any) -> str:
@@ -120,6 +152,10 @@ def _checked(value: Any, default: Any, where: str) -> Any:
         if type(value) is int and value > 0:
             return value
         raise InvalidArgument(f"{where} must be a whole number above 0")
+    if isinstance(default, str):
+        if isinstance(value, str):
+            return value
+        raise InvalidArgument(f"{where} must be a string")
     if isinstance(default, dict):
         if isinstance(value, dict):
             return {str(name): _strings(urls, f"{where}.{name}") for name, urls in value.items()}

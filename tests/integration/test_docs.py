@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.command import fresh_engine
+from tests.command import Tiffin, fresh_engine
 from tests.docs import run_page
 from tests.images import busybox_tar
 from tests.registries import docker_registry
@@ -88,3 +88,58 @@ def test_the_page_on_pushing_runs_from_top_to_bottom(tmp_path: Path) -> None:
         "Removed: ",
     ):
         assert expected in told
+
+
+@pytest.mark.root
+def test_the_page_on_the_disk_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with fresh_engine(tmp_path / "engine") as tiffin:
+        monkeypatch.setenv("TIFFIN_ROOT", str(tiffin.root))
+        said = run_page("disk.md", tiffin, tmp_path)
+    for expected in (
+        "nothing was removed",
+        "Volumes space usage:",
+        "nothing is damaged\n",
+        "etc/passwd has 8 bytes",
+        "1 damaged\ndamaged\n",
+        "unpacked again",
+        "root:x:0:0",
+    ):
+        assert expected in said, said
+
+
+@pytest.mark.registry
+def test_the_page_on_pulling_runs_from_top_to_bottom(tmp_path: Path) -> None:
+    with docker_registry(tmp_path) as registry, fresh_engine(tmp_path / "engine") as tiffin:
+        _put_images(tiffin, registry.host, tmp_path)
+        told = run_page("pulling.md", tiffin, tmp_path, replace=("localhost:5000", registry.host))
+        program = re.findall(
+            r"^```python\n(.*?)^```$", (DOCS / "pulling.md").read_text(), re.MULTILINE | re.DOTALL
+        )[0]
+        environment = {**os.environ, "TIFFIN_ROOT": str(tiffin.root), "TIFFIN_RUN": str(tiffin.run_directory)}
+        command = [sys.executable, "-c", program.replace("localhost:5000", registry.host)]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=120, env=environment)
+    for expected in (
+        "exactly this one",
+        "pulled first",
+        "here by now",
+        "asked for anew",
+        "linux/arm64",
+        "this machine's",
+    ):
+        assert expected in told
+    assert done.returncode == 0, done.stderr
+    assert "Image is up to date" in done.stdout
+
+
+def _put_images(tiffin: Tiffin, host: str, tmp_path: Path) -> None:
+    """team/web:1 and :latest, and team/many for two platforms, put into the registry and forgotten here."""
+    one, many = f"{host}/team/web", f"{host}/team/many"
+    tiffin.ok("import", "--platform", "linux/arm64", busybox_tar(), f"{many}-arm64")
+    for name in (f"{one}:1", f"{one}:latest", f"{many}-amd64"):
+        tiffin.ok("tag", "busybox", name)
+    for name in (f"{one}:1", f"{one}:latest", f"{many}-amd64", f"{many}-arm64"):
+        tiffin.ok("push", "-q", name)
+    tiffin.ok("manifest", "create", many, f"{many}-amd64", f"{many}-arm64")
+    tiffin.ok("manifest", "push", many)
+    for image in set(tiffin.ok("images", "-q").split()):
+        tiffin.ok("rmi", "-f", image)

@@ -90,3 +90,52 @@ class ContentSuite:
         assert store.read_bytes(DIGEST, len(DATA)) == DATA
         with pytest.raises(InvalidArgument):
             store.adopt(str(file), "sha256:../x")
+
+    def test_a_blob_that_broke_off_goes_on_where_it_was(self, store: ContentStore) -> None:
+        data = DATA * 20
+        digest = "sha256:" + hashlib.sha256(data).hexdigest()
+        with pytest.raises(ConnectionError), store.resume(digest) as blob:
+            assert blob.kept == 0
+            blob.write(data[:100_000])
+            raise ConnectionError
+        assert not store.exists(digest)
+        with store.resume(digest) as blob:
+            assert blob.kept == 100_000
+            while piece := blob.read_kept(30_000):
+                blob.write(piece)
+            blob.write(data[100_000:])
+            assert blob.commit(digest, len(data)) == (digest, len(data))
+        assert store.read_bytes(digest, len(data)) == data
+        with store.resume(digest) as blob:
+            assert blob.kept == 0
+
+    def test_a_kept_beginning_is_hashed_again(self, store: ContentStore) -> None:
+        digest = "sha256:" + hashlib.sha256(DATA * 20).hexdigest()
+        with pytest.raises(ConnectionError), store.resume(digest) as blob:
+            blob.write(b"something else" * 10_000)
+            raise ConnectionError
+        with pytest.raises(Corrupt, match="does not match its digest"), store.resume(digest) as blob:
+            while piece := blob.read_kept(1 << 20):
+                blob.write(piece)
+            blob.write((DATA * 20)[140_000:])
+            blob.commit(digest, len(DATA * 20))
+        with store.resume(digest) as blob:
+            assert blob.kept == 0  # what was wrong is not kept for another attempt
+
+    def test_a_beginning_can_be_thrown_away(self, store: ContentStore) -> None:
+        digest = "sha256:" + hashlib.sha256(DATA * 20).hexdigest()
+        with pytest.raises(ConnectionError), store.resume(digest) as blob:
+            blob.write((DATA * 20)[:100_000])
+            raise ConnectionError
+        with store.resume(digest) as blob:
+            blob.write(b"half of it")
+            blob.restart()
+            assert blob.read_kept(10) == b""
+            blob.write(DATA * 20)
+            blob.commit(digest)
+        with pytest.raises(ConnectionError), store.resume(DIGEST) as blob:
+            blob.write(bytes(100_000))
+            blob.discard()
+            raise ConnectionError
+        with store.resume(DIGEST) as blob:
+            assert blob.kept == 0

@@ -6,13 +6,21 @@ from pathlib import Path
 
 import pytest
 
-from tiffin.config import ImageSettings, RegistrySettings, Settings, load_settings
+from tiffin.config import (
+    ContainerSettings,
+    ImageSettings,
+    RegistrySettings,
+    Settings,
+    detach_keys,
+    load_settings,
+)
 from tiffin.errors import InvalidArgument, PermissionDenied
 
 PAGE = Path(__file__).parent.parent.parent / "docs" / "configuration.md"
-SECTIONS: dict[str, RegistrySettings | ImageSettings] = {
+SECTIONS: dict[str, RegistrySettings | ImageSettings | ContainerSettings] = {
     "registries": RegistrySettings(),
     "images": ImageSettings(),
+    "containers": ContainerSettings(),
 }
 
 
@@ -62,10 +70,13 @@ def test_every_option_can_be_set(environment: dict[str, str]) -> None:
         "docker.io" = ["https://m"]
         [images]
         keep-compressed = false
+        [containers]
+        detach-keys = "ctrl-x,x"
     """
     assert load(environment, text) == Settings(
         RegistrySettings({"docker.io": ("https://m",)}, ("a:1", "10.0.0.0/8"), ("/c",), 1, 2, 3),
         ImageSettings(keep_compressed=False),
+        ContainerSettings("ctrl-x,x"),
         (environment["TIFFIN_CONFIG"],),
     )
 
@@ -86,8 +97,8 @@ def test_a_users_option_replaces_the_machines(tmp_path: Path, monkeypatch: pytes
 @pytest.mark.parametrize(
     ("text", "what"),
     [
-        ("[registry]\n", "unknown section [registry]; there are registries, images"),
-        ("downloads = 3\n", "unknown section [downloads]; there are registries, images"),
+        ("[registry]\n", "unknown section [registry]; there are registries, images, containers"),
+        ("downloads = 3\n", "unknown section [downloads]; there are registries, images, containers"),
         ("[registries]\nmirors = {}\n", "unknown key 'mirors' in [registries]; did you mean 'mirrors'?"),
         ("[images]\nxyzzy = 1\n", "unknown key 'xyzzy' in [images]"),
         ("[registries]\ndownloads = 0\n", "registries.downloads must be a whole number above 0"),
@@ -100,6 +111,7 @@ def test_a_users_option_replaces_the_machines(tmp_path: Path, monkeypatch: pytes
             "[registries]\nmirrors = {'docker.io' = 'x'}\n",
             "registries.mirrors.docker.io must be a list of strings",
         ),
+        ("[containers]\ndetach-keys = 1\n", "containers.detach-keys must be a string"),
         ("[images]\nkeep-compressed = 1\n", "images.keep-compressed must be true or false"),
     ],
 )
@@ -127,6 +139,27 @@ def test_what_cannot_be_a_settings_file_is_refused(environment: dict[str, str]) 
     path.mkdir()
     with pytest.raises(PermissionDenied, match=r"cannot read the settings file .*: Is a directory"):
         load_settings(environment)
+
+
+@pytest.mark.parametrize(
+    ("ours", "dockers", "keys"),
+    [
+        ("", "{}", "ctrl-p,ctrl-q"),
+        ("", '{"detachKeys": "ctrl-e,e"}', "ctrl-e,e"),
+        ("[containers]\ndetach-keys = 'ctrl-x'\n", '{"detachKeys": "ctrl-e,e"}', "ctrl-x"),
+        ("[containers]\ndetach-keys = ''\n", '{"detachKeys": "ctrl-e,e"}', "ctrl-e,e"),
+        ("", '{"detachKeys": 1}', "ctrl-p,ctrl-q"),
+        ("", "[" * 100_000, "ctrl-p,ctrl-q"),
+        ("", "[]", "ctrl-p,ctrl-q"),
+    ],
+)
+def test_detach_keys_come_from_the_settings_then_from_docker(
+    environment: dict[str, str], tmp_path: Path, ours: str, dockers: str, keys: str
+) -> None:
+    Path(environment["TIFFIN_CONFIG"]).write_text(ours)
+    (tmp_path / "config.json").write_text(dockers)
+    assert detach_keys({**environment, "DOCKER_CONFIG": str(tmp_path)}) == keys
+    assert detach_keys({"HOME": str(tmp_path / "nobody")}) == "ctrl-p,ctrl-q"
 
 
 # ---- the page

@@ -43,17 +43,19 @@ class Listing:
 
     def print(self, rows: "Iterable[Mapping[str, Any]]") -> None:
         """Raises TemplateError for a template that does not fit the fields."""
+        sys.stdout.write(self.text(rows))
+
+    def text(self, rows: "Iterable[Mapping[str, Any]]") -> str:
+        """What `print` prints."""
         if self.is_default:
             cells = (tuple(str(row[column]) for column in self._columns) for row in rows)
-            output.table([self._headings[column] for column in self._columns], cells)
-            return
+            return output.table_text([self._headings[column] for column in self._columns], cells)
         from tiffin.cli.template import Struct, TemplateError, json_text
 
         # Docker's rows are maps in JSON: their keys come sorted.
         structs = [Struct(sorted(row.items())) for row in rows]
         if self._template is None:
-            output.lines(json_text(struct) for struct in structs)
-            return
+            return "".join(f"{output.escape(json_text(struct))}\n" for struct in structs)
         try:
             texts = [self._template.render(struct, clean=output.escape) for struct in structs]
             head = (
@@ -64,7 +66,7 @@ class Listing:
         except TemplateError as error:
             raise TemplateError(f"template parsing error: {error}") from error
         text = "".join(f"{line}\n" for line in (*head, *texts))
-        sys.stdout.write(output.aligned(text) if self._table else text)
+        return output.aligned(text) if self._table else text
 
 
 def _label_heading(name: str) -> str:

@@ -8,7 +8,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from tiffin.cli.output import UsageError, print_error
+from tiffin.cli.output import UsageError, escape, print_error
 from tiffin.cli.table import COMMANDS, GROUPS, Command, find
 from tiffin.errors import TiffinError
 from tiffin.typed import TYPE_CHECKING, NamedTuple
@@ -67,6 +67,7 @@ class Session:
 def script() -> "NoReturn":
     """The program `tiffin`: `main`, and out. Taking a whole interpreter apart costs a short command 5 ms, and there is
     nothing left to do in it: the engine is closed, no thread runs, and the kernel frees memory faster."""
+    _open_standard_descriptors()
     code = main()
     try:
         sys.stdout.flush()
@@ -78,6 +79,16 @@ def script() -> "NoReturn":
     ):  # who interrupts waits for no thread at a slow registry
         sys.exit(code)
     os._exit(code)
+
+
+def _open_standard_descriptors() -> None:
+    """What the caller left closed would become the number of the first file that is opened, the database say, and be
+    read as the input of a container, or written to as its output. Writing to what is open for reading is an error."""
+    for fd in range(3):
+        try:
+            os.fstat(fd)
+        except OSError:
+            os.open(os.devnull, os.O_RDONLY)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -158,6 +169,10 @@ def _dispatch(command: Command, words: list[str], options: Globals) -> int:
     import importlib
 
     session = Session(options)
+    if options.debug:
+        from tiffin.engine import remote
+
+        remote.trace_to(lambda line: print(escape(line), file=sys.stderr, flush=True))
     if command.short in _FORKING and "--help" not in words:
         session.engine.containers.expect(
             _FORKING[command.short]

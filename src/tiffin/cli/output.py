@@ -80,8 +80,13 @@ def check_filters(filters: Iterable[str]) -> None:
 
 def table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     """Print columns as Docker does. What is in a cell begins neither a column nor a line of its own."""
+    sys.stdout.write(table_text(headings, rows))
+
+
+def table_text(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """What `table` prints."""
     lines = ["\t".join(headings), *("\t".join(map(one_line, row)) for row in rows)]
-    sys.stdout.write(aligned("\n".join(lines) + "\n"))
+    return aligned("\n".join(lines) + "\n")
 
 
 def one_line(text: str) -> str:

@@ -173,6 +173,9 @@ COMMANDS = (
         "container start", "start", "start", "[OPTIONS] CONTAINER [CONTAINER...]", "Start stopped containers"
     ),
     Command(
+        "container stats", "stats", "stats", "[OPTIONS] [CONTAINER...]", "Show what containers use, live"
+    ),
+    Command(
         "container stop", "stop", "stop", "[OPTIONS] CONTAINER [CONTAINER...]", "Stop running containers"
     ),
     Command(
@@ -199,6 +202,13 @@ COMMANDS = (
     ),
     Command("image tag", "tag", "tag", "SOURCE_IMAGE[:TAG] TARGET_IMAGE[:TAG]", "Give an image another name"),
     Command("version", "version", "version", "[OPTIONS]", "Show the version"),
+    Command(
+        "container update",
+        "update",
+        "update",
+        "[OPTIONS] CONTAINER [CONTAINER...]",
+        "Change the limits of containers",
+    ),
     Command(
         "container wait",
         "wait",

@@ -5,7 +5,7 @@ record together with the state that does change. `Containers` reads and writes r
 """
 
 from tiffin.containers.ports import PortSpec, parse_expose
-from tiffin.containers.record import ContainerRecord, LogConfig, Resources, new_id
+from tiffin.containers.record import ContainerRecord, Device, LogConfig, Resources, new_id
 from tiffin.containers.states import State
 from tiffin.containers.store import Container, Containers
 
@@ -13,6 +13,7 @@ __all__ = [
     "Container",
     "ContainerRecord",
     "Containers",
+    "Device",
     "LogConfig",
     "PortSpec",
     "Resources",

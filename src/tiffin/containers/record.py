@@ -15,8 +15,12 @@ DEFAULT_LOG_FILES = 3
 
 
 class Resources(NamedTuple):
-    """Limits. 0 means none, except `pids_limit` where 0 means the default and -1 means none. Sizes in
-    bytes."""
+    """Limits. 0 means none, except `pids_limit` where 0 means the default and -1 means none, and
+    `memory_swappiness` where -1 leaves it to the machine. Sizes in bytes, times in microseconds.
+
+    blkio_*, device_*  (path of a block device of the host, weight or rate a second), in the order given
+    bandwidth_in, bandwidth_out  bits a second, to and from the container
+    """
 
     nano_cpus: int = 0
     cpu_shares: int = 0
@@ -27,6 +31,46 @@ class Resources(NamedTuple):
     memory_swap: int = 0
     memory_reservation: int = 0
     pids_limit: int = 0
+    cpuset_mems: str = ""
+    cpu_rt_period: int = 0
+    cpu_rt_runtime: int = 0
+    memory_swappiness: int = -1
+    oom_kill_disable: bool = False
+    blkio_weight: int = 0
+    blkio_weight_device: tuple[tuple[str, int], ...] = ()
+    device_read_bps: tuple[tuple[str, int], ...] = ()
+    device_write_bps: tuple[tuple[str, int], ...] = ()
+    device_read_iops: tuple[tuple[str, int], ...] = ()
+    device_write_iops: tuple[tuple[str, int], ...] = ()
+    bandwidth_in: int = 0
+    bandwidth_out: int = 0
+
+    @classmethod
+    def from_document(cls, document: dict[str, Any], base: "Resources | None" = None) -> "Resources":
+        """Of `_asdict` through JSON: what it names, the rest as in `base`. Names of a newer version are left out."""
+        known: dict[str, Any] = {
+            key: tuple((str(path), int(number)) for path, number in value) if key in _OF_DEVICES else value
+            for key, value in document.items()
+            if key in cls._fields
+        }
+        return (base or cls())._replace(**known)
+
+
+_OF_DEVICES = (
+    "blkio_weight_device",
+    "device_read_bps",
+    "device_write_bps",
+    "device_read_iops",
+    "device_write_iops",
+)
+
+
+class Device(NamedTuple):
+    """A device of the host, or a directory of such, and where the container has it; `access` of "rwm"."""
+
+    host: str
+    container: str
+    access: str = "rwm"
 
 
 class LogConfig(NamedTuple):
@@ -63,6 +107,11 @@ class ContainerRecord(NamedTuple):
     mounts    plain documents, see engine/mounts.py: type, source, destination, options, volume name
     exposed   Docker's keys, "80/tcp"
     image_name what the caller wrote; `image` is the image's ID
+    sysctls, labels, annotations   never mutated: a default is shared by every record that has none
+    pid_mode, ipc_mode, uts_mode, userns_mode, cgroupns_mode   as Docker words them; "" is the default, private
+    cgroup_parent  a path below each hierarchy's root, "" for the engine's own
+    device_rules   device cgroup rules as the kernel words them: "c 1:3 rwm"
+    volumes_from   "container[:ro]", as given: their mounts are among `mounts`
     healthcheck as in the image config: Test, and Interval, Timeout, ... in ns; shell: what CMD-SHELL runs
     sysctls, labels   never mutated: a default is shared by every record that has none
     """
@@ -116,6 +165,20 @@ class ContainerRecord(NamedTuple):
     volumes: tuple[str, ...] = ()
     onbuild: tuple[str, ...] = ()
     shell: tuple[str, ...] = ()
+    pid_mode: str = ""
+    ipc_mode: str = ""
+    uts_mode: str = ""
+    userns_mode: str = ""
+    cgroupns_mode: str = ""
+    cgroup_parent: str = ""
+    devices: tuple[Device, ...] = ()
+    device_rules: tuple[str, ...] = ()
+    annotations: dict[str, str] = {}
+    volumes_from: tuple[str, ...] = ()
+
+    def cgroup(self, default_parent: str) -> str:
+        """The path of its cgroup, below each hierarchy's root."""
+        return f"{self.cgroup_parent.strip('/') or default_parent}/{self.id}"
 
     def to_json(self) -> str:
         """One compact document; `from_json` gives an equal record back."""
@@ -131,9 +194,10 @@ class ContainerRecord(NamedTuple):
         for key in _TUPLES:
             if document.get(key) is not None:
                 document[key] = tuple(document[key])
-        document["resources"] = Resources(**_known(Resources._fields, document.get("resources", {})))
+        document["resources"] = Resources.from_document(document.get("resources", {}))
         document["log"] = LogConfig(**_known(LogConfig._fields, document.get("log", {})))
         document["ports"] = tuple(PortSpec(*port) for port in document.get("ports", ()))
+        document["devices"] = tuple(Device(*device) for device in document.get("devices", ()))
         document["ulimits"] = tuple((name, soft, hard) for name, soft, hard in document.get("ulimits", ()))
         return cls(**document)
 

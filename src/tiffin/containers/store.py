@@ -9,7 +9,7 @@ import sqlite3
 from collections.abc import Callable, Iterable
 
 from tiffin.containers.names import check_name, random_name
-from tiffin.containers.record import ContainerRecord
+from tiffin.containers.record import ContainerRecord, Resources, RestartPolicy
 from tiffin.containers.states import State
 from tiffin.errors import Conflict, InvalidArgument, NotFound
 from tiffin.state import Store
@@ -18,7 +18,7 @@ from tiffin.typed import Any, Final, NamedTuple
 
 _COLUMNS = (
     "record, name, status, pid, pid_start, supervisor, supervisor_start, boot_id, exit_code, error,"
-    " oom_killed, started, finished, policy, restarts, stopped, health"
+    " oom_killed, started, finished, policy, restarts, stopped, health, limits"
 )
 _NAME_ATTEMPTS = 9
 NO_POLICY = "{}"
@@ -36,9 +36,9 @@ class Asked:
 
 
 class Container(NamedTuple):
-    """One row: the record and the state that changes. Times in ns since the epoch, 0 for never.
-    `pid_start` and `supervisor_start` are the processes' start times (proc(5), stat field 22), which tell a
-    recycled pid from the one that was meant; they hold within one `boot_id` only. `policy`: see policy.py;
+    """One row: the record, with the limits that `update` changed, and the state that changes. Times in ns since the
+    epoch, 0 for never. `pid_start` and `supervisor_start` are the processes' start times (proc(5), stat field 22),
+    which tell a recycled pid from the one that was meant; they hold within one `boot_id` only. `policy`: see policy.py;
     `restarts` in a row by it; `stopped`: somebody did, and nobody has started it since; `health`: "" unchecked."""
 
     record: ContainerRecord
@@ -301,6 +301,25 @@ class Containers(NamedTuple):
         """Change the state alone. Raises NotFound when the row has gone."""
         self._update(container_id, "status = ?", (status,))
 
+    def update(self, container_id: str, limits: dict[str, Any], restart: RestartPolicy | None = None) -> None:
+        """Limits, fields of Resources by name, and a restart policy (None: as it was) that hold from now on; earlier
+        changes to other limits stay. Raises NotFound."""
+        with self.store.transaction() as db:
+            row = db.execute("SELECT limits, policy FROM containers WHERE id = ?", (container_id,)).fetchone()
+            if row is None:
+                raise NotFound(f"No such container: {container_id}")
+            changed = {**(json.loads(row[0]) if row[0] else {}), **limits}
+            policy = row[1]
+            if restart is not None:
+                from tiffin.containers.policy import with_restart
+
+                policy = with_restart(policy, restart)
+            db.execute(
+                "UPDATE containers SET limits = ?, policy = ? WHERE id = ?",
+                (json.dumps(changed, separators=(",", ":")) if changed else "", policy, container_id),
+            )
+            emit_container(db, "update", container_id)
+
     def rename(self, container_id: str, name: str) -> None:
         """Raises Conflict when the name is taken, InvalidArgument when it is none."""
         bare = check_name(name)
@@ -367,9 +386,12 @@ def _died(exit_code: int, *, oom_killed: bool = False) -> tuple[str, dict[str, s
 
 
 def _container(row: tuple[object, ...]) -> Container:
-    fields: tuple[object, ...] = row[:17]
+    fields: tuple[object, ...] = row[:18]
     record = ContainerRecord.from_json(str(fields[0]))
-    made = Container(record, *fields[1:])  # type: ignore[arg-type]  # the column list above, typed STRICT by SQLite
+    if fields[17]:
+        changed = json.loads(str(fields[17]))
+        record = record._replace(resources=Resources.from_document(changed, record.resources))
+    made = Container(record, *fields[1:17])  # type: ignore[arg-type]  # the column list above, typed STRICT by SQLite
     return made._replace(oom_killed=bool(made.oom_killed), stopped=bool(made.stopped))
 
 

@@ -136,7 +136,7 @@ def _paused(store: Store, container: Container, wanted: bool) -> Iterator[None]:
         return
     from tiffin.runtime.cgroups import open_cgroup
 
-    cgroup = open_cgroup(store.layout.container_cgroup(container.id))
+    cgroup = open_cgroup(container.record.cgroup(store.layout.cgroup))
     try:
         cgroup.freeze(True)
     except FileNotFoundError:

@@ -12,6 +12,8 @@ from collections.abc import Iterator, Sequence
 from tiffin.typed import TYPE_CHECKING, Any, BinaryIO
 
 if TYPE_CHECKING:
+    from tiffin.containers import Resources
+    from tiffin.containers.record import RestartPolicy
     from tiffin.engine.options import (
         CommitOptions,
         Created,
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
         Streams,
         Summary,
     )
+    from tiffin.engine.stats import Sample, Usage
     from tiffin.engine.workspace import Workspace
     from tiffin.layer.diff import Change
 
@@ -136,6 +139,34 @@ class ContainerService:
         from tiffin.engine import remove
 
         return remove.remove(self._workspace, reference, force=force, volumes=volumes)
+
+    def update(
+        self, reference: str, limits: Resources, restart: RestartPolicy | None = None
+    ) -> tuple[str, ...]:
+        """Change the limits that are set in `limits` (not 0, not ""), and the restart policy: at once when it runs and
+        for its next starts, all or none. Returns lines that the user should read. Raises InvalidArgument, Conflict
+        (more memory is in use)."""
+        from tiffin.engine import update
+
+        return update.update(self._workspace, reference, limits, restart)
+
+    def stats(self, reference: str) -> Sample:
+        """What it uses now; two of them make a rate, see `tiffin.engine.stats.usage`."""
+        from tiffin.engine import stats
+
+        return stats.sample(self._workspace, reference)
+
+    def all_stats(self, references: Sequence[str] = (), *, show_all: bool = False) -> Sequence[Sample]:
+        """`stats` of each of `references`, or of every container that runs (exists, with `show_all`)."""
+        from tiffin.engine import stats
+
+        return stats.samples(self._workspace, references, show_all=show_all)
+
+    def stats_stream(self, reference: str, interval: float = 1.0) -> Iterator[tuple[Sample, Usage]]:
+        """A look each `interval` seconds with what it comes to, until the container does not run."""
+        from tiffin.engine import stats
+
+        return stats.stream(self._workspace, reference, interval)
 
     def rename(self, reference: str, name: str) -> None:
         """Raises Conflict when the name is taken."""

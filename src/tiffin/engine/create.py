@@ -45,11 +45,29 @@ def create(workspace: Workspace, options: CreateOptions) -> Created:
         check_name(options.name)
     with workspace.store() as store:
         image = find_image(store.db, options.image, _platform(options))
-        warnings = _warnings(options)
+        options, warnings = _settled(store, options)
+        warnings += _warnings(options)
         if options.platform or image.config.get("architecture") != _MACHINES.get(os.uname().machine):
             warnings += _foreign(store, image, options)
         container = _create(store, options, image)
         return Created(container.id, container.name, tuple(warnings))
+
+
+def _settled(store: Store, options: CreateOptions) -> tuple[CreateOptions, list[str]]:
+    """What few containers ask for checked, names in it resolved, what this kernel lacks left out with a warning."""
+    warnings: list[str] = []
+    if limits.depend_on_kernel(options.resources):
+        from tiffin.engine import kernel_support
+
+        resources, warnings = kernel_support.adapt(limits.check(options.resources))
+        options = options._replace(resources=resources)
+    modes = (options.pid, options.ipc, options.uts, options.userns, options.cgroupns, options.cgroup_parent)
+    bandwidth = options.resources.bandwidth_in or options.resources.bandwidth_out
+    if any(modes) or bandwidth:
+        from tiffin.engine import sharing
+
+        options = sharing.settle(store, options)
+    return options, warnings
 
 
 def _create(store: Store, options: CreateOptions, image: Image) -> Container:
@@ -57,7 +75,7 @@ def _create(store: Store, options: CreateOptions, image: Image) -> Container:
     if options.log != LogConfig():
         record = _with_log(record, options.log)
     declared = image.settings.get("Volumes") or ()
-    if not (options.volumes or options.mounts or options.tmpfs or declared):
+    if not (options.volumes or options.mounts or options.tmpfs or options.volumes_from or declared):
         return _insert(store, record, policy)
     return _insert_with_mounts(store, record, options, declared)
 
@@ -105,7 +123,8 @@ def _insert_with_mounts(
     from tiffin.engine import mounts
     from tiffin.volumes import Volumes
 
-    wanted = mounts.requests(options, declared)
+    inherited = mounts.inherited(store, options.volumes_from) if options.volumes_from else []
+    wanted = mounts.requests(options, declared, inherited)
     # The rows of its uses come before its own: the lock says that somebody is at work between them.
     volumes = Volumes(store)
     lock = control.acquire(store.layout, record.id)
@@ -192,6 +211,16 @@ def plan(options: CreateOptions, image: Image) -> ContainerRecord:
         log=options.log,
         healthcheck=healthcheck(options.healthcheck, settings.get("Healthcheck")),
         volumes=tuple(settings.get("Volumes") or ()),
+        pid_mode=options.pid,
+        ipc_mode=options.ipc,
+        uts_mode=options.uts,
+        userns_mode=options.userns,
+        cgroupns_mode=options.cgroupns,
+        cgroup_parent=options.cgroup_parent,
+        devices=options.devices,
+        device_rules=options.device_rules,
+        annotations=_pairs(options.annotations, "--annotation") if options.annotations else {},
+        volumes_from=options.volumes_from,
         shell=tuple(settings.get("Shell") or ()),
     )
 
@@ -242,7 +271,8 @@ def check_rights(options: CreateOptions) -> None:
     if options.sysctls:
         from tiffin.runtime.sysctls import sysctl_path
 
-        kinds = frozenset(("ipc", "uts")) | frozenset(() if options.network == "host" else ("network",))
+        shared = {"ipc": options.ipc, "uts": options.uts, "network": options.network}
+        kinds = frozenset(kind for kind, mode in shared.items() if mode != "host")
         for name, value in _pairs(options.sysctls, "--sysctl").items():
             sysctl_path(name, value, kinds)
     if options.ulimits:
@@ -266,7 +296,7 @@ def _workdir(path: str) -> str:
 def _hostname(options: CreateOptions, container_id: str) -> str:
     name = options.hostname
     if not name:
-        return os.uname().nodename if options.network == "host" else container_id[:12]
+        return os.uname().nodename if "host" in (options.network, options.uts) else container_id[:12]
     if len(name) > 64 or not all(part and part.strip("-") == part for part in name.split(".")):
         raise InvalidArgument(f"invalid hostname: {name}")
     if not all(character.isascii() and (character.isalnum() or character in "-._") for character in name):

@@ -75,13 +75,13 @@ def _counts(store: Store) -> dict[str, int]:
     found: dict[str, int] = dict(
         store.db.execute("SELECT status, count(*) FROM containers GROUP BY status").fetchall()
     )
-    running = found.get(State.RUNNING, 0)
+    running, paused = found.get(State.RUNNING, 0), found.get(State.PAUSED, 0)
     (images,) = store.db.execute("SELECT count(*) FROM images WHERE NOT removed").fetchone()
     return {
         "Containers": sum(found.values()),
         "ContainersRunning": running,
-        "ContainersPaused": 0,
-        "ContainersStopped": sum(found.values()) - running,
+        "ContainersPaused": paused,
+        "ContainersStopped": sum(found.values()) - running - paused,
         "Images": images,
     }
 

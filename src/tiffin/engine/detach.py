@@ -2,17 +2,25 @@
 
 from tiffin.errors import InvalidArgument
 
+DEFAULT_KEYS = "ctrl-p,ctrl-q"
+_CONTROLS = "@abcdefghijklmnopqrstuvwxyz[\\]^_"
+
 
 def parse_keys(text: str) -> bytes:
-    """The bytes of a key sequence: single characters, or ctrl- with a letter or one of @[\\]^_. "" is none."""
+    """The bytes of a key sequence: single characters, DEL, or ctrl- with a letter or one of @[\\]^_. "" is none."""
     keys = bytearray()
     for key in text.split(",") if text else ():
         if len(key) == 1 and key.isascii():
             keys += key.encode()
-        elif len(key) == 6 and key.startswith("ctrl-") and key[5] in "abcdefghijklmnopqrstuvwxyz@[\\]^_":
+        elif len(key) == 6 and key.startswith("ctrl-") and key[5] in _CONTROLS:
             keys.append(ord(key[5].upper()) & 0x1F)
+        elif key == "DEL":
+            keys.append(0x7F)
         else:
-            raise InvalidArgument(f'invalid detach keys: unknown character: "{key}"')
+            raise InvalidArgument(
+                f"Invalid detach keys ({text}) provided: {key!r} is not a key; want characters, ctrl-a to ctrl-z, "
+                f"ctrl-@ [ \\ ] ^ _ or DEL, with commas between"
+            )
     return bytes(keys)
 
 
@@ -42,3 +50,8 @@ class DetachWatch:
         )
         self._held = data[len(data) - held :]
         return data[: len(data) - held], False
+
+    def end(self) -> bytes:
+        """What was held back, once nothing more is typed."""
+        held, self._held = self._held, b""
+        return held

@@ -6,7 +6,9 @@ from tiffin.containers.environment import merge_env, process_env
 from tiffin.containers.security import parse_security_options
 from tiffin.containers.states import check_takes_part
 from tiffin.engine import recovery
-from tiffin.engine.relay import await_started, relay, terminal_size, wants
+from tiffin.engine.caller import Caller
+from tiffin.engine.detach import parse_keys
+from tiffin.engine.relay import await_started, relay, wants
 from tiffin.errors import InvalidArgument
 from tiffin.runtime import defaults
 from tiffin.runtime.spec import ContainerOptions, process
@@ -24,8 +26,11 @@ if TYPE_CHECKING:
 
 def exec_attached(workspace: Workspace, reference: str, options: ExecOptions, streams: Streams) -> int | None:
     """See ContainerService.exec."""
-    with _submit(workspace, reference, options, streams) as channel:
-        return relay(channel, streams, tty=options.tty, proxy=False)
+    parse_keys(streams.detach_keys)
+    with Caller(streams, tty=options.tty, proxy=False) as caller:
+        size = caller.size()
+        with _submit(workspace, reference, options, streams, size) as channel:
+            return relay(channel, caller, size)
 
 
 def exec_detached(workspace: Workspace, reference: str, options: ExecOptions) -> None:
@@ -35,7 +40,11 @@ def exec_detached(workspace: Workspace, reference: str, options: ExecOptions) ->
 
 
 def _submit(
-    workspace: Workspace, reference: str, options: ExecOptions, streams: Streams | None
+    workspace: Workspace,
+    reference: str,
+    options: ExecOptions,
+    streams: Streams | None,
+    size: tuple[int, int] = (0, 0),
 ) -> socket.socket:
     if not options.command:
         raise InvalidArgument("No exec command specified")
@@ -45,20 +54,18 @@ def _submit(
         words = " ".join(options.command)
         tell(store, f"exec_create: {words}", container.id)
         tell(store, f"exec_start: {words}", container.id)
-    rows, columns = terminal_size(streams) if streams else (0, 0)
     layout = workspace.layout
     job = ExecJob(
         layout.root,
         layout.run,
         container.id,
+        container.record.cgroup(layout.cgroup),
         container.pid,
         container.pid_start,
-        exec_process(container.record, options),
+        {**exec_process(container.record, options), "consoleSize": {"height": size[0], "width": size[1]}},
         _seccomp(container.record, options),
         options.open_stdin,
         wants(streams) if streams else 0,
-        rows,
-        columns,
     )
     return workspace.submit(job)
 
@@ -85,7 +92,7 @@ def exec_process(record: ContainerRecord, options: ExecOptions) -> dict[str, Any
             capabilities=granted,
             privileged=privileged,
             no_new_privileges=parse_security_options(record.security_opts).no_new_privileges,
-            rlimits=record.ulimits,
+            rlimits=defaults.rlimits(record.ulimits),
             oom_score_adj=record.oom_score_adj,
         )
     )

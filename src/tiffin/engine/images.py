@@ -112,12 +112,14 @@ class ImageService:
             drop_unwanted(images, [images.resolve(name).id for name in names])
             return names
 
-    def save(self, names: Sequence[str], out: BinaryIO, form: str = "") -> None:
-        """Write images to one archive."""
+    def save(self, names: Sequence[str], out: BinaryIO, form: str = "", *, platform: str = "") -> None:
+        """Write images to one archive; of names that stand for several platforms, the images for `platform`."""
         from tiffin.engine.remote import Later
+        from tiffin.oci.platform import parse_platform
 
+        wanted = parse_platform(platform) if platform else None
         with self._workspace.store() as store, Later() as registry:
-            open_images(store).save(names, out, form, registry)
+            open_images(store).save(names, out, form, registry, wanted)
 
     def push(
         self, name: str, *, all_tags: bool = False, platform: str = "", report: Report | None = None

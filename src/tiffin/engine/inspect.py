@@ -8,10 +8,13 @@ from tiffin.containers.store import Containers
 from tiffin.engine import recovery
 from tiffin.engine.times import moment
 from tiffin.network.manager import Networks
+from tiffin.runtime.defaults import READONLY_PATHS, masked_paths
 from tiffin.supervisor.logs.files import NAME
 from tiffin.typed import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from tiffin.containers import Container, ContainerRecord
     from tiffin.engine.workspace import Workspace
     from tiffin.state import Layout, Store
@@ -117,7 +120,7 @@ def _config(record: ContainerRecord) -> dict[str, Any]:
 
 
 def _host_config(record: ContainerRecord, policy: str) -> dict[str, Any]:
-    limits, restart = record.resources, restart_of(policy)
+    restart = restart_of(policy)
     return {
         "Binds": [_bind(mount) for mount in record.mounts if _is_bound(mount)] or None,
         "LogConfig": {"Type": record.log.driver, "Config": record.log.options},
@@ -132,14 +135,21 @@ def _host_config(record: ContainerRecord, policy: str) -> dict[str, Any]:
         "DnsSearch": list(record.dns_search),
         "ExtraHosts": list(record.extra_hosts) or None,
         "GroupAdd": list(record.group_add) or None,
-        "IpcMode": "private",
-        "CgroupnsMode": "private",
+        "IpcMode": record.ipc_mode or "private",
+        "CgroupnsMode": record.cgroupns_mode or "private",
+        "UTSMode": record.uts_mode,
+        "UsernsMode": record.userns_mode,
+        "CgroupParent": record.cgroup_parent,
         "OomScoreAdj": record.oom_score_adj,
-        "PidMode": "",
+        "PidMode": record.pid_mode,
         "Privileged": record.privileged,
         "PublishAllPorts": False,
         "ReadonlyRootfs": record.read_only,
         "SecurityOpt": list(record.security_opts) or None,
+        "MaskedPaths": _hidden(record, masked_paths()),
+        "ReadonlyPaths": _hidden(record, list(READONLY_PATHS)),
+        "VolumesFrom": list(record.volumes_from) or None,
+        "Annotations": dict(record.annotations),
         "Tmpfs": {
             mount["destination"]: ",".join(mount["options"])
             for mount in record.mounts
@@ -148,17 +158,58 @@ def _host_config(record: ContainerRecord, policy: str) -> dict[str, Any]:
         "ShmSize": record.shm_size,
         "Sysctls": dict(record.sysctls),
         "Init": record.init,
+        **_limits(record),
+    }
+
+
+def _hidden(record: ContainerRecord, paths: list[str]) -> list[str]:
+    shown = record.privileged or not {"systempaths=unconfined", "systempaths:unconfined"}.isdisjoint(
+        record.security_opts
+    )
+    return [] if shown else paths
+
+
+def _limits(record: ContainerRecord) -> dict[str, Any]:
+    limits = record.resources
+    return {
         "CpuShares": limits.cpu_shares,
         "Memory": limits.memory,
         "NanoCpus": limits.nano_cpus,
         "CpuPeriod": limits.cpu_period,
         "CpuQuota": limits.cpu_quota,
+        "CpuRealtimePeriod": limits.cpu_rt_period,
+        "CpuRealtimeRuntime": limits.cpu_rt_runtime,
         "CpusetCpus": limits.cpuset_cpus,
+        "CpusetMems": limits.cpuset_mems,
         "MemoryReservation": limits.memory_reservation,
         "MemorySwap": limits.memory_swap or 2 * limits.memory,
+        "MemorySwappiness": None if limits.memory_swappiness < 0 else limits.memory_swappiness,
+        "OomKillDisable": limits.oom_kill_disable,
         "PidsLimit": limits.pids_limit or None,
+        "BlkioWeight": limits.blkio_weight,
+        "BlkioWeightDevice": [
+            {"Path": path, "Weight": weight} for path, weight in limits.blkio_weight_device
+        ],
+        "BlkioDeviceReadBps": _rates(limits.device_read_bps),
+        "BlkioDeviceWriteBps": _rates(limits.device_write_bps),
+        "BlkioDeviceReadIOps": _rates(limits.device_read_iops),
+        "BlkioDeviceWriteIOps": _rates(limits.device_write_iops),
+        "Bandwidth": {"In": limits.bandwidth_in, "Out": limits.bandwidth_out},
+        "Devices": [
+            {
+                "PathOnHost": device.host,
+                "PathInContainer": device.container,
+                "CgroupPermissions": device.access,
+            }
+            for device in record.devices
+        ],
+        "DeviceCgroupRules": list(record.device_rules) or None,
         "Ulimits": [{"Name": name, "Soft": soft, "Hard": hard} for name, soft, hard in record.ulimits],
     }
+
+
+def _rates(entries: Sequence[tuple[str, int]]) -> list[dict[str, Any]] | None:
+    return [{"Path": path, "Rate": rate} for path, rate in entries] or None
 
 
 def _asked_ports(record: ContainerRecord) -> dict[str, list[dict[str, str]]]:

@@ -9,9 +9,11 @@ from collections.abc import Sequence
 from tiffin.containers.states import SUPERVISED, State, can_start, check_takes_part
 from tiffin.containers.store import Container, Containers
 from tiffin.engine import recovery
+from tiffin.engine.caller import Caller
 from tiffin.engine.create import create
+from tiffin.engine.detach import parse_keys
 from tiffin.engine.options import Completed, Created, CreateOptions, Streams
-from tiffin.engine.relay import await_started, relay, terminal_size, wants
+from tiffin.engine.relay import await_started, relay, wants
 from tiffin.errors import Conflict, NotFound, TiffinError
 from tiffin.state.events import tell
 from tiffin.supervisor import control
@@ -20,8 +22,6 @@ from tiffin.supervisor.jobs import StartJob
 from tiffin.typed import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    import socket
-
     from tiffin.engine.workspace import Workspace
     from tiffin.state import Store
 
@@ -30,20 +30,28 @@ _BUSY_PATIENCE = 60.0
 
 def start(workspace: Workspace, reference: str) -> tuple[str, ...]:
     """See ContainerService.start."""
-    channel, _ = _launch(workspace, reference, None)
-    if channel is None:
+    with workspace.store() as store:
+        container, lock = _lock(store, reference)
+    if lock < 0:
         return ()
-    with channel:
+    layout = workspace.layout
+    with workspace.submit(StartJob(layout.root, layout.run, container.id), lock) as channel:
         return await_started(channel)
 
 
 def start_attached(workspace: Workspace, reference: str, streams: Streams) -> int | None:
     """See ContainerService.start_attached."""
-    channel, container = _launch(workspace, reference, streams)
-    if channel is None:
+    parse_keys(streams.detach_keys)
+    with workspace.store() as store:
+        container, lock = _lock(store, reference)
+    if lock < 0:
         return attach(workspace, reference, streams)
-    with channel:
-        return relay(channel, streams, tty=container.record.tty, proxy=streams.sig_proxy)
+    layout = workspace.layout
+    with Caller(streams, tty=container.record.tty, proxy=streams.sig_proxy) as caller:
+        size = caller.size()
+        job = StartJob(layout.root, layout.run, container.id, wants(streams), *size)
+        with workspace.submit(job, lock) as channel:
+            return relay(channel, caller, size)
 
 
 def run(workspace: Workspace, options: CreateOptions, streams: Streams | None) -> tuple[Created, int | None]:
@@ -88,6 +96,7 @@ def _abandon(workspace: Workspace, container_id: str) -> None:
 
 def attach(workspace: Workspace, reference: str, streams: Streams) -> int | None:
     """See ContainerService.attach."""
+    parse_keys(streams.detach_keys)
     with workspace.store() as store:
         container = recovery.truth(store, reference)
         check_takes_part(container.id, container.status, "attach")
@@ -95,29 +104,14 @@ def attach(workspace: Workspace, reference: str, streams: Streams) -> int | None
         channel = control.connect(workspace.layout, container.id)
     if channel is None:
         raise Conflict("You cannot attach to a stopped container, start it first")
-    tty = container.record.tty
-    with channel:
+    with channel, Caller(streams, tty=container.record.tty, proxy=streams.sig_proxy) as caller:
         channel.sendall(frame(Kind.ATTACH, bytes([wants(streams)])))
-        if tty and any(size := terminal_size(streams)):
+        size = caller.size()
+        if any(size):
             # Twice, so that the size changes even when it was this already: the application draws itself anew.
             channel.sendall(frame(Kind.RESIZE, size_payload(size[0] + 1, size[1] + 1)))
             channel.sendall(frame(Kind.RESIZE, size_payload(*size)))
-        return relay(channel, streams, tty=tty, proxy=streams.sig_proxy)
-
-
-def _launch(
-    workspace: Workspace, reference: str, streams: Streams | None
-) -> tuple[socket.socket | None, Container]:
-    """Fork a supervisor for the container; the channel is None when it runs already."""
-    with workspace.store() as store:
-        container, lock = _lock(store, reference)
-    if lock < 0:
-        return None, container
-    layout = workspace.layout
-    rows, columns = terminal_size(streams) if streams else (0, 0)
-    wanted = wants(streams) if streams else 0
-    job = StartJob(layout.root, layout.run, container.id, wanted, rows, columns)
-    return workspace.submit(job, lock), container
+        return relay(channel, caller, size)
 
 
 def _lock(store: Store, reference: str) -> tuple[Container, int]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+from tiffin.containers.store import Containers
 from tiffin.errors import InvalidArgument
 from tiffin.typed import TYPE_CHECKING, Any
 from tiffin.volumes import MountRequest, parse_mount, parse_tmpfs, parse_volume
@@ -12,15 +13,23 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from tiffin.engine.options import CreateOptions
+    from tiffin.state import Store
     from tiffin.volumes import PreparedMount
 
 
-def requests(options: CreateOptions, image_volumes: Iterable[str]) -> list[MountRequest]:
-    """Everything to mount, the image's volumes last, each only where nothing else is. Raises InvalidArgument."""
+def requests(
+    options: CreateOptions, image_volumes: Iterable[str], inherited: Iterable[MountRequest] = ()
+) -> list[MountRequest]:
+    """Everything to mount; what other containers have, then the image's volumes last, each only where nothing else
+    is. Raises InvalidArgument."""
     wanted = [parse_volume(text, os.getcwd()) for text in options.volumes]
     wanted += [parse_mount(text) for text in options.mounts]
     wanted += [parse_tmpfs(text) for text in options.tmpfs]
     taken = {request.target for request in wanted}
+    for request in inherited:
+        if request.target not in taken:
+            taken.add(request.target)
+            wanted.append(request)
     for path in image_volumes:
         if not path.startswith("/") or ".." in path.split("/") or ":" in path:
             raise InvalidArgument(
@@ -31,6 +40,26 @@ def requests(options: CreateOptions, image_volumes: Iterable[str]) -> list[Mount
             taken.add(declared.target)
             wanted.append(declared)
     return wanted
+
+
+def inherited(store: Store, given: Iterable[str]) -> list[MountRequest]:
+    """What --volumes-from "CONTAINER[:ro|rw]" takes over, tmpfs left out as Docker does; of several at one place, the
+    last. Raises NotFound, InvalidArgument."""
+    found: dict[str, MountRequest] = {}
+    for text in given:
+        name, colon, mode = text.partition(":")
+        if not name or (colon and mode not in ("ro", "rw", "z", "Z")):
+            raise InvalidArgument(f"invalid volumesFrom specification: '{text}'")
+        for mount in Containers(store).find(name).record.mounts:
+            if mount["type"] == "tmpfs":
+                continue
+            source = str(mount.get("name") or mount["source"])
+            options = [word for word in mount["options"] if word not in ("ro", "rw")]
+            options.append("ro" if mode == "ro" or not mount.get("rw", True) else "rw")
+            found[str(mount["destination"])] = MountRequest(
+                str(mount["type"]), source, str(mount["destination"]), tuple(options)
+            )
+    return list(found.values())
 
 
 def document(mount: PreparedMount) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from tiffin.containers.record import ContainerRecord, LogConfig, Resources, RestartPolicy
+from tiffin.containers.record import ContainerRecord, Device, LogConfig, Resources, RestartPolicy
 from tiffin.typed import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
@@ -23,6 +23,9 @@ class CreateOptions(NamedTuple):
     resources   bytes, nano-CPUs; see Resources
     ulimits     (name, soft, hard)
     stop_timeout  seconds; None is the default, 10
+    pid, ipc, uts, userns, cgroupns   Docker's modes: "host", "private", "container:NAME", ...; "" is the default
+    cgroup_parent  "/a/b" or "a/b", below each hierarchy's root; devices, device_rules: see ContainerRecord
+    annotations   "k=v"; volumes_from: "container[:ro|rw]"
     healthcheck   as in the image config (Test, Interval in ns, ...): what it lacks is the image's; None: all of it
     """
 
@@ -69,6 +72,16 @@ class CreateOptions(NamedTuple):
     labels: tuple[str, ...] = ()
     auto_remove: bool = False
     log: LogConfig = LogConfig()
+    pid: str = ""
+    ipc: str = ""
+    uts: str = ""
+    userns: str = ""
+    cgroupns: str = ""
+    cgroup_parent: str = ""
+    devices: tuple[Device, ...] = ()
+    device_rules: tuple[str, ...] = ()
+    annotations: tuple[str, ...] = ()
+    volumes_from: tuple[str, ...] = ()
     platform: str = ""
     restart: RestartPolicy = RestartPolicy()
     healthcheck: dict[str, Any] | None = None
@@ -86,9 +99,10 @@ class Streams(NamedTuple):
     """The caller's side of an attached container or exec.
 
     stdin    a descriptor to read from, bytes to send, or None for nothing at all
-    stdout   and stderr: see Sink. With a tty everything comes on stdout
+    stdout   and stderr: see Sink; one that is -1 is not even asked for. With a tty everything comes on stdout
     detach_keys  Docker's notation, "ctrl-p,ctrl-q"; "" switches detaching off. Only looked for with a tty
-    sig_proxy    without a tty, signals that reach this process go to the container's first process
+    sig_proxy    signals that reach this process go to the container's first process (never to an exec): see
+                 tiffin.engine.caller
     """
 
     stdin: int | bytes | None = None

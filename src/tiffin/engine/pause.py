@@ -23,7 +23,7 @@ def pause(workspace: Workspace, reference: str) -> None:
         rows = Containers(store)
         rows.paused(container.id)
         try:
-            open_cgroup(store.layout.container_cgroup(container.id)).freeze(True)
+            open_cgroup(container.record.cgroup(store.layout.cgroup)).freeze(True)
         except FileNotFoundError:
             raise Conflict(f"Container {container.id} is not running") from None  # it ended meanwhile
         except BaseException:
@@ -49,7 +49,7 @@ def thaw(store: Store, container: Container) -> None:
 
 
 def _thaw(store: Store, container: Container) -> None:
-    cgroup = open_cgroup(store.layout.container_cgroup(container.id))
+    cgroup = open_cgroup(container.record.cgroup(store.layout.cgroup))
     try:
         cgroup.freeze(False)
     except FileNotFoundError:

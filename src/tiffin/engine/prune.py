@@ -6,10 +6,10 @@ Containers go first, then the images that they held, then the build cache.
 
 from __future__ import annotations
 
-from tiffin.containers.states import State
-from tiffin.containers.store import Container, Containers
+from tiffin.containers.store import Containers
 from tiffin.engine import recovery
 from tiffin.engine.images import open_images
+from tiffin.engine.prune_containers import resting
 from tiffin.engine.usage import ContainerUse, VolumeUse, container_use, leftover_bytes, volumes_use
 from tiffin.errors import Conflict, InvalidArgument, NotFound
 from tiffin.images.filters import moment
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from tiffin.images.usage import ImagesUse
     from tiffin.state import Store
 
-_AT_REST = (State.CREATED, State.EXITED, State.DEAD)
 _FILTERS = ("label", "label!", "until")
 
 
@@ -65,7 +64,7 @@ def plan(workspace: Workspace, request: PruneRequest) -> PrunePlan:
     tests = _Tests(request.filters)
     with workspace.store() as store:
         recovery.reconcile(store)
-        containers = tuple(container_use(store, one) for one in _containers(store, tests))
+        containers = tuple(container_use(store, one) for one in resting(store, request.filters))
         volumes = _volumes(store, containers, tests) if request.volumes else ()
         before = images_use(open_images(store))
         images, cache, after = _images(store, containers, request, tests)
@@ -78,11 +77,6 @@ def plan(workspace: Workspace, request: PruneRequest) -> PrunePlan:
 
 def _held(use: ImagesUse) -> int:
     return use.size + use.cache_size
-
-
-def _containers(store: Store, tests: _Tests) -> list[Container]:
-    found = Containers(store).in_states(_AT_REST)
-    return [one for one in found if tests.hold(one.record.created, one.record.labels)]
 
 
 def _volumes(store: Store, gone: Sequence[ContainerUse], tests: _Tests) -> tuple[VolumeUse, ...]:
@@ -142,15 +136,14 @@ class Pruned(NamedTuple):
 
 def carry_out(workspace: Workspace, plan: PrunePlan) -> Pruned:
     """See SystemService.prune."""
-    from tiffin.engine.remove import remove_found
+    from tiffin.engine.remove import remove_resting
     from tiffin.volumes import Volumes
 
     containers, volumes = [], []
     with workspace.store() as store:
         for use in plan.containers:
             current = Containers(store).get(use.id)
-            if current is not None and current.status in _AT_REST:
-                remove_found(store, current, volumes=False)
+            if current is not None and remove_resting(store, current):
                 containers.append(use.id)
         room = open_images(store)
         records = prune_images(

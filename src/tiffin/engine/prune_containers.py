@@ -24,7 +24,7 @@ def plan(workspace: Workspace, filters: Sequence[str]) -> list[Summary]:
     """See ContainerService.plan_prune."""
     with workspace.store() as store:
         recovery.reconcile(store)
-        return summarize(store, _chosen(store, filters))
+        return summarize(store, resting(store, filters))
 
 
 def prune(workspace: Workspace, filters: Sequence[str], only: Sequence[str] | None) -> tuple[list[str], int]:
@@ -35,7 +35,7 @@ def prune(workspace: Workspace, filters: Sequence[str], only: Sequence[str] | No
     removed, reclaimed = [], 0
     with workspace.store() as store:
         recovery.reconcile(store)
-        for container in _chosen(store, filters):
+        for container in resting(store, filters):
             if only is not None and container.id not in only:
                 continue
             size = measure(store, container).written
@@ -45,7 +45,8 @@ def prune(workspace: Workspace, filters: Sequence[str], only: Sequence[str] | No
     return removed, reclaimed
 
 
-def _chosen(store: Store, filters: Sequence[str]) -> list[Container]:
+def resting(store: Store, filters: Sequence[str]) -> list[Container]:
+    """The containers that do not run and that all filters let through, the newest first. Raises InvalidArgument."""
     from tiffin.engine.container_filters import parse_filters
     from tiffin.images.filters import moment
 

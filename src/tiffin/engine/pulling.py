@@ -7,13 +7,12 @@ from __future__ import annotations
 
 from tiffin.config import load_settings
 from tiffin.engine.images import open_images
+from tiffin.engine.remote import connect
 from tiffin.errors import InvalidArgument, NotFound
 from tiffin.images.pull import Pulled, PullOptions
 from tiffin.images.transfer import TransferEvent
 from tiffin.oci.platform import parse_platform
 from tiffin.oci.reference import parse_reference
-from tiffin.registry.client import Registry
-from tiffin.registry.credentials import Credentials
 from tiffin.typed import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -33,7 +32,7 @@ def pull(
     settings = load_settings()
     options = PullOptions(settings.registries.downloads, settings.images.keep_compressed)
     images = open_images(store)
-    with Registry(settings.registries, Credentials()) as registry:
+    with connect(settings.registries) as registry:
         if not all_tags:
             return images.pull(registry, reference, chosen, report, options=options)
         done: list[Pulled] = []

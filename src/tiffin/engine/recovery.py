@@ -116,7 +116,7 @@ def recover(store: Store, container: Container) -> None:
     from tiffin.supervisor import takedown
 
     takedown.kill_processes(container)
-    takedown.take_down(store, container.id)
+    takedown.take_down(store, container)
     rows = Containers(store)
     if container.status == State.REMOVING or container.record.auto_remove:
         takedown.forget(store, container, volumes=container.record.auto_remove)

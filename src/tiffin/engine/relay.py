@@ -1,17 +1,17 @@
 """The caller's side of an attached container or exec: its streams on one side, the supervisor's frames on the other.
 
-Shared by run, start, attach and exec. Blocks until the process has ended or the caller detached.
+Shared by run, start, attach and exec. Blocks until the process has ended or the caller detached. The loop waits for
+nobody: while output waits for the caller's terminal, keys, sizes and signals are still passed on, and only the
+supervisor's frames are left where they are.
 """
 
 from __future__ import annotations
 
 import os
 import select
-import signal
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 
 from tiffin.engine.detach import DetachWatch, parse_keys
+from tiffin.engine.outlets import Outlets
 from tiffin.errors import EngineError
 from tiffin.supervisor import failure
 from tiffin.supervisor.frames import FrameReader, Kind, Want, exit_code, frame, size_payload
@@ -20,24 +20,20 @@ from tiffin.typed import TYPE_CHECKING
 if TYPE_CHECKING:
     import socket
 
-    from tiffin.engine.options import Sink, Streams
+    from tiffin.engine.caller import Caller
+    from tiffin.engine.options import Streams
 
 _CHUNK = 64 * 1024
-_PROXIED = ("SIGHUP", "SIGINT", "SIGQUIT", "SIGTERM", "SIGUSR1", "SIGUSR2", "SIGCONT")
+_TTY_CHUNK = 16 * 1024  # so that what is typed during a flood is heard soon
 
 
 def wants(streams: Streams) -> int:
     """What an attach with these streams asks the supervisor for."""
-    return Want.STDOUT | Want.STDERR | (Want.STDIN if streams.stdin is not None else 0)
-
-
-def terminal_size(streams: Streams) -> tuple[int, int]:
-    """(rows, columns) of the caller's terminal, (0, 0) when it has none."""
-    for end in (streams.stdout, streams.stdin):
-        if isinstance(end, int) and end >= 0 and os.isatty(end):
-            size = os.get_terminal_size(end)
-            return size.lines, size.columns
-    return 0, 0
+    return (
+        (Want.STDIN if streams.stdin is not None else 0)
+        | (Want.STDOUT if streams.stdout != -1 else 0)
+        | (Want.STDERR if streams.stderr != -1 else 0)
+    )
 
 
 def await_started(channel: socket.socket) -> tuple[str, ...]:
@@ -55,24 +51,28 @@ def await_started(channel: socket.socket) -> tuple[str, ...]:
     raise EngineError("the supervisor ended before the container was started; see `tiffin ps -a`")
 
 
-def relay(channel: socket.socket, streams: Streams, *, tty: bool, proxy: bool) -> int | None:
-    """Copy until EXIT: the exit code, or None once the detach keys were typed. `proxy`: pass this process's
-    signals on (only from the main thread, and without a tty). Raises what a start raised, EngineError when the
-    supervisor died, BrokenPipeError when nobody reads the caller's output."""
-    with _Relay(channel, streams, tty) as copying, _raw(streams, tty), _signals(copying, tty, proxy):
+def relay(channel: socket.socket, caller: Caller, size: tuple[int, int]) -> int | None:
+    """Copy until EXIT: the exit code, or None once the detach keys were typed, or, when only input is attached, it has
+    all been passed on. `size` is the terminal's that the process was started with. Raises what a start raised,
+    EngineError when the supervisor died, BrokenPipeError when nobody reads the caller's output."""
+    with _Relay(channel, caller, size) as copying:
         return copying.run()
 
 
 class _Relay:
-    def __init__(self, channel: socket.socket, streams: Streams, tty: bool) -> None:
+    def __init__(self, channel: socket.socket, caller: Caller, size: tuple[int, int]) -> None:
+        streams = caller.streams
         self._channel = channel
-        self._streams = streams
+        self._caller = caller
         self._reader = FrameReader()
         self._unsent = bytearray()
-        self._watch = DetachWatch(parse_keys(streams.detach_keys) if tty else b"")
+        self._watch = DetachWatch(parse_keys(streams.detach_keys) if caller.tty else b"")
         self._input = streams.stdin if isinstance(streams.stdin, int) else -1
-        self._signals: list[int] = []
-        self._wake, self._waker = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        self._outlets = Outlets(streams.stdout, streams.stderr)
+        self._input_alone = wants(streams) == Want.STDIN
+        self._joined = False
+        self._code: int | None = None
+        self._size = size
         channel.setblocking(False)
         if isinstance(streams.stdin, bytes):
             for start in range(0, len(streams.stdin), _CHUNK):
@@ -83,45 +83,50 @@ class _Relay:
         return self
 
     def __exit__(self, *exception: object) -> None:
-        os.close(self._wake)
-        os.close(self._waker)
-
-    def signalled(self, number: int) -> None:
-        """Called by a signal handler: handle the signal in the loop."""
-        self._signals.append(number)
-        try:
-            os.write(self._waker, b"\0")
-        except BlockingIOError:
-            pass  # it is awake already
+        self._outlets.close()
 
     def run(self) -> int | None:
+        self._resize()  # it may have changed since
         while True:
             for fd, events in self._poll():
-                if fd == self._wake:
-                    self._handle_signals()
+                if fd == self._caller.wake:
+                    self._caller.handle(self._pass_on, self._resize)
                 elif fd == self._input:
                     if self._read_input():
                         return None
-                elif events & select.POLLOUT:
-                    self._flush()
-                if fd == self._channel.fileno() and events & ~select.POLLOUT:
-                    code = self._receive()
-                    if code is not None:
-                        return code
+                elif fd == self._outlets.blocked:
+                    self._outlets.flush()
+                elif fd == self._channel.fileno():
+                    if events & select.POLLOUT:
+                        self._flush()
+                    if events & ~select.POLLOUT and self._code is None:
+                        self._receive()
+            if self._code is not None and self._outlets.blocked < 0:
+                return self._code
+            if self._input_alone and self._input < 0 and self._joined and not self._unsent:
+                return None
 
     def _poll(self) -> list[tuple[int, int]]:
         poller = select.poll()
-        poller.register(self._wake, select.POLLIN)
-        poller.register(self._channel, select.POLLIN | (select.POLLOUT if self._unsent else 0))
+        poller.register(self._caller.wake, select.POLLIN)
+        blocked = self._outlets.blocked
+        if blocked >= 0:
+            poller.register(blocked, select.POLLOUT)
+        receiving = blocked < 0 and self._code is None
+        if receiving or self._unsent:
+            poller.register(
+                self._channel,
+                (select.POLLIN if receiving else 0) | (select.POLLOUT if self._unsent else 0),
+            )
         if self._input >= 0 and len(self._unsent) < _CHUNK:
             poller.register(self._input, select.POLLIN)
         return poller.poll()
 
-    def _receive(self) -> int | None:
+    def _receive(self) -> None:
         try:
-            data = self._channel.recv(4 * _CHUNK)
+            data = self._channel.recv(_TTY_CHUNK if self._caller.tty else 4 * _CHUNK)
         except BlockingIOError:
-            return None
+            return
         except ConnectionError:
             data = b""
         if not data:
@@ -129,20 +134,24 @@ class _Relay:
                 "the container's supervisor is gone; `tiffin ps -a` says what became of the container"
             )
         for kind, payload in self._reader.feed(data):
-            if kind == Kind.STDOUT:
-                _deliver(self._streams.stdout, payload)
-            elif kind == Kind.STDERR:
-                _deliver(self._streams.stderr, payload)
+            if kind in (Kind.STDOUT, Kind.STDERR):
+                self._outlets.put(kind, payload)
             elif kind == Kind.EXIT:
-                return exit_code(payload)
+                self._code = exit_code(payload)
             elif kind == Kind.FAILED:
                 raise failure.decode(payload)
-            elif kind == Kind.NOTICE and isinstance(self._streams.stderr, int):
-                _deliver(self._streams.stderr, b"WARNING: " + payload + b"\n")
-        return None
+            elif kind in (Kind.STARTED, Kind.ATTACHED):
+                self._joined = True
+            elif kind == Kind.NOTICE and not callable(self._caller.streams.stderr):
+                self._warn(payload.decode(errors="replace"))
+
+    def _warn(self, text: str) -> None:
+        shown = "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in text)
+        ending = "\r\n" if self._caller.raw else "\n"
+        self._outlets.put(Kind.STDERR, f"WARNING: {shown}{ending}".encode())
 
     def _read_input(self) -> bool:
-        """Pass typed bytes on; whether the detach keys were among them."""
+        """Pass typed bytes on; whether the caller is to leave: the detach keys were among them, or it hung up."""
         try:
             data = os.read(self._input, _CHUNK)
         except BlockingIOError:
@@ -151,21 +160,29 @@ class _Relay:
             data = b""
         if not data:
             self._input = -1
+            if held := self._watch.end():
+                self._send(Kind.STDIN, held)
             self._send(Kind.STDIN_EOF)
+            if self._caller.raw:  # in raw mode no key ends the input
+                self._caller.hung_up(self._pass_on)
+                return True
             return False
         passed, detached = self._watch.feed(data)
         if passed:
             self._send(Kind.STDIN, passed)
         return detached
 
-    def _handle_signals(self) -> None:
-        os.read(self._wake, 64)
-        while self._signals:
-            number = self._signals.pop(0)
-            if number == signal.SIGWINCH:
-                self._send(Kind.RESIZE, size_payload(*terminal_size(self._streams)))
-            else:
-                self._send(Kind.SIGNAL, bytes([number]))
+    def _pass_on(self, number: int) -> None:
+        if self._code is None:
+            self._send(Kind.SIGNAL, bytes([number]))
+        else:
+            self._caller.do_own(number)  # it has ended, and what is left is between the caller and its output
+
+    def _resize(self) -> None:
+        size = self._caller.size()
+        if any(size) and size != self._size:
+            self._size = size
+            self._send(Kind.RESIZE, size_payload(*size))
 
     def _send(self, kind: int, payload: bytes = b"") -> None:
         self._unsent += frame(kind, payload)
@@ -181,67 +198,3 @@ class _Relay:
                 self._unsent.clear()
                 return
             del self._unsent[:sent]
-
-
-def _deliver(sink: Sink, data: bytes) -> None:
-    if callable(sink):
-        sink(data)
-    elif sink >= 0:
-        view = memoryview(data)
-        while view:
-            try:
-                view = view[os.write(sink, view) :]
-            except BlockingIOError:
-                poller = select.poll()
-                poller.register(sink, select.POLLOUT)
-                poller.poll()
-
-
-@contextmanager
-def _raw(streams: Streams, tty: bool) -> Iterator[None]:
-    """The caller's terminal in raw mode for as long as the container's own does the line editing."""
-    fd = streams.stdin
-    if not tty or not isinstance(fd, int) or fd < 0 or not os.isatty(fd):
-        yield
-        return
-    import termios
-    import tty as modes
-
-    before = termios.tcgetattr(fd)
-    modes.setraw(fd, termios.TCSADRAIN)  # and not the default, which drops what was typed ahead
-    try:
-        yield
-    finally:
-        try:
-            termios.tcsetattr(fd, termios.TCSADRAIN, before)
-        except termios.error:
-            pass  # the terminal is gone
-
-
-@contextmanager
-def _signals(copying: _Relay, tty: bool, proxy: bool) -> Iterator[None]:
-    import _thread
-
-    numbers = [int(getattr(signal, name)) for name in _PROXIED] if proxy and not tty else []
-    if tty:
-        numbers.append(int(signal.SIGWINCH))
-    if _thread.get_ident() != _main_thread() or not numbers:
-        yield
-        return
-    before: dict[int, Callable[..., object] | int | None] = {}
-    try:
-        for number in numbers:
-            before[number] = signal.signal(number, lambda got, _: copying.signalled(got))
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler if handler is not None else signal.SIG_DFL)
-
-
-def _main_thread() -> int:
-    """The main thread's ident. Where `threading` was never imported, no other thread runs Python code."""
-    import _thread
-    import sys
-
-    threading = sys.modules.get("threading")
-    return int(threading.main_thread().ident) if threading else _thread.get_ident()

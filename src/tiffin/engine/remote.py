@@ -6,9 +6,20 @@ from tiffin.config import RegistrySettings, load_settings
 from tiffin.typed import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from types import TracebackType
 
     from tiffin.registry.client import Registry, Repository
+
+
+_trace: Callable[[str], None] | None = None
+
+
+def trace_to(tell: Callable[[str], None] | None) -> None:
+    """Have every client that this process makes from now on tell of each request and answer, a line at a time and
+    without secrets: what `--debug` shows."""
+    global _trace
+    _trace = tell
 
 
 def connect(settings: RegistrySettings | None = None) -> Registry:
@@ -16,7 +27,7 @@ def connect(settings: RegistrySettings | None = None) -> Registry:
     from tiffin.registry.client import Registry
     from tiffin.registry.credentials import Credentials
 
-    return Registry(settings or load_settings().registries, Credentials())
+    return Registry(settings or load_settings().registries, Credentials(), trace=_trace)
 
 
 def trusting(registry: str) -> RegistrySettings:

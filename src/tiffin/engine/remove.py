@@ -79,5 +79,5 @@ def remove_found(store: Store, container: Container, *, volumes: bool) -> None:
 def _remove(store: Store, container: Container, *, volumes: bool) -> None:
     """The caller holds the lock."""
     Containers(store).set_status(container.id, State.REMOVING)
-    takedown.take_down(store, container.id)
+    takedown.take_down(store, container)
     takedown.forget(store, container, volumes=volumes)

@@ -25,7 +25,7 @@ def top(workspace: Workspace, reference: str, options: Sequence[str]) -> tuple[l
         container = recovery.truth(store, reference)
         if not can_kill(container.status):
             raise Conflict(f"Container {container.id} is not running")
-        pids = set(open_cgroup(store.layout.container_cgroup(container.id)).pids())
+        pids = set(open_cgroup(container.record.cgroup(store.layout.cgroup)).pids())
     text = _ps([word for option in options for word in option.split()] or ["-ef"])
     return parse(text, pids)
 

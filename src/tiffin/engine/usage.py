@@ -124,7 +124,8 @@ def tree_bytes(path: str) -> int:
 def _own(store: Store) -> int:
     """Database, locks, caches, the layout's documents and the directories that hold the rest."""
     layout = store.layout
-    total = sum(map(tree_bytes, (layout.cache, f"{layout.layers}/empty", f"{layout.layers}/mount-points")))
+    own = layout.cache, f"{layout.layers}/empty", f"{layout.layers}/mount-points", f"{layout.root}/manifests"
+    total = sum(map(tree_bytes, own))
     for directory in (layout.root, layout.oci, f"{layout.oci}/blobs"):
         with os.scandir(directory) as entries:
             total += (

@@ -12,6 +12,7 @@ import hashlib
 import os
 
 from tiffin.errors import Corrupt, EngineError, LimitExceeded, NoSpace, NotFound, TiffinError
+from tiffin.images.asides import asides
 from tiffin.images.blobs import remake
 from tiffin.images.collect import LIVE_LAYERS, abandoned_names, unnamed
 from tiffin.images.finding import DAMAGE, LEFTOVER, Finding
@@ -382,6 +383,8 @@ def _check_index(images: "Images", checked: Checked) -> None:
 
 
 def _check_leftovers(images: "Images", checked: Checked) -> None:
+    for path in asides(images.store.layout):
+        checked.leftover("file", path, "its writer is gone")
     with images.store.collecting() as alone:
         if not alone:
             return

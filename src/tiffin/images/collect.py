@@ -9,6 +9,7 @@ import os
 
 from tiffin.errors import EngineError
 from tiffin.images import documents
+from tiffin.images.asides import remove_asides
 from tiffin.images.names import write_index
 from tiffin.typed import TYPE_CHECKING
 
@@ -27,7 +28,7 @@ def collect(images: "Images", partials: bool = False) -> int:
     total = found = _collect_some(images, partials)
     while found >= _CLAIMS_MAX:
         total += (found := _collect_some(images, partials))
-    return total
+    return total + (remove_asides(images.store.layout) if partials else 0)
 
 
 def _collect_some(images: "Images", partials: bool) -> int:

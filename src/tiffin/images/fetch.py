@@ -56,6 +56,9 @@ class BlobStream(Protocol):
     def read(self, size: int, /) -> bytes:
         """At most `size` bytes, b"" at the end. Raises TransferError, Corrupt."""
 
+    def abort(self) -> None:
+        """From another thread: let a `read` that waits raise TransferError."""
+
     def __enter__(self) -> "BlobStream": ...
 
     def __exit__(
@@ -115,6 +118,13 @@ class Fetcher:
     ) -> None:
         self._content, self._snapshots, self._staging = content, snapshots, staging
         self._source, self._keep, self._stop, self._report = source, keep, stop, report
+        self._streams: list[BlobStream] = []
+
+    def stop(self) -> None:
+        """End what is being fetched, also what waits for bytes."""
+        self._stop.set()
+        for stream in list(self._streams):
+            stream.abort()
 
     def fetch(self, wanted: Wanted) -> Fetched:
         """Have the layer. Raises Corrupt, NotFound, TransferError, NoSpace and what else its parts raise."""
@@ -186,7 +196,15 @@ class Fetcher:
         """The layer's bytes from the registry."""
         entry = wanted.descriptor
         urls = [url for url in entry.urls if url.startswith("https://")]
-        return self._source.open_blob(entry, offset, urls=urls if entry.media_type in FOREIGN_LAYERS else ())
+        foreign = entry.media_type in FOREIGN_LAYERS
+        stream = self._source.open_blob(entry, offset, urls=urls if foreign else ())
+        self._streams.append(stream)
+        return stream
+
+    def close(self, stream: BlobStream) -> None:
+        """Done with what `open` gave."""
+        self._streams.remove(stream)
+        stream.__exit__(None, None, None)
 
     def check(self) -> None:
         """Raise when the transfers are to end."""
@@ -227,7 +245,7 @@ class _Download:
         trace: "TracebackType | None",
     ) -> None:
         if self._stream is not None:
-            self._stream.__exit__(kind, error, trace)
+            self._fetcher.close(self._stream)
 
     def read(self, size: int, /) -> bytes:
         self._fetcher.check()
@@ -247,7 +265,8 @@ class _Download:
 
     def _receive(self, size: int) -> bytes:
         if self._stream is None:
-            self._stream = self._fetcher.open(self._wanted, self._done).__enter__()
+            self._stream = self._fetcher.open(self._wanted, self._done)
+            self._fetcher.check()  # who ends the transfers may have missed this one
             if self._stream.offset > self._done:
                 raise Corrupt(f"blob {self._wanted.descriptor.digest} was sent from the wrong offset")
             skip = self._done - self._stream.offset

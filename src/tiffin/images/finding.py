@@ -17,7 +17,7 @@ class Finding(NamedTuple):
 
     severity  DAMAGE: something that has a name is not whole, or says two things. LEFTOVER: what a command that was
               killed left behind; harmless, and taken away by the next collection (`image prune`) or a repair
-    kind      "database", "image", "blob", "layer", "index", "container", "volume", "network", "staging"
+    kind      "database", "image", "blob", "layer", "index", "container", "volume", "network", "staging", "file"
     name      the thing: a digest, an ID, a path below the root
     what      one line, lower case
     repair    what a repair would do; "" when only its owner can say

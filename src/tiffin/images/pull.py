@@ -294,7 +294,7 @@ class _Pull:
                 for job in as_completed(jobs):
                     self._commit(jobs[job], job.result())
             except BaseException:
-                stop.set()
+                fetcher.stop()
                 for job in jobs:
                     _undo(job)
                 raise

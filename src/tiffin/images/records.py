@@ -89,7 +89,7 @@ def _for_platform(db: "sqlite3.Connection", text: str, image: Image, platform: "
     """The sibling of `image`, which is for something else, under the same name or digest. Raises NotFound."""
     if not is_id(image.id, text):
         reference = parse_reference(text)
-        query = "SELECT image FROM index_images WHERE digest = ?"
+        query = "SELECT image FROM index_images JOIN images ON id = image WHERE digest = ? AND NOT removed"
         target = reference.digest
         if not target:
             row = db.execute("SELECT target FROM image_names WHERE name = ?", (str(reference),)).fetchone()

@@ -61,7 +61,7 @@ def repair_images(
         bad_layers = {name for (kind, name), (_, done) in outcomes.items() if kind == "layer" and not done}
         bad_layers = {name for name in bad_layers if not _running(images.store.db, name)}
         _let_go(images, checked, bad_blobs, bad_layers, outcomes)
-    _write_layout(images)
+        _write_layout(images)
     write_index(images.store)
     collect(images, partials=True)
     return [_with_outcome(finding, outcomes) for finding in checked.findings]

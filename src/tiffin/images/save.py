@@ -23,12 +23,18 @@ if TYPE_CHECKING:
     from tiffin.images.indexes import Found
     from tiffin.images.records import Image, LayerBlob
     from tiffin.images.service import Images
+    from tiffin.oci.platform import Platform
 
 FORMS = ("", "oci-archive", "docker-archive")
 
 
 def save_archive(
-    images: "Images", texts: "Sequence[str]", out: BinaryIO, form: str, registry: "Repositories | None" = None
+    images: "Images",
+    texts: "Sequence[str]",
+    out: BinaryIO,
+    form: str,
+    registry: "Repositories | None" = None,
+    platform: "Platform | None" = None,
 ) -> None:
     """See `Images.save`. Nothing is written before every image has been found."""
     if form not in FORMS:
@@ -36,15 +42,17 @@ def save_archive(
     if not texts:
         raise InvalidArgument("name at least one image to save")
     with images.store.adding():  # holds what is being read
-        _write(images, _select(images, texts), out, form, registry)
+        _write(images, _select(images, texts, platform), out, form, registry)
 
 
-def _select(images: "Images", texts: "Sequence[str]") -> "list[tuple[Image, list[str]]]":
-    """The images meant, each once, with the names to save it under: the one given; for a repository without a
-    tag, all that it has, as Docker does; none for an ID."""
+def _select(
+    images: "Images", texts: "Sequence[str]", platform: "Platform | None"
+) -> "list[tuple[Image, list[str]]]":
+    """The images meant, those for `platform` where names stand for several, each once, with the names to save it
+    under: the one given; for a repository without a tag, all that it has, as Docker does; none for an ID."""
     chosen: dict[str, tuple[Image, list[str]]] = {}
     for text in texts:
-        found = _repository(images, text) or [(find_image(images.store.db, text), text)]
+        found = _repository(images, text, platform) or [(find_image(images.store.db, text, platform), text)]
         for image, name in found:
             _, names = chosen.setdefault(image.id, (image, []))
             full = "" if is_id(image.id, name) else str(parse_reference(name))
@@ -53,7 +61,7 @@ def _select(images: "Images", texts: "Sequence[str]") -> "list[tuple[Image, list
     return list(chosen.values())
 
 
-def _repository(images: "Images", text: str) -> "list[tuple[Image, str]]":
+def _repository(images: "Images", text: str, platform: "Platform | None") -> "list[tuple[Image, str]]":
     try:
         reference = parse_reference(text)
     except InvalidArgument:
@@ -62,7 +70,7 @@ def _repository(images: "Images", text: str) -> "list[tuple[Image, str]]":
         return []
     query = "SELECT name FROM image_names WHERE name GLOB ? ORDER BY name"
     names = [name for (name,) in images.store.db.execute(query, (f"{reference.name}:*",))]
-    return [(find_image(images.store.db, name), name) for name in names]
+    return [(find_image(images.store.db, name, platform), name) for name in names]
 
 
 def _write(

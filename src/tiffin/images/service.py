@@ -145,14 +145,20 @@ class Images:
             return load_archive(self, stream, progress)
 
     def save(
-        self, texts: "Sequence[str]", out: BinaryIO, form: str = "", registry: "Repositories | None" = None
+        self,
+        texts: "Sequence[str]",
+        out: BinaryIO,
+        form: str = "",
+        registry: "Repositories | None" = None,
+        platform: "Platform | None" = None,
     ) -> None:
         """Write images to one archive. `form` "" is read by every tool as OCI or docker-archive, whichever it
         prefers; "oci-archive" and "docker-archive" leave the other's documents out. Deterministic. Blobs that
-        were dropped are made again, or fetched with `registry`."""
+        were dropped are made again, or fetched with `registry`. With `platform`, the images for that one, of names
+        that stand for several."""
         from tiffin.images.save import save_archive
 
-        save_archive(self, texts, out, form, registry)
+        save_archive(self, texts, out, form, registry, platform)
 
     def import_(
         self,

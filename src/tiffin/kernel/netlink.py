@@ -35,6 +35,7 @@ _NLM_F_CAPPED = 0x100
 _NLM_F_ACK_TLVS = 0x200
 _NLM_F_EXCL = 0x200
 _NLM_F_CREATE = 0x400
+_NLM_F_REPLACE = 0x100
 _NLM_F_DUMP = 0x300
 _NLA_F_NESTED = 0x8000
 _NLMSGERR_ATTR_MSG = 1
@@ -42,6 +43,7 @@ _NLMSGERR_ATTR_MSG = 1
 _RTM_NEWLINK, _RTM_DELLINK, _RTM_GETLINK, _RTM_SETLINK = 16, 17, 18, 19
 _RTM_NEWADDR, _RTM_GETADDR = 20, 22
 _RTM_NEWROUTE, _RTM_GETROUTE = 24, 26
+_RTM_NEWQDISC, _RTM_DELQDISC = 36, 37
 
 _IFLA_ADDRESS, _IFLA_IFNAME, _IFLA_MTU, _IFLA_MASTER, _IFLA_PROTINFO, _IFLA_LINKINFO = 1, 3, 4, 10, 12, 18
 _IFLA_OPERSTATE, _IFLA_AF_SPEC, _IFLA_NET_NS_FD = 16, 26, 28
@@ -67,6 +69,12 @@ _IFINFO = struct.Struct("=BxHiII")  # family, type, index, flags, change
 _IFADDR = struct.Struct("=BBBBI")  # family, prefix, flags, scope, index
 _ROUTE = struct.Struct("=BBBBBBBBI")  # family, dst_len, src_len, tos, table, protocol, scope, type, flags
 _ATTRIBUTE = struct.Struct("=HH")  # length, type
+_QDISC = struct.Struct("=BxxxiIII")  # family, index, handle, parent, info
+_RATE = struct.Struct("=BBHhHI")  # cell_log, linklayer, overhead, cell_align, mpu, bytes a second
+_TC_H_ROOT = 0xFFFFFFFF
+_TCA_KIND, _TCA_OPTIONS = 1, 2
+_TCA_TBF_PARMS, _TCA_TBF_RATE64, _TCA_TBF_BURST = 1, 4, 6
+_LINK_ETHERNET = 1  # the kernel counts bytes by itself: no table of transmission times is wanted
 _ANYWHERE = "0.0.0.0"  # noqa: S104 - the default route, nothing is bound
 _RECEIVE = 1 << 18  # larger than the 32 KiB in which the kernel answers a dump
 
@@ -323,6 +331,28 @@ def add_route(gateway: str, destination: str = _ANYWHERE, prefix: int = 0) -> Re
         body += attribute(_RTA_DST, socket.inet_aton(destination))
     body += attribute(_RTA_GATEWAY, socket.inet_aton(gateway))
     return Request(_RTM_NEWROUTE, _NLM_F_CREATE | _NLM_F_EXCL, body, f"{destination}/{prefix} via {gateway}")
+
+
+def shape_output(ifindex: int, rate: int, burst: int, queue: int) -> Request:
+    """Let an interface send no more than `rate` bytes a second (a token bucket, tc-tbf(8)): `burst` bytes at once at
+    most, `queue` more may wait. What it had before is replaced."""
+    slow = min(rate, (1 << 32) - 1)
+    nothing = _RATE.pack(0, 0, 0, 0, 0, 0)
+    parameters = (
+        _RATE.pack(0, _LINK_ETHERNET, 0, -1, 0, slow) + nothing + struct.pack("=III", burst + queue, 0, 0)
+    )
+    options = [attribute(_TCA_TBF_PARMS, parameters), _number(_TCA_TBF_BURST, burst)]
+    if rate > slow:
+        options.append(attribute(_TCA_TBF_RATE64, struct.pack("=Q", rate)))
+    body = _QDISC.pack(socket.AF_UNSPEC, ifindex, 0, _TC_H_ROOT, 0)
+    body += _text(_TCA_KIND, "tbf") + nested(_TCA_OPTIONS, *options)
+    return Request(_RTM_NEWQDISC, _NLM_F_CREATE | _NLM_F_REPLACE, body, f"interface {ifindex}'s queue")
+
+
+def unshape_output(ifindex: int) -> Request:
+    """Undo `shape_output`. ENOENT when there was none."""
+    body = _QDISC.pack(socket.AF_UNSPEC, ifindex, 0, _TC_H_ROOT, 0)
+    return Request(_RTM_DELQDISC, 0, body, f"interface {ifindex}'s queue")
 
 
 def nft_chain_exists(table: str, chain: str) -> bool:

@@ -49,7 +49,7 @@ def parse_artifact(data: bytes, media_type: str = "", what: str = "manifest") ->
     stated = document.get("mediaType") or media_type or (INDEX if is_index else MANIFEST)
     if media_type and stated != media_type:
         raise Corrupt(f"{what} says that it is {str(stated)[:80]!r} but was sent as {media_type[:80]!r}")
-    if stated not in (INDEXES if is_index else MANIFESTS):
+    if not isinstance(stated, str) or stated not in (INDEXES if is_index else MANIFESTS):
         raise Unsupported(f"{what} has media type {str(stated)[:80]!r}; an OCI or Docker manifest is wanted")
     subject = document.get("subject")
     found = Artifact(

@@ -39,6 +39,7 @@ class BlobStream:
         self._failures = 0
         self._since = 0  # bytes since the last failure
         self._ended = False
+        self._aborted = False
         self.offset = offset
         """where the stream really starts: 0 when the registry does not know ranges"""
         if offset < descriptor.size or descriptor.size == 0:
@@ -55,11 +56,12 @@ class BlobStream:
                 data = self._opened().read(min(size, left))
                 if not data:
                     raise BrokenOff(f"{self._name} ended {left} bytes early")
-            except (
-                TransferError
-            ) as error:  # also from opening anew: a registry that restarts is away for a while
+            except TransferError as error:
+                # also one from opening anew: a registry that restarts is away for a while
+                self._check()
                 self._broke_off(error)
                 continue
+            self._check()  # what an aborted read returns may be anything, such as TLS that nobody deciphered
             self.position += len(data)
             self._since += len(data)
             if self._since >= _PROGRESS:
@@ -68,6 +70,13 @@ class BlobStream:
         if not left:
             self._finish()
         return b""
+
+    def abort(self) -> None:
+        """From another thread: have `read` raise TransferError from now on, also one that waits for bytes."""
+        self._aborted = True
+        response = self._response
+        if response is not None:
+            response.abort()
 
     def close(self) -> None:
         """Give up or give back the connection. Idempotent."""
@@ -79,7 +88,12 @@ class BlobStream:
     def _name(self) -> str:
         return f"blob {self.descriptor.digest[:19]}"
 
+    def _check(self) -> None:
+        if self._aborted:
+            raise TransferError(f"{self._name}: the transfer was broken off from here")
+
     def _opened(self) -> Response:
+        self._check()
         if self._response is None:
             self._response, start = self._reopen(self.position)
             self._skip(self._response, self.position - start)

@@ -88,6 +88,14 @@ class Response:
         self._release()
         return b"".join(pieces)
 
+    def abort(self) -> None:
+        """From another thread: end a read that waits for bytes. What that read returns is not to be used. Raises
+        nothing: a response that has ended does not mind."""
+        try:
+            self._raw.shutdown()
+        except (AttributeError, OSError, RuntimeError, ValueError):
+            pass  # an urllib3 before 2.3; or nothing is open any more
+
     def close(self) -> None:
         """Give the connection back, or close it when much is unread. Idempotent, raises nothing."""
         try:

@@ -34,6 +34,8 @@ PIECE_SENT = 256 << 10  # bytes; each must be taken within the stall timeout
 CHUNK = 16 << 20  # bytes of one PATCH
 _CHUNK_LEAST = 512 << 10
 _TRIES_WITHOUT_PROGRESS = 5
+_RESUMES_MAX = 100
+_PROGRESS = 64 << 10  # bytes that count as such: a registry that takes one byte at a time has an end
 _COMMIT_PATIENCE = 10
 _DONE = frozenset({200, 201, 204})
 _NOT_WHOLE = frozenset({400, 404, 405, 411, 413, 415, 416, 501})  # "not like that": in pieces it may do
@@ -162,7 +164,7 @@ class Upload:
     def _pieces(self, open_at: OpenAt, progress: Callable[[int], None] | None, *, lost: bool) -> None:
         """Send what is missing by PATCH, then name it; go on after failures where the registry stands, which is asked
         first when `lost`."""
-        failures = 0
+        failures = rounds = 0
         while True:
             before = self._offset
             try:
@@ -180,8 +182,9 @@ class Upload:
                         raise self._refused(response)
                     raise BrokenOff(f"{self._session.home} answered {response.status}")
             except (BrokenOff, Unreachable) as error:
-                failures = 1 if self._offset > before else failures + 1
-                if failures >= _TRIES_WITHOUT_PROGRESS:
+                failures = 1 if self._offset >= before + _PROGRESS else failures + 1
+                rounds += 1
+                if failures >= _TRIES_WITHOUT_PROGRESS or rounds > _RESUMES_MAX:
                     raise
                 lost = True
                 self._transport.trace(f"* {error}; going on")
@@ -206,6 +209,8 @@ class Upload:
             if response.status in (201, 202, 204):
                 self._moved(response)
                 self._offset = self._stated_end(response, start + length)
+                if self._offset < start + length:
+                    raise BrokenOff(f"{self._session.home} took {self._offset - start} of {length} bytes")
             elif response.status == 413 and self._chunk > _CHUNK_LEAST:
                 self._chunk //= 4
                 raise BrokenOff(f"{self._session.home} wants smaller pieces")

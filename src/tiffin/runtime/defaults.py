@@ -1,6 +1,6 @@
 """What a container gets when nobody asks for anything else. Each table says where it comes from."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from tiffin.errors import InvalidArgument
 from tiffin.kernel.process import CAPABILITIES
@@ -73,6 +73,24 @@ LINKS = (
     ("core", "/proc/kcore"),
     ("ptmx", "pts/ptmx"),
 )
+
+
+# As systemd, and so Docker, starts services: independent of the shell that a container is started from. 1024 is what
+# programs expect that select(2) or that close every possible descriptor; those that need more raise it themselves.
+_OPEN_FILES = (1024, 524288)
+
+
+def rlimits(given: Sequence[tuple[str, int, int]]) -> tuple[tuple[str, int, int], ...]:
+    """Those given, and the default ones that they do not name; none is above what this process may give."""
+    if any(name == "nofile" for name, _, _ in given):
+        return tuple(given)
+    soft, hard = _OPEN_FILES
+    with open("/proc/self/limits", encoding="ascii") as lines:
+        for line in lines:
+            if line.startswith("Max open files"):
+                own = line.split()[4]
+                hard = min(hard, int(own)) if own.isdigit() else hard
+    return (*given, ("nofile", min(soft, hard), hard))
 
 
 def device_rules() -> list[dict[str, Any]]:

@@ -28,7 +28,7 @@ from tiffin.kernel.namespaces import (
 from tiffin.kernel.paths import RESOLVE_NO_SYMLINKS, open_in_root
 from tiffin.kernel.process import pidfd_open, pidfd_send_signal, process_start_time
 from tiffin.runtime.cgroups import Cgroup, open_cgroup
-from tiffin.runtime.console import Terminal, open_terminal
+from tiffin.runtime.console import Terminal, open_terminal, resize
 from tiffin.runtime.forked import Descriptors, raise_reported, read_all, reap, report
 from tiffin.runtime.process import (
     await_executed,
@@ -126,7 +126,7 @@ def exec_process(request: ExecRequest) -> ExecProcess:
         with step("open pipes and terminals"):
             fds.open()
             if request.process.get("terminal"):
-                terminal = _open_terminal(root_fd, fds)
+                terminal = _open_terminal(root_fd, fds, request.process.get("consoleSize"))
         stdio = (terminal.slave,) * 3 if terminal else request.stdio
         message = message_for(
             request.process, user, seccomp, EXEC, join_pidfd=pidfd, join_flags=_JOIN | request.join
@@ -153,7 +153,7 @@ def _open_container(request: ExecRequest, fds: Descriptors) -> tuple[int, int]:
     return pidfd, root_fd
 
 
-def _open_terminal(root_fd: int, fds: Descriptors) -> Terminal:
+def _open_terminal(root_fd: int, fds: Descriptors, size: Mapping[str, int] | None) -> Terminal:
     devpts = fds.own(
         open_in_root(root_fd, "dev/pts", os.O_PATH | os.O_DIRECTORY, resolve=RESOLVE_NO_SYMLINKS)
     )
@@ -162,6 +162,8 @@ def _open_terminal(root_fd: int, fds: Descriptors) -> Terminal:
     terminal = open_terminal(devpts)
     fds.own(terminal.master)
     fds.child_end(terminal.slave)
+    if size:  # before the command runs: its first prompt is to be right
+        resize(terminal.master, size["height"], size["width"])
     return terminal
 
 

@@ -31,6 +31,12 @@ class ContainerOptions(NamedTuple):
     pids_limit   -1 unlimited
     rlimits      ("nofile", soft, hard)
     devices      (path, "c"|"b", major, minor, mode, uid, gid, access)
+    device_rules further rules of `linux.resources.devices`
+    block        `linux.resources.blockIO`
+    memory_swappiness  0 to 100, -1 for the machine's
+    shm          False: no /dev/shm
+    open_paths   hide nothing of /proc and /sys
+    writable_cgroups  mount the container's cgroups for writing
     """
 
     argv: Sequence[str]
@@ -64,22 +70,34 @@ class ContainerOptions(NamedTuple):
     cpuset_cpus: str = ""
     cpuset_mems: str = ""
     pids_limit: int = defaults.PIDS_LIMIT
+    cpu_rt_period: int = 0
+    cpu_rt_runtime: int = 0
+    memory_swappiness: int = -1
+    oom_kill_disable: bool = False
+    block: Mapping[str, Any] = {}
+    device_rules: Sequence[dict[str, Any]] = ()
+    annotations: Mapping[str, str] = {}
+    shm: bool = True
+    open_paths: bool = False
+    writable_cgroups: bool = False
+    apparmor: str = ""
 
 
 def default_spec(options: ContainerOptions) -> dict[str, Any]:
     """The document. Pure but for what `masked_paths` asks of this machine; raises nothing."""
     kinds = [kind for kind in _PRIVATE if kind not in options.host]
+    open_paths = options.privileged or options.open_paths
     namespaces = [
         {"type": kind, "path": options.join[kind]} if kind in options.join else {"type": kind}
         for kind in kinds
     ]
     linux: dict[str, Any] = {
         "namespaces": namespaces,
-        "resources": _resources(options),
+        "resources": resources(options),
         "devices": [_device(device) for device in options.devices],
         "sysctl": _sysctls(options, kinds),
-        "maskedPaths": [] if options.privileged else defaults.masked_paths(),
-        "readonlyPaths": [] if options.privileged else list(defaults.READONLY_PATHS),
+        "maskedPaths": [] if open_paths else defaults.masked_paths(),
+        "readonlyPaths": [] if open_paths else list(defaults.READONLY_PATHS),
     }
     if options.seccomp != "unconfined" and not options.privileged:
         linux["seccomp"] = {"profile": options.seccomp}
@@ -94,6 +112,8 @@ def default_spec(options: ContainerOptions) -> dict[str, Any]:
         spec["hostname"] = options.hostname
     if options.domainname:
         spec["domainname"] = options.domainname
+    if options.annotations:
+        spec["annotations"] = dict(options.annotations)
     return spec
 
 
@@ -125,22 +145,27 @@ def process(options: ContainerOptions) -> dict[str, Any]:
         made["oomScoreAdj"] = options.oom_score_adj
     if options.init:
         made["init"] = True
+    if options.apparmor:
+        made["apparmorProfile"] = options.apparmor
     return made
 
 
 def _mounts(options: ContainerOptions) -> list[dict[str, Any]]:
     readonly = [] if options.privileged else ["ro"]
+    own_cgroups = [] if options.writable_cgroups else readonly
     shm = f"size={options.shm_size}"
     standard = [
         ("/proc", "proc", "proc", ["nosuid", "noexec", "nodev"]),
         ("/dev", "tmpfs", "tmpfs", ["nosuid", "strictatime", "mode=755", "size=65536k"]),
         ("/dev/pts", "devpts", "devpts", ["nosuid", "noexec", "ptmxmode=0666", "mode=0620", "gid=5"]),
         ("/sys", "sysfs", "sysfs", ["nosuid", "noexec", "nodev", *readonly]),
-        ("/sys/fs/cgroup", "cgroup", "cgroup", ["nosuid", "noexec", "nodev", "relatime", *readonly]),
+        ("/sys/fs/cgroup", "cgroup", "cgroup", ["nosuid", "noexec", "nodev", "relatime", *own_cgroups]),
         ("/dev/mqueue", "mqueue", "mqueue", ["nosuid", "noexec", "nodev"]),
         ("/dev/shm", "tmpfs", "shm", ["nosuid", "noexec", "nodev", "mode=1777", shm]),  # noqa: S108 - in there
     ]
     taken = {mount.target.rstrip("/") for mount in options.mounts} - {"/proc", "/dev", "/dev/pts"}
+    if not options.shm:
+        taken.add("/dev/shm")  # noqa: S108 - in there
     made = [
         {"destination": target, "type": kind, "source": source, "options": words}
         for target, kind, source, words in standard
@@ -158,17 +183,22 @@ def _mounts(options: ContainerOptions) -> list[dict[str, Any]]:
     return made
 
 
-def _resources(options: ContainerOptions) -> dict[str, Any]:
-    rules = [{"allow": True, "access": "rwm"}] if options.privileged else defaults.device_rules()
+def resources(options: ContainerOptions) -> dict[str, Any]:
+    """`linux.resources`: the device rules, and each limit that is set."""
+    rules: list[dict[str, Any]] = (
+        [{"allow": True, "access": "rwm"}] if options.privileged else defaults.device_rules()
+    )
     rules += [
         {"allow": True, "type": kind, "major": major, "minor": minor, "access": access}
         for _, kind, major, minor, _, _, _, access in options.devices
     ]
-    resources: dict[str, Any] = {"devices": rules, "pids": {"limit": options.pids_limit}}
+    rules.extend(options.device_rules)
+    made: dict[str, Any] = {"devices": rules, "pids": {"limit": options.pids_limit}}
     memory = {
         "limit": options.memory,
         "swap": options.memory_swap,
         "reservation": options.memory_reservation,
+        "disableOOMKiller": options.oom_kill_disable,
     }
     cpu = {
         "shares": options.cpu_shares,
@@ -176,12 +206,18 @@ def _resources(options: ContainerOptions) -> dict[str, Any]:
         "period": options.cpu_period,
         "cpus": options.cpuset_cpus,
         "mems": options.cpuset_mems,
+        "realtimePeriod": options.cpu_rt_period,
+        "realtimeRuntime": options.cpu_rt_runtime,
     }
     for name, values in (("memory", memory), ("cpu", cpu)):
         given = {key: value for key, value in values.items() if value}
         if given:
-            resources[name] = given
-    return resources
+            made[name] = given
+    if options.memory_swappiness >= 0:
+        made.setdefault("memory", {})["swappiness"] = options.memory_swappiness
+    if options.block:
+        made["blockIO"] = dict(options.block)
+    return made
 
 
 def _sysctls(options: ContainerOptions, kinds: list[str]) -> dict[str, str]:

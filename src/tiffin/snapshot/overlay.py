@@ -83,21 +83,25 @@ class Snapshots:
         path = f"{self._layout.layers}/mount-points"
         if os.path.isdir(path):
             return path
-        aside = f"{self._layout.staging}/mount-points-{os.urandom(8).hex()}"
         try:
-            for name in ("", "dev", "proc", "sys", "etc"):
-                os.mkdir(f"{aside}/{name}")
-                os.chmod(f"{aside}/{name}", _ROOT_MODE)
-            for name in ("hosts", "hostname", "resolv.conf"):
-                os.close(os.open(f"{aside}/etc/{name}", os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o644))
-            try:
-                os.rename(aside, path)
-            except OSError as error:
-                if error.errno not in (errno.EEXIST, errno.ENOTEMPTY):  # another made it meanwhile
-                    raise
+            with self._store.adding():  # no collector takes the half of it away
+                self._make_mount_points(path)
         except OSError as error:
             raise _failed("prepare the layer of mount points", error) from error
         return path
+
+    def _make_mount_points(self, path: str) -> None:
+        aside = f"{self._layout.staging}/mount-points-{os.urandom(8).hex()}"
+        for name in ("", "dev", "proc", "sys", "etc"):
+            os.mkdir(f"{aside}/{name}")
+            os.chmod(f"{aside}/{name}", _ROOT_MODE)
+        for name in ("hosts", "hostname", "resolv.conf"):
+            os.close(os.open(f"{aside}/etc/{name}", os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o644))
+        try:
+            os.rename(aside, path)
+        except OSError as error:
+            if error.errno not in (errno.EEXIST, errno.ENOTEMPTY):  # another made it meanwhile
+                raise
 
     def prepare_writable(self, directory: str, diff_ids: "Sequence[str]" = ()) -> tuple[str, str]:
         upper, work = f"{directory}/upper", f"{directory}/work"

@@ -54,10 +54,6 @@ class Layout(NamedTuple):
         """Holds the supervisor's lock and socket."""
         return f"{self.run}/containers/{container_id}"
 
-    def container_cgroup(self, container_id: str) -> str:
-        """The container's cgroup, below each hierarchy's root."""
-        return f"{self.cgroup}/{container_id}"
-
     @property
     def cgroup(self) -> str:
         """The parent cgroup of this engine, below each hierarchy's root."""

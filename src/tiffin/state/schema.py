@@ -111,6 +111,19 @@ _EVENTS = [
         actor TEXT NOT NULL, attributes TEXT NOT NULL) STRICT"""
 ]
 
+# So that a store of ten thousand images is not read through: its configs are most of its bytes.
+_LOOKUPS = [
+    "CREATE INDEX images_listed ON images(created DESC, added DESC, id, size, removed)",
+    "CREATE INDEX images_added ON images(added, id, manifest, media_type, manifest_size, removed)",
+    "CREATE INDEX images_manifest ON images(manifest)",
+    "CREATE INDEX image_names_target ON image_names(target)",
+    "CREATE INDEX image_digests_digest ON image_digests(digest)",
+    "CREATE INDEX registry_blobs_blob ON registry_blobs(blob)",
+]
+
+# What `update` changed of a container's limits: the fields of Resources by name, as JSON, over those of the record.
+_CHANGED_LIMITS = ["ALTER TABLE containers ADD COLUMN limits TEXT NOT NULL DEFAULT ''"]
+
 # policy: what `update` changes, see containers/policy.py; restarts: in a row, by the policy; stopped: by somebody, and
 # not started since; health: '' without a check.
 _KEEPING = [
@@ -125,5 +138,6 @@ _KEEPING = [
 ]
 
 MIGRATIONS: list[list[str]] = [
-    _FIRST, _REMOVED_IMAGES, _REGISTRIES, _DOCUMENTS, _KEPT_DOCUMENTS, _EVENTS, _KEEPING,
+    _FIRST, _REMOVED_IMAGES, _REGISTRIES, _DOCUMENTS, _KEPT_DOCUMENTS, _EVENTS, _LOOKUPS,
+    _CHANGED_LIMITS, _KEEPING,
 ]  # fmt: skip

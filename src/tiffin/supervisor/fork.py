@@ -5,6 +5,7 @@ is imported before. A SQLite connection must not be open across the fork when th
 SQLite keeps, per process, which locks it holds, and the child would believe in locks that only the parent has.
 """
 
+import _signal  # type: ignore[import-not-found] # `signal` itself turns every number into a name first
 import gc
 import os
 import signal
@@ -12,16 +13,9 @@ from collections.abc import Callable, Sequence
 
 from tiffin.kernel.process import close_range
 
-_DEFAULT = (
-    signal.SIGHUP,
-    signal.SIGINT,
-    signal.SIGQUIT,
-    signal.SIGTERM,
-    signal.SIGUSR1,
-    signal.SIGUSR2,
-    signal.SIGWINCH,
-    signal.SIGCHLD,
-    signal.SIGALRM,
+_NEVER_IGNORED = (
+    *(signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2),
+    *(signal.SIGWINCH, signal.SIGCHLD, signal.SIGALRM),
 )
 
 
@@ -51,8 +45,9 @@ def let_go(keep: Sequence[int]) -> None:
     gc.freeze()
     gc.enable()
     signal.set_wakeup_fd(-1)
-    for number in _DEFAULT:
-        signal.signal(number, signal.SIG_DFL)
+    for number in range(1, signal.NSIG):
+        if number in _NEVER_IGNORED or callable(_signal.getsignal(number)):
+            _signal.signal(number, _signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
     os.chdir("/")
     os.umask(0o022)

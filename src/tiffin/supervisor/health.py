@@ -208,7 +208,7 @@ def _request(store: Store, record: ContainerRecord, check: Check, pid: int, pid_
     return ExecRequest(
         pid=pid,
         pid_start=pid_start,
-        cgroup=store.layout.container_cgroup(record.id),
+        cgroup=record.cgroup(store.layout.cgroup),
         process=process(options),
         seccomp=None if unfiltered else {"profile": security.seccomp},
         seccomp_cache=store.layout.cache,

@@ -23,19 +23,19 @@ class StartJob(NamedTuple):
 
 class ExecJob(NamedTuple):
     """Run a further command in a container. `process` is the OCI runtime-spec's process object; `pid` and
-    `pid_start` name the container's first process; `seccomp` is the document's, None for no filter."""
+    `pid_start` name the container's first process, `cgroup` its cgroup's path; `seccomp` is the document's, None for
+    no filter."""
 
     root: str
     run: str
     container: str
+    cgroup: str
     pid: int
     pid_start: int
     process: dict[str, Any]
     seccomp: dict[str, Any] | None
     open_stdin: bool
     wants: int = 0
-    rows: int = 0
-    columns: int = 0
 
 
 Job = StartJob | ExecJob

@@ -12,7 +12,7 @@ from tiffin.supervisor.client import Client
 from tiffin.supervisor.frames import Kind
 from tiffin.supervisor.jobs import ExecJob
 from tiffin.supervisor.session import Session
-from tiffin.supervisor.stdio import Stdio, open_stdio, set_size
+from tiffin.supervisor.stdio import Stdio, open_stdio
 
 _DRAIN = 0.5  # seconds for output of processes that the command left behind with its pipes
 
@@ -29,7 +29,7 @@ def keep_exec(job: ExecJob, channel: socket.socket) -> None:
             ExecRequest(
                 pid=job.pid,
                 pid_start=job.pid_start,
-                cgroup=layout.container_cgroup(job.container),
+                cgroup=job.cgroup,
                 process=job.process,
                 seccomp=job.seccomp,
                 stdio=ends.theirs,
@@ -43,8 +43,6 @@ def keep_exec(job: ExecJob, channel: socket.socket) -> None:
     finally:
         os.close(helper)
         ends.close_theirs()
-    if terminal and job.rows:
-        set_size(process.console_fd, job.rows, job.columns)
     client = Client(channel, job.wants)
     client.queue(Kind.STARTED)
     stdio = Stdio(console=process.console_fd) if terminal else ends.ours

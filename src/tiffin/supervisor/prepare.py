@@ -25,13 +25,21 @@ _PERIOD = 100_000
 
 
 class Prepared(NamedTuple):
-    """What `runtime.create` is told, and what must be held while the container runs."""
+    """What `runtime.create` is told, and what must be held while the container runs. `joined` are descriptors of
+    namespaces that the document names: to be closed once it is created."""
 
     spec: dict[str, Any]
     root: Mount
     mount_point: str
     attachment: Attachment
     notices: tuple[str, ...]
+    joined: tuple[int, ...] = ()
+
+    def close_joined(self) -> Attachment:
+        """Close `joined`; returns the attachment, which is still to be held."""
+        for fd in self.joined:
+            os.close(fd)
+        return self.attachment
 
 
 def prepare(store: Store, record: ContainerRecord) -> Prepared:
@@ -50,7 +58,18 @@ def prepare(store: Store, record: ContainerRecord) -> Prepared:
         capabilities = defaults.choose_capabilities(
             record.cap_add, record.cap_drop, privileged=record.privileged
         )
-        spec = default_spec(_options(record, directory, mounts, capabilities.granted))
+        options = _options(record, directory, mounts, capabilities.granted)
+        joined: tuple[int, ...] = ()
+        if needs_more(record):
+            from tiffin.supervisor import shared  # few containers do
+
+            options, joined = shared.complete(store, record, options)
+        inward, outward = record.resources.bandwidth_in, record.resources.bandwidth_out
+        if inward or outward:
+            from tiffin.network.shaping import shape
+
+            shape(store, record.id, attachment.netns_fd, inward, outward)
+        spec = default_spec(options)
     except BaseException:
         attachment.close()
         raise
@@ -59,7 +78,7 @@ def prepare(store: Store, record: ContainerRecord) -> Prepared:
         notices.append(
             f"not granted, since this machine does not have them: {', '.join(capabilities.missing)}"
         )
-    return Prepared(spec, root, f"{directory}/rootfs", attachment, tuple(notices))
+    return Prepared(spec, root, f"{directory}/rootfs", attachment, tuple(notices), joined)
 
 
 def _attach(store: Store, record: ContainerRecord) -> Attachment:
@@ -101,21 +120,52 @@ def _options(
         mounts=sorted([*_file_mounts(record, directory), *mounts], key=lambda mount: mount.target.count("/")),
         shm_size=record.shm_size,
         seccomp=security.seccomp,
+        apparmor=security.apparmor,
+        open_paths=security.open_paths,
+        writable_cgroups=security.writable_cgroups,
+        annotations=record.annotations,
         sysctls=record.sysctls,
-        rlimits=record.ulimits,
+        rlimits=defaults.rlimits(record.ulimits),
         oom_score_adj=record.oom_score_adj,
         init=record.init,
-        **_limits(record.resources),
+        **limits(record.resources),
     )
 
 
-def _limits(resources: Resources) -> dict[str, Any]:
+def needs_more(record: ContainerRecord) -> bool:
+    """Whether the document depends on more than the record: other containers, devices of this machine."""
+    return bool(
+        record.pid_mode
+        or record.ipc_mode
+        or record.uts_mode
+        or record.cgroupns_mode
+        or record.devices
+        or record.device_rules
+        or record.privileged
+        or has_block_limits(record.resources)
+    )
+
+
+def has_block_limits(resources: Resources) -> bool:
+    """Whether any limit on block devices is set."""
+    return bool(
+        resources.blkio_weight
+        or resources.blkio_weight_device
+        or resources.device_read_bps
+        or resources.device_write_bps
+        or resources.device_read_iops
+        or resources.device_write_iops
+    )
+
+
+def limits(resources: Resources) -> dict[str, Any]:
+    """The limits as `ContainerOptions` has them, but those on block devices."""
     quota, period = resources.cpu_quota, resources.cpu_period
     if resources.nano_cpus:
         quota, period = resources.nano_cpus * _PERIOD // 1_000_000_000, _PERIOD
     # Docker's default: as much swap again as memory.
     swap = resources.memory_swap or 2 * resources.memory
-    limits: dict[str, Any] = {
+    found: dict[str, Any] = {
         "memory": resources.memory,
         "memory_swap": swap,
         "memory_reservation": resources.memory_reservation,
@@ -123,10 +173,15 @@ def _limits(resources: Resources) -> dict[str, Any]:
         "cpu_quota": quota,
         "cpu_period": period,
         "cpuset_cpus": resources.cpuset_cpus,
+        "cpuset_mems": resources.cpuset_mems,
+        "cpu_rt_period": resources.cpu_rt_period,
+        "cpu_rt_runtime": resources.cpu_rt_runtime,
+        "memory_swappiness": resources.memory_swappiness,
+        "oom_kill_disable": resources.oom_kill_disable,
     }
     if resources.pids_limit:
-        limits["pids_limit"] = resources.pids_limit
-    return limits
+        found["pids_limit"] = resources.pids_limit
+    return found
 
 
 def _file_mounts(record: ContainerRecord, directory: str) -> list[Mount]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable
 
@@ -55,16 +56,16 @@ def begin(
         notice(line)
     ends = open_stdio(terminal=record.tty, open_stdin=record.open_stdin)
     try:
-        process = create(_request(store.layout, record.id, prepared, ends.theirs, helper))
+        process = create(_request(store.layout, record, prepared, ends.theirs, helper))
     except BaseException:
         ends.close_theirs()
         ends.close_ours()
-        prepared.attachment.close()
+        prepared.close_joined().close()
         raise
     for line in process.warnings:
         notice(line)
     ends.close_theirs()
-    attachment = prepared.attachment.close_namespace()
+    attachment = prepared.close_joined().close_namespace()
     if record.tty and any(size):
         set_size(process.console_fd, *size)
     health = _health(store, record, process, helper)
@@ -84,16 +85,16 @@ def begin(
 
 
 def _request(
-    layout: Layout, container_id: str, prepared: Prepared, stdio: tuple[int, int, int], helper: int
+    layout: Layout, record: ContainerRecord, prepared: Prepared, stdio: tuple[int, int, int], helper: int
 ) -> CreateRequest:
     return CreateRequest(
-        id=container_id,
+        id=record.id,
         spec=prepared.spec,
         root=prepared.root,
         mount_point=prepared.mount_point,
         stdio=stdio,
         netns_fd=prepared.attachment.netns_fd,
-        cgroup_parent=layout.cgroup,
+        cgroup_parent=os.path.dirname(record.cgroup(layout.cgroup)),
         seccomp_cache=layout.cache,
         helper_fd=helper,
     )

@@ -140,7 +140,7 @@ def _give_up(store: Store, container: Container, error: BaseException) -> None:
     try:
         current = Containers(store).get(container.id) or container
         takedown.kill_processes(current)
-        takedown.take_down(store, container.id)
+        takedown.take_down(store, container)
         if container.record.auto_remove:
             takedown.forget(store, container, volumes=True)
         else:
@@ -177,7 +177,7 @@ def _end(store: Store, container: Container, run: Run, code: int) -> bool:
     if run.health is not None:
         run.health.close()
     try:
-        oom_killed = open_cgroup(store.layout.container_cgroup(container.id)).oom_killed()
+        oom_killed = open_cgroup(container.record.cgroup(store.layout.cgroup)).oom_killed()
         if not removed:
             # Known from here on, whatever happens to us while taking down.
             again = rows.ended(container.id, code, finished, oom_killed=oom_killed, asked=asked)
@@ -219,7 +219,7 @@ def _rest(store: Store, container: Container, session: Session) -> None:
 
 def _take_down(store: Store, container: Container) -> str:
     try:
-        takedown.take_down(store, container.id)
+        takedown.take_down(store, container)
     except (TiffinError, OSError) as error:
         return f"while taking it down: {error}"
     return ""

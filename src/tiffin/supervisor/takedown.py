@@ -26,13 +26,13 @@ def kill_processes(container: Container) -> None:
             processes.await_end(pidfd, _PATIENCE)
 
 
-def take_down(store: Store, container_id: str) -> None:
+def take_down(store: Store, container: Container) -> None:
     """Remove the container's cgroup with all processes in it, and its place in the network. All steps are tried;
     the first failure is raised, the others are noted on it."""
     failures: list[Exception] = []
-    for step in (_remove_cgroup, _detach):
+    for step in (_remove_cgroup, _detach, _unmount):
         try:
-            step(store, container_id)
+            step(store, container)
         except (TiffinError, OSError) as error:
             failures.append(error)
     if failures:
@@ -41,18 +41,25 @@ def take_down(store: Store, container_id: str) -> None:
         raise failures[0]
 
 
-def _remove_cgroup(store: Store, container_id: str) -> None:
-    cgroup = open_cgroup(store.layout.container_cgroup(container_id))
+def _remove_cgroup(store: Store, container: Container) -> None:
+    cgroup = open_cgroup(container.record.cgroup(store.layout.cgroup))
     if cgroup.exists():
         cgroup.kill_all()
         cgroup.delete()
 
 
-def _detach(store: Store, container_id: str) -> None:
-    if is_attached(store.db, container_id):
+def _detach(store: Store, container: Container) -> None:
+    if is_attached(store.db, container.id):
         from tiffin.network.manager import Networks
 
-        Networks(store).detach(container_id)
+        Networks(store).detach(container.id)
+
+
+def _unmount(store: Store, container: Container) -> None:
+    if container.record.ipc_mode == "shareable":
+        from tiffin.supervisor.shared import remove_shm
+
+        remove_shm(store.layout.container(container.id))
 
 
 def forget(store: Store, container: Container, *, volumes: bool, died: int | None = None) -> None:

@@ -4,6 +4,7 @@ import io
 import json
 import os
 import pty
+import sqlite3
 import subprocess
 import tarfile  # noqa: TID251 - reads what was written, as other people's tools do
 from pathlib import Path
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.command import Tiffin
+from tests.images import busybox_tar
 
 pytestmark = pytest.mark.root
 _RUN = ("--network", "none", "busybox", "sh", "-c")
@@ -117,6 +119,31 @@ def test_several_names_are_saved_to_one_archive(shared: Tiffin, tmp_path: Path) 
     ]
     assert shared.ok("images", "--no-trunc", "--format", "{{.ID}}").split() == [identifier] * 2
     shared.ok("rmi", "second:2")
+
+
+def test_of_a_name_for_two_platforms_one_is_saved(shared: Tiffin, tmp_path: Path) -> None:
+    ours = shared.ok("import", busybox_tar(), "both:1")
+    other = shared.ok("import", "--platform", "linux/arm64", busybox_tar())
+    index = f"sha256:{'5' * 64}"
+    db = sqlite3.connect(f"{shared.root}/tiffin.db")
+    with db:
+        db.execute("INSERT INTO indexes VALUES (?, 'application/vnd.oci.image.index.v1+json', 2)", (index,))
+        db.executemany("INSERT INTO index_images VALUES (?, ?)", [(index, ours), (index, other)])
+        db.execute("UPDATE image_names SET target = ? WHERE image = ?", (index, ours))
+    db.close()
+    for platform, identifier in (("linux/arm64", other), ("linux/amd64", ours)):
+        shared.ok(
+            "save", "--format", "docker-archive", "--platform", platform, "-o", tmp_path / "one.tar", "both:1"
+        )
+        with tarfile.open(tmp_path / "one.tar") as archive:
+            entries = json.load(archive.extractfile("manifest.json") or io.BytesIO())
+        assert [entry["Config"] for entry in entries] == [
+            f"blobs/sha256/{identifier.removeprefix('sha256:')}"
+        ]
+    assert "does not match the specified platform" in shared.fails(
+        "save", "--platform", "linux/s390x", "both:1"
+    )
+    shared.ok("rmi", "-f", other, ours)
 
 
 @pytest.mark.parametrize("words", [("save", "busybox"), ("export", "there")])

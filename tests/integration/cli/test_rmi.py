@@ -110,3 +110,23 @@ def test_layers_that_another_image_has_stay(engine: Tiffin, tmp_path: Path) -> N
     assert len(out) == 2  # the image, and no layer
     assert engine.ok("run", "--rm", "--network", "none", "child", "echo", "whole") == "whole"
     engine.ok("rmi", "child")
+
+
+def test_a_digest_names_an_image_of_its_repository(engine: Tiffin) -> None:
+    engine.ok("import", busybox_tar(), "x:1")
+    digest = engine.ok("image", "inspect", "-f", "{{.Descriptor.digest}}", "x:1")
+    assert "No such image" in engine.fails("rmi", f"other@{digest}")
+    assert "No such image" in engine.fails("rmi", f"x@sha256:{'0' * 64}")
+    assert engine.ok("rmi", f"x@{digest}").splitlines()[0] == "Untagged: x:1"
+    assert engine.ok("images", "-q") == ""
+
+
+def test_a_beginning_that_several_images_have_is_refused(engine: Tiffin) -> None:
+    ids: dict[str, list[str]] = {}
+    for turn in range(17):  # two of so many begin alike
+        identifier = engine.ok("import", "-m", str(turn), busybox_tar())
+        ids.setdefault(identifier.removeprefix("sha256:")[0], []).append(identifier)
+    prefix = next(digit for digit, found in ids.items() if len(found) > 1)
+    assert f"multiple IDs found with provided prefix: {prefix}" in engine.fails("rmi", prefix)
+    engine.ok("rmi", *(identifier for found in ids.values() for identifier in found))
+    assert engine.ok("images", "-q") == ""

@@ -4,6 +4,7 @@ layers, and a registry that another engine serves."""
 import io
 import os
 import random
+import re
 import signal
 import sqlite3
 import struct
@@ -121,12 +122,16 @@ class Ground:
             "containers": column("SELECT id FROM containers"),
             "volumes": column("SELECT name FROM volumes"),
             "staging": set(),
+            "oci": {"blobs", "index.json", "oci-layout"},
         }
         rows = column("SELECT diff_id FROM layers") - expected["layers"]
         db.close()
         found = {f"layers row {diff_id}" for diff_id in rows}
         for directory, names in expected.items():
             found |= {f"{directory}/{name}" for name in set(os.listdir(self.root / directory)) - names}
+        found |= {
+            path.name for path in (self.root / "cache").rglob("*") if re.search(r"\.[0-9]+$", path.name)
+        }
         return sorted(found)
 
     def forget(self) -> None:

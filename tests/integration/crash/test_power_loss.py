@@ -1,8 +1,8 @@
 """What is on the disk before what: a power loss must not find a name without what it names.
 
     blob       written ─ fsync ─ rename into place ─ fsync of the directory ┐
-    layer      unpacked ─ syncfs ─ rename into place ─ fsync of `layers`    ├─ commit (fdatasync) ─ index.json
-    config, manifest     as blobs                                           ┘     ─ only now is it told to the user
+    layer      unpacked ─ syncfs ─ rename into place ─ fsync of `layers`    ├─ commit (fdatasync of its log)
+    config, manifest     as blobs                                           ┘   ─ index.json ─ told to the user
 
 Read from the calls that the kernel got, by strace.
 """

@@ -4,12 +4,14 @@ import json
 import os
 import sqlite3
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.command import BUSYBOX, Tiffin, fresh_engine
+from tests.integration.crash.ground import Server
 from tests.integration.images.archives import Oci, tar
 
 pytestmark = pytest.mark.root
@@ -70,6 +72,7 @@ BUILT_LAYER = (
     "SELECT blob FROM image_layers JOIN image_names USING (image) WHERE name LIKE '%/built%' AND position = 2"
 )
 X_CONFIG = "SELECT image FROM image_names WHERE name LIKE '%/x:1'"
+X_MANIFEST = "SELECT manifest FROM images JOIN image_names ON id = image WHERE name LIKE '%/x:1'"
 BUSYBOX_MANIFEST = "SELECT manifest FROM images JOIN image_names ON id = image WHERE name LIKE '%/busybox%'"
 
 
@@ -164,11 +167,13 @@ def test_what_a_killed_command_left_is_told_apart_from_damage_and_removed(tiffin
     (root / "oci/blobs/sha256" / ("1" * 64)).write_bytes(b"y")
     (root / "layers" / ("2" * 64)).mkdir()
     (root / "oci/index.json").write_text("{}")
+    (root / "oci/.index.json").write_text("{")
+    (root / "cache/layer-sizes.json.4194305").write_text("{")
     execute(tiffin, "INSERT INTO volumes VALUES ('half', 0, '{}', 0)")
     lines = tiffin.ok("fsck").splitlines()
-    assert lines[-1].startswith("nothing is damaged, 7 left over")
+    assert lines[-1].startswith("nothing is damaged, 9 left over")
     assert all(line.startswith("leftover: ") for line in lines[:-1])
-    assert tiffin.ok("fsck", "--repair").endswith("nothing is damaged, 7 repaired")
+    assert tiffin.ok("fsck", "--repair").endswith("nothing is damaged, 9 repaired")
     assert tiffin.ok("fsck") == "nothing is damaged"
 
 
@@ -218,3 +223,62 @@ def test_a_blob_that_a_repository_holds_is_no_damage_when_it_is_missing(tiffin: 
     assert "is missing" in tiffin("fsck").stdout
     execute(tiffin, f"INSERT INTO blob_origins VALUES ('sha256:{path.name}', 'docker.io/library/x')")
     assert tiffin.ok("fsck") == "nothing is damaged"
+
+
+def test_what_a_registry_has_is_fetched_from_there(tiffin: Tiffin, tmp_path: Path) -> None:
+    server = Server(tmp_path / "server")
+    try:
+        server.tiffin.ok("load", "-i", tmp_path / "x.tar")
+        tiffin.ok("rmi", "x:1")
+        tiffin.ok("pull", f"{server.address}/x:1")
+        lost = blob(tiffin, X_LAYER)
+        damage(lost)
+        manifest = blob(tiffin, X_MANIFEST)
+        manifest.unlink()
+        said = tiffin.ok("fsck", "--repair")
+        assert "made again from its layer, or fetched" in said
+        assert f"blob sha256:{manifest.name} is missing: fetched again" in said
+    finally:
+        server.close()
+    assert tiffin.ok("fsck") == "nothing is damaged"
+    assert lost.exists()
+
+
+def test_what_a_registry_serves_is_verified_too(tiffin: Tiffin, tmp_path: Path) -> None:
+    server = Server(tmp_path / "server")
+    try:
+        server.tiffin.ok("load", "-i", tmp_path / "x.tar")
+        tiffin.ok("manifest", "create", f"{server.address}/x:list", f"{server.address}/x:1")
+        tiffin.ok("manifest", "push", f"{server.address}/x:list")
+        assert server.tiffin.ok("fsck") == "nothing is damaged"
+        (listed,) = (
+            path
+            for path in (server.tiffin.root / "oci/blobs/sha256").iterdir()
+            if b"image.index.v1" in path.read_bytes()[:200]
+        )
+        damage(listed)
+        assert f"blob sha256:{listed.name} does not hash" in server.tiffin("fsck").stdout
+    finally:
+        server.close()
+    said = server.tiffin.ok("fsck", "--repair")
+    assert "forgotten" in said or "served no longer" in said
+    assert server.tiffin.ok("fsck") == "nothing is damaged"
+    assert named(server.tiffin)
+
+
+def test_memory_stays_bounded_whatever_a_layer_holds(tiffin: Tiffin, tmp_path: Path) -> None:
+    """A layer of 200 MB in one file, and one of 20,000 files."""
+    oci = Oci()
+    oci.image(
+        "docker.io/library/large:1",
+        [tar({"zeros": bytes(200_000_000)}), tar({f"d/{n}": b"" for n in range(20_000)})],
+    )
+    (tmp_path / "large.tar").write_bytes(oci.tar())
+    tiffin.ok("load", "-i", tmp_path / "large.tar")
+    program = "import sys\nfrom tiffin.cli.main import main\nassert main(sys.argv[1:]) == 0\n"
+    program += (
+        "print([line.split()[1] for line in open('/proc/self/status') if line.startswith('VmHWM')][0])\n"
+    )
+    words = tiffin.argv("fsck", "-q")[3:]
+    done = subprocess.run([sys.executable, "-c", program, *words], capture_output=True, text=True, check=True)
+    assert int(done.stdout) < 100_000  # KiB

@@ -42,6 +42,9 @@ class Stream:
         self._at += len(piece)
         return piece
 
+    def abort(self) -> None:
+        """Nothing here waits."""
+
     def __enter__(self) -> "Stream":
         return self
 

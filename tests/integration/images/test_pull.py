@@ -1,8 +1,8 @@
 """Pulling from a registry in memory, which counts what it sends and can break off wherever a test wants."""
 
 import gzip
-import io
 import os
+import random
 import threading
 from pathlib import Path
 
@@ -16,48 +16,16 @@ from tests.integration.images.archives import (
     descriptor,
     digest,
     encode,
-    tar,
 )
-from tests.integration.images.engine import files_of, load, open_images, stored, verify
-from tests.integration.images.remote import Remote, breaks_after, incompressible
-from tiffin.errors import Corrupt, NotFound, TransferError, Unsupported
+from tests.integration.images.engine import files_of, open_images, stored, verify
+from tests.integration.images.pulling import BASE, ONE, TWO, partials, pull
+from tests.integration.images.remote import Remote, breaks_after
+from tiffin.errors import Corrupt, NotFound, TiffinError, TransferError, Unsupported
 from tiffin.images import Images
-from tiffin.images.pull import Pulled, PullOptions
 from tiffin.images.transfer import TransferEvent
-from tiffin.oci.platform import parse_platform
 from tiffin.oci.reference import parse_reference
 
 pytestmark = pytest.mark.root
-
-BASE = tar({"base": incompressible(3 << 20)})
-ONE, TWO = tar({"one": b"1" * 5000}), tar({"two": b"2" * 7000})
-ARM = {"os": "linux", "architecture": "arm64"}
-AMD = {"os": "linux", "architecture": "amd64"}
-
-
-def pull(
-    images: Images, remote: Remote, text: str = "r.io/app:1", platform: str = "", **options: bool
-) -> Pulled:
-    chosen = parse_platform(platform) if platform else None
-    return images.pull(remote, parse_reference(text), chosen, options=PullOptions(**options))
-
-
-def partials(images: Images) -> list[Path]:
-    return [path for path in Path(images.store.layout.staging).iterdir() if path.name.startswith("partial-")]
-
-
-def two_platforms(remote: Remote, tag: str = "1") -> dict[str, object]:
-    attestation = remote.image("", [tar({"statement": b"x"})], architecture="unknown", os="unknown")
-    return remote.index(
-        tag,
-        remote.image("", [ONE], architecture="arm64") | {"platform": ARM},
-        remote.image("", [TWO]) | {"platform": AMD},
-        attestation
-        | {
-            "platform": {"os": "unknown", "architecture": "unknown"},
-            "annotations": {"vnd.docker.reference.type": "attestation-manifest"},
-        },
-    )
 
 
 def test_an_image_comes_whole_and_gets_its_name_and_digest(images: Images) -> None:
@@ -286,77 +254,6 @@ def test_a_known_image_takes_on_the_manifest_that_came_last(images: Images) -> N
     verify(images)
 
 
-# -- platforms -----------------------------------------------------------------------------------------------
-
-
-def test_of_an_index_the_hosts_image_comes_and_the_index_is_kept_whole(images: Images) -> None:
-    remote = Remote()
-    index = two_platforms(remote)
-    done = pull(images, remote)
-    assert files_of(images, done.image) == ["two"]
-    assert done.digest == index["digest"]
-    assert done.image.digests == (f"r.io/app@{index['digest']}",)
-    images.collect()
-    whole = images.content.read_bytes(str(index["digest"]), 1 << 20)
-    assert b"attestation-manifest" in whole
-    assert pull(images, remote).status.startswith("Image is up to date")
-
-
-def test_a_second_platform_joins_the_name_and_is_what_it_stands_for_then(images: Images) -> None:
-    remote = Remote()
-    index = two_platforms(remote)
-    amd = pull(images, remote).image
-    arm = pull(images, remote, platform="linux/arm64").image
-    assert images.resolve("r.io/app:1").id == arm.id
-    assert images.resolve("r.io/app:1", parse_platform("linux/amd64")).id == amd.id
-    assert images.resolve(f"r.io/app@{index['digest']}", parse_platform("linux/amd64")).id == amd.id
-    assert images.resolve("r.io/app:1", parse_platform("arm64/v8".replace("/v8", ""))).id == arm.id
-    with pytest.raises(NotFound, match=r"wanted linux/s390x, actual: linux/arm64$"):
-        images.resolve("r.io/app:1", parse_platform("linux/s390x"))
-    assert {row.id: row.within for row in images.list()} == {amd.id: ("r.io/app:1",), arm.id: ()}
-    assert pull(images, remote).image.id == amd.id
-    assert images.resolve("r.io/app:1").id == amd.id
-    verify(images)
-
-
-def test_a_platform_that_an_index_lacks_is_said_in_dockers_words(images: Images) -> None:
-    remote = Remote()
-    two_platforms(remote)
-    with pytest.raises(NotFound, match=r"^no matching manifest for linux/s390x in the manifest list entries"):
-        pull(images, remote, platform="linux/s390x")
-    assert stored(images) == (0, 0, 0)
-
-
-def test_an_image_alone_is_taken_as_it_is_unless_another_platform_was_asked_for(images: Images) -> None:
-    remote = Remote()
-    remote.image("1", [ONE], architecture="s390x")
-    with pytest.raises(NotFound, match="wanted linux/amd64, actual: linux/s390x"):
-        pull(images, remote, platform="linux/amd64")
-    assert pull(images, remote).image.platform.architecture == "s390x"
-
-
-def test_an_index_within_an_index_is_followed_and_kept(images: Images) -> None:
-    remote = Remote()
-    inner = two_platforms(remote, "")
-    outer = remote.index("1", inner)
-    done = pull(images, remote)
-    assert files_of(images, done.image) == ["two"]
-    assert done.digest == outer["digest"]
-    images.collect()
-    for document in (inner, outer):
-        assert images.content.exists(str(document["digest"]))
-
-
-def test_a_tag_of_an_index_stands_for_its_platforms_too(images: Images) -> None:
-    remote = Remote()
-    two_platforms(remote)
-    pull(images, remote, platform="linux/arm64")
-    amd = pull(images, remote).image
-    images.tag("r.io/app:1", "mine")
-    assert images.resolve("mine", parse_platform("linux/arm64")).id != amd.id
-    assert images.resolve("mine").id == amd.id
-
-
 # -- layers from elsewhere -----------------------------------------------------------------------------------
 
 
@@ -432,106 +329,59 @@ def test_a_wrong_blob_leaves_nothing(images: Images) -> None:
     assert stored(images) == (0, 0, 0)
 
 
-# -- removing ------------------------------------------------------------------------------------------------
+# -- faults --------------------------------------------------------------------------------------------------
 
 
-def test_the_last_tag_takes_the_digests_of_its_repository_along(images: Images) -> None:
+@pytest.mark.parametrize("seed", range(4))
+def test_whatever_goes_wrong_an_image_is_whole_or_absent(images: Images, seed: int) -> None:
+    chance = random.Random(seed)
     remote = Remote()
-    manifest = remote.image("1", [ONE])
-    done = pull(images, remote).image
-    images.tag("r.io/app:1", "r.io/app:2")
-    assert images.remove("r.io/app:1") == [("Untagged", "r.io/app:1")]
-    records = images.remove("r.io/app:2")
-    assert records[:3] == [
-        ("Untagged", "r.io/app:2"),
-        ("Untagged", f"r.io/app@{manifest['digest']}"),
-        ("Deleted", done.id),
-    ]
-    assert stored(images) == (0, 0, 0)
-    assert images.store.db.execute("SELECT count(*) FROM blob_origins").fetchone() == (0,)
-
-
-def test_a_digest_can_be_removed_while_a_tag_stays(images: Images) -> None:
-    remote = Remote()
-    manifest = remote.image("1", [ONE])
+    remote.image("1", [BASE, ONE, TWO])
+    honest = dict(remote.blobs)
+    for _ in range(12):
+        remote.blobs = dict(honest)
+        remote.ranges = chance.random() < 0.7
+        remote.piece = chance.choice((1000, 1 << 14, 1 << 18))
+        remote.gate = breaks_after(chance.randrange(4 << 20)) if chance.random() < 0.6 else lambda _: None
+        victim = chance.choice(list(honest))
+        if chance.random() < 0.4:
+            remote.blobs[victim] = spoiled(honest[victim], chance)
+        try:
+            image = pull(images, remote, keep_compressed=chance.random() < 0.7).image
+        except TiffinError:
+            assert images.list() == []
+        else:
+            assert files_of(images, image) == ["base", "one", "two"]
+            images.remove("r.io/app:1")
+        assert stored(images)[:2] == (0, 0)
+        assert len(partials(images)) == stored(images)[2]
+    remote.blobs, remote.gate = honest, lambda _: None
     pull(images, remote)
-    text = f"r.io/app@{manifest['digest']}"
-    assert images.remove(text) == [("Untagged", text)]
-    assert images.resolve("r.io/app:1").digests == ()
-    assert pull(images, remote).image.digests == (text,)
-    images.remove("r.io/app:1")
-    pull(images, remote, text)
-    assert [what for what, _ in images.remove(text)] == ["Untagged", "Deleted", "Deleted"]
+    verify(images)
+    assert stored(images)[2] == 0
+
+
+def spoiled(data: bytes, chance: random.Random) -> bytes:
+    """Truncated, longer, or with a few bytes changed."""
+    kind, at = chance.randrange(3), chance.randrange(len(data))
+    if kind == 0:
+        return data[:at]
+    if kind == 1:
+        return data + bytes(at % 5000 + 1)
+    return data[:at] + bytes((data[at] ^ 0x55,)) + data[at + 1 :]
+
+
+def test_a_layer_that_changed_since_it_broke_off_is_found_out(images: Images) -> None:
+    """T16: what is kept and what comes now are hashed as one."""
+    remote = Remote()
+    remote.image("1", [BASE])
+    blob = digest(gzip.compress(BASE, 1, mtime=0))
+    remote.gate = breaks_after(1 << 20)
+    with pytest.raises(TransferError):
+        pull(images, remote)
+    remote.gate = breaks_after(1 << 40)
+    data = remote.blobs[blob]
+    remote.blobs[blob] = data[: 2 << 20] + bytes(1000) + data[(2 << 20) + 1000 :]
+    with pytest.raises(Corrupt):
+        pull(images, remote)
     assert stored(images) == (0, 0, 0)
-
-
-def test_a_name_of_an_index_takes_its_platforms_along(images: Images) -> None:
-    remote = Remote()
-    two_platforms(remote)
-    arm = pull(images, remote, platform="linux/arm64").image
-    amd = pull(images, remote).image
-    images.tag("r.io/app:1", "kept")
-    assert images.remove("r.io/app:1")[0] == ("Untagged", "r.io/app:1")
-    assert {row.id for row in images.list()} == {arm.id, amd.id}
-    images.remove("kept")
-    assert [row.id for row in images.list()] == []
-    assert stored(images) == (0, 0, 0)
-    assert images.store.db.execute("SELECT count(*) FROM indexes").fetchone() == (0,)
-
-
-# -- moving indexes in archives ------------------------------------------------------------------------------
-
-
-def saved(images: Images, *names: str) -> bytes:
-    out = io.BytesIO()
-    images.save(names, out)
-    return out.getvalue()
-
-
-def test_an_index_is_saved_and_loaded_with_all_of_it_that_is_here(images: Images, tmp_path: Path) -> None:
-    remote = Remote()
-    index = two_platforms(remote)
-    arm = pull(images, remote, platform="linux/arm64").image
-    amd = pull(images, remote).image
-    other = open_images(tmp_path / "other")
-    try:
-        assert load(other, saved(images, "r.io/app:1")) == ["r.io/app:1"]
-        assert other.resolve("r.io/app:1").id == amd.id
-        assert other.resolve("r.io/app:1", parse_platform("linux/arm64")).id == arm.id
-        assert other.content.exists(str(index["digest"]))
-        other.collect()
-        verify(other)
-        assert saved(other, "r.io/app:1") == saved(images, "r.io/app:1")
-    finally:
-        other.store.close()
-
-
-def test_an_index_with_another_machines_image_alone_is_saved_as_that_image(
-    images: Images, tmp_path: Path
-) -> None:
-    remote = Remote()
-    two_platforms(remote)
-    arm = pull(images, remote, platform="linux/arm64").image
-    other = open_images(tmp_path / "other")
-    try:
-        load(other, saved(images, "r.io/app:1"))
-        assert other.resolve("r.io/app:1").manifest == arm.manifest
-        assert other.store.db.execute("SELECT count(*) FROM indexes").fetchone() == (0,)
-    finally:
-        other.store.close()
-
-
-def test_an_archive_may_hold_a_part_of_an_index(images: Images, tmp_path: Path) -> None:
-    remote = Remote()
-    index = two_platforms(remote)
-    amd = pull(images, remote).image
-    other = open_images(tmp_path / "other")
-    try:
-        load(other, saved(images, "r.io/app:1"))
-        assert [row.id for row in other.list()] == [amd.id]
-        assert other.content.exists(str(index["digest"]))
-        arm = pull(other, remote, platform="linux/arm64").image
-        assert other.resolve("r.io/app:1", parse_platform("amd64")).id == amd.id
-        assert other.resolve("r.io/app:1").id == arm.id
-    finally:
-        other.store.close()

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 
 class Middle:
-    """A TCP forwarder on loopback. `hold_after` bytes of answers, everything waits until `release`."""
+    """A TCP forwarder on loopback. A connection that has answered `hold_after` bytes waits until `release`."""
 
     def __init__(self, target: str) -> None:
         host, _, port = target.rpartition(":")
@@ -28,11 +28,10 @@ class Middle:
         self._accepting.start()
 
     def hold(self, after: int) -> None:
-        """From now on, let `after` more bytes of answers through."""
+        """Let each connection answer `after` bytes and no more."""
         self._released.clear()
         self.holding.clear()
-        with self._lock:
-            self.hold_after = self.answered + after
+        self.hold_after = after
 
     def release(self) -> None:
         self.hold_after = 1 << 62
@@ -65,6 +64,7 @@ class Middle:
         ):
             selector.register(client, selectors.EVENT_READ, server)
             selector.register(server, selectors.EVENT_READ, client)
+            answered = 0
             while not self._closed.is_set():
                 for key, _ in selector.select(0.1):
                     source, sink = key.fileobj, key.data
@@ -72,23 +72,21 @@ class Middle:
                     try:
                         data = source.recv(1 << 16)
                         if source is server and data:
-                            self._count(len(data))
+                            answered += len(data)
+                            self._pass(len(data), answered)
                         if not data or self._closed.is_set():
                             return
                         sink.sendall(data)
                     except OSError:
                         return
 
-    def _count(self, size: int) -> None:
-        with self._lock:
-            held = self.answered + size > self.hold_after
-            if not held:
-                self.answered += size
-        if held:
+    def _pass(self, size: int, answered: int) -> None:
+        """Note `size` bytes of a connection that has answered so many in all, and let them go when it may."""
+        if answered > self.hold_after:
             self.holding.set()
             self._released.wait()
-            with self._lock:
-                self.answered += size
+        with self._lock:
+            self.answered += size
 
 
 @contextlib.contextmanager

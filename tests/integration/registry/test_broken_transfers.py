@@ -80,12 +80,12 @@ def test_a_blob_goes_whole_over_a_wire_that_breaks(host: str) -> None:
 def test_a_wire_that_always_breaks_is_given_up(host: str) -> None:
     with client_of() as client:
         image(client.repository(f"{host}/broken/pull"), DATA)
-    with Cutter(host, after=30_000, cuts=1000) as wire, client_of() as client:
+    with Cutter(host, after=2000, cuts=1000) as wire, client_of() as client:
         repository = client.repository(f"{wire.address}/broken/pull")
         data = os.urandom(8 << 20)
         with pytest.raises(TransferError):
             repository.push_blob(blob_of(data), lambda at: io.BytesIO(data[at:]))
-    with Cutter(host, after=300, cuts=1000) as wire, client_of() as client, pytest.raises(TransferError):
+    with Cutter(host, after=200, cuts=1000) as wire, client_of() as client, pytest.raises(TransferError):
         read_all(client.repository(f"{wire.address}/broken/pull").open_blob(BLOB))
 
 

@@ -1,9 +1,11 @@
 """`tiffin pull`, and what begins one, against Debian's docker-registry."""
 
+import hashlib
 import io
 import os
 import signal
 import subprocess
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -95,7 +97,7 @@ def test_all_tags_come_at_once(registry: RunningRegistry, tiffin: Tiffin, tmp_pa
         "2: Pulling from many",
     ]
     assert lines[-2:] == [f"Status: Downloaded newer image for {registry.host}/many", f"{registry.host}/many"]
-    assert "can't be used" in tiffin.fails("pull", "-a", f"{registry.host}/many:1", code=125)
+    assert "can't be used" in tiffin.fails("pull", "-a", f"{registry.host}/many:1")
 
 
 def test_what_is_not_there_is_one_line(registry: RunningRegistry, tiffin: Tiffin) -> None:
@@ -137,14 +139,17 @@ def test_build_pulls_its_base(registry: RunningRegistry, tiffin: Tiffin, tmp_pat
     assert "Dockerfile:1: FROM: manifest for" in tiffin.fails(*words, tmp_path)
 
 
+@pytest.mark.parametrize("megabytes", [25, pytest.param(450, marks=pytest.mark.slow)])
 def test_a_shared_base_is_neither_moved_nor_kept_twice(
-    registry: RunningRegistry, between: Middle, tiffin: Tiffin, tmp_path: Path
+    registry: RunningRegistry, between: Middle, tiffin: Tiffin, tmp_path: Path, megabytes: int
 ) -> None:
+    files = range(megabytes // 5)
+    base = tar({f"lib/{number}": hashlib.shake_128(b"%d" % number).digest(5 << 20) for number in files})
     for number in (1, 2):
-        own = tar({"own": incompressible(1 << 20, b"%d" % number)})
-        put(registry, f"shared/app:{number}", BASE, own, archive=tmp_path / "put.tar")
+        own = tar({"own": incompressible(1 << 20, b"own %d" % number)})
+        put(registry, f"shared/app:{number}", base, own, archive=tmp_path / "put.tar")
     tiffin.ok("pull", "-q", f"{between.host}/shared/app:1")
-    assert between.answered > 24 << 20
+    assert between.answered > megabytes << 20
     moved, kept = between.answered, disk(tiffin)
     lines = tiffin.ok("pull", f"{between.host}/shared/app:2").splitlines()
     assert len([line for line in lines if line.endswith(": Already exists")]) == 1
@@ -215,15 +220,14 @@ def test_two_processes_that_pull_the_same_fetch_it_once(
     between.hold(8 << 20)
     first = tiffin.start("pull", f"{between.host}/both/app:1")
     assert between.holding.wait(60)
-    second = tiffin.start("pull", f"{between.host}/both/app:1")
-    assert second.stdout is not None
     read = []
-    for line in second.stdout:
-        read.append(line.strip())
-        if read[-1].endswith(": Waiting"):
-            between.release()
+    with tiffin.start("pull", f"{between.host}/both/app:1") as second:
+        assert second.stdout is not None
+        for line in second.stdout:
+            read.append(line.strip())
+            if read[-1].endswith(": Waiting"):
+                between.release()
     assert first.communicate(timeout=60)[1] == ""
-    second.wait(60)
     assert any(line.endswith(": Waiting") for line in read)
     assert read[-1].endswith("both/app:1")
     assert between.answered < 25 << 20
@@ -257,3 +261,56 @@ def test_the_library_pulls_and_reports(registry: RunningRegistry, tiffin: Tiffin
     totals = {event.total for event in events if event.status == "Downloading"}
     assert len(totals) == 1
     assert events[-1].document() == {"status": f"Status: {done.status}"}
+
+
+def test_debug_shows_the_requests(registry: RunningRegistry, tiffin: Tiffin, tmp_path: Path) -> None:
+    put(registry, "traced:1", tar({"a": b"1"}), archive=tmp_path / "put.tar")
+    done = tiffin("--debug", "pull", f"{registry.host}/traced:1")
+    assert done.returncode == 0 and "/v2/traced/manifests/1" in done.stderr
+    assert "/v2/" not in tiffin("pull", f"{registry.host}/traced:1").stderr
+
+
+def test_a_program_with_threads_builds_on_a_base_that_is_not_here(
+    registry: RunningRegistry, tiffin: Tiffin, tmp_path: Path
+) -> None:
+    from tiffin.build.progress import Event, Fetching
+    from tiffin.engine import Engine
+
+    name = busybox(registry, "threads/box:1", tmp_path)
+    (tmp_path / "Dockerfile").write_text(f"FROM {name}\nRUN echo built > /x\n")
+    events: list[Event] = []
+    stop = threading.Event()
+    other = threading.Thread(target=stop.wait)
+    other.start()
+    try:
+        with Engine(str(tiffin.root), str(tiffin.run_directory)) as engine:
+            engine.build(str(tmp_path), tag="built", network="none", progress=events.append)
+            assert "built:latest" in engine.images.inspect("built")["RepoTags"]
+    finally:
+        stop.set()
+        other.join()
+    assert any(isinstance(event, Fetching) and event.status.startswith("Status:") for event in events)
+
+
+def test_another_platform_is_fetched_for_a_run_that_asks_for_it_and_refused_with_the_reason(
+    registry: RunningRegistry, tiffin: Tiffin, tmp_path: Path
+) -> None:
+    own, foreign = (f"{registry.host}/many/{name}:1" for name in ("own", "foreign"))
+    tiffin.ok("import", busybox_tar(), own)
+    tiffin.ok("import", "--platform", "linux/mips64", busybox_tar(), foreign)
+    for name in (own, foreign):
+        tiffin.ok("push", "-q", name)
+    many = f"{registry.host}/many/both:1"
+    tiffin.ok("manifest", "create", many, own, foreign)
+    tiffin.ok("manifest", "push", many)
+    words = ["run", "--rm", "--network", "none"]
+    assert tiffin.ok(*words, many, "echo", "own") == "own"
+    refused = tiffin(*words, "--platform", "linux/mips64", many, "true")
+    assert refused.returncode == 125
+    assert f"Unable to find image '{many}' locally" in refused.stderr
+    assert "exec format error" in refused.stderr.splitlines()[-1]
+    assert tiffin.ok("image", "inspect", "-f", "{{.Architecture}}", many) == "mips64"
+    assert tiffin.ok(*words, "--platform", "linux/amd64", many, "echo", "own again") == "own again"
+    assert "wanted linux/s390x" in tiffin(*words, "--pull", "never", "--platform", "linux/s390x", many).stderr
+    assert "no matching manifest for linux/s390x" in tiffin(*words, "--platform", "linux/s390x", many).stderr
+    tiffin.ok("rmi", many)

@@ -474,3 +474,5 @@ def test_a_pushed_image_runs_and_its_blobs_survive_a_collection_before_they_are_
     assert found["Descriptor"]["digest"] == answer.headers["docker-content-digest"]
     assert found["RepoDigests"] == [f"box@{answer.headers['docker-content-digest']}"]
     assert list((other.root / "staging").iterdir()) == []
+    assert other.ok("rmi", "box:1").splitlines()[0] == "Untagged: box:1"
+    assert list((other.root / "oci/blobs/sha256").iterdir()) == []

@@ -1,7 +1,7 @@
 import pytest
 
 from tiffin.errors import InvalidArgument
-from tiffin.oci.platform import Platform, host_platform, parse_platform
+from tiffin.oci.platform import Platform, host_platform, parse_platform, preferences
 
 
 @pytest.mark.parametrize(
@@ -30,3 +30,26 @@ def test_the_host_runs_its_own() -> None:
     host = host_platform()
     assert host.runs(host)
     assert not host.runs(Platform("linux", "s390x"))
+
+
+@pytest.mark.parametrize(
+    ("wanted", "found"),
+    [
+        ("linux/amd64", "linux/amd64"),
+        ("linux/amd64/v3", "linux/amd64/v3 linux/amd64/v2 linux/amd64"),
+        ("linux/arm/v7", "linux/arm/v7 linux/arm/v6 linux/arm/v5"),
+        ("linux/arm", "linux/arm/v7 linux/arm/v6 linux/arm/v5"),
+        ("linux/arm/v6", "linux/arm/v6 linux/arm/v5"),
+        ("linux/arm64", "linux/arm64"),
+        ("linux/arm64/v9", "linux/arm64/v9 linux/arm64"),
+        ("linux/s390x", "linux/s390x"),
+    ],
+)
+def test_a_machine_takes_the_lower_variants_of_its_architecture(wanted: str, found: str) -> None:
+    assert [str(platform) for platform in preferences(parse_platform(wanted))] == found.split()
+
+
+def test_who_names_no_platform_gets_the_32_bit_one_too() -> None:
+    assert Platform("linux", "386") in preferences(Platform("linux", "amd64"), native=True)
+    assert Platform("linux", "arm", "v7") in preferences(Platform("linux", "arm64"), native=True)
+    assert Platform("linux", "386") not in preferences(Platform("linux", "amd64"))

@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from tests.hostile_registry import Answer, Hostile
+from tests.registries import make_tls
 from tests.unit.registry.support import (
     blob_of,
     client_of,
@@ -326,6 +328,37 @@ def test_a_closed_client_ends_what_waits(server: Hostile) -> None:
     thread.join(10)
     assert not thread.is_alive()
     assert "broken off from here" in str(failed[0])
+
+
+@pytest.mark.parametrize("tls", [False, True])
+def test_a_stream_that_is_aborted_gives_nothing_more(tmp_path: Path, tls: bool) -> None:
+    data = bytes(1 << 20)
+    with Hostile(make_tls(tmp_path) if tls else None) as server, client_of(stall=60) as client:
+        server.on("GET", ".*", Answer(200, {}, data, cut=500_000, then="stall"))
+        stream = client.repository(f"{server.host}/a").open_blob(blob_of(data))
+        while stream.position < 500_000:
+            stream.read(500_000 - stream.position)
+        failed: list[Exception] = []
+        begun = threading.Event()
+
+        def work() -> None:
+            begun.set()
+            try:
+                stream.read(1 << 20)
+            except TransferError as error:
+                failed.append(error)
+
+        thread = threading.Thread(target=work)
+        thread.start()
+        begun.wait()
+        stream.abort()  # it waits for bytes, or is about to: both must end
+        thread.join(10)
+        assert not thread.is_alive()
+        assert "broken off from here" in str(failed[0])
+        with pytest.raises(TransferError, match="broken off from here"):
+            stream.read(10)
+        stream.close()
+        assert len(server.seen) == 1
 
 
 def test_referrers_come_from_the_api_or_from_their_tag(server: Hostile, client: Registry) -> None:

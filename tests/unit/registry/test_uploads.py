@@ -244,6 +244,19 @@ def test_a_piece_that_was_taken_in_part_is_gone_on_with(store: Store, repository
     assert store.patches() == ["0-2097151", "800000-2097151", "1600000-2097151"]
 
 
+@pytest.mark.parametrize("taken", [0, 2, 1000])
+def test_a_registry_that_takes_next_to_nothing_is_given_up(
+    store: Store, repository: Repository, taken: int
+) -> None:
+    store.stumbles["PUT"] = [Answer(405)]
+    real = store.on_patch
+    store.on_patch = lambda seen: real(seen._replace(body=seen.body[:taken]))  # type: ignore[method-assign] # as said
+    with pytest.raises(TransferError, match=f"took {taken} of"):
+        repository.push_blob(BLOB, opened)
+    assert len(store.requests("PATCH")) < 10
+    assert store.cancelled == 2
+
+
 def test_another_digest_there_is_corrupt(store: Store, repository: Repository) -> None:
     with pytest.raises(Corrupt, match="digest invalid: other bytes"):
         repository.push_blob(BLOB, lambda at: io.BytesIO(bytes(len(DATA) - at)))

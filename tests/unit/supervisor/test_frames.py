@@ -54,7 +54,7 @@ def test_malformed_payloads_are_refused() -> None:
 
 def test_jobs_survive_the_wire() -> None:
     start = jobs.StartJob("/root", "/run", "a" * 64, 7, 24, 80)
-    run = jobs.ExecJob("/root", "/run", "a" * 64, 5, 50, {"args": ["x"]}, None, True, 3)
+    run = jobs.ExecJob("/root", "/run", "a" * 64, "tiffin/a", 5, 50, {"args": ["x"]}, None, True, 3)
     assert jobs.decode(jobs.encode(start)) == start
     assert jobs.decode(jobs.encode(run)) == run
 

@@ -2,6 +2,7 @@
 
 import os
 
+from tiffin.cli import terminal
 from tiffin.cli.container_options import add_container_options, create_options
 from tiffin.cli.output import print_warning
 from tiffin.errors import InvalidArgument, NotFound
@@ -20,17 +21,21 @@ tiffin start -a job
 
 
 def arguments(parser: "CommandParser") -> None:
+    terminal.add_attach(parser)
     add_container_options(parser)
 
 
 def run(args: "Namespace", session: "Session") -> int:
-    print(create_container(args, session, detached=False))
+    print(create_container(args, session, attach=terminal.attached_streams(args)))
     return 0
 
 
-def create_container(args: "Namespace", session: "Session", *, detached: bool) -> str:
-    """The new container's ID, written to --cidfile too; that file must not exist, and goes when nothing was made."""
-    options = create_options(args, detached=detached, attach_stdin=args.interactive and not detached)
+def create_container(args: "Namespace", session: "Session", *, attach: tuple[bool, bool, bool]) -> str:
+    """The new container's ID, written to --cidfile too; that file must not exist, and goes when nothing was made.
+    `attach`: whether who starts it will join its stdin, stdout and stderr."""
+    options = create_options(args, detached=not any(attach), attach_stdin=attach[0])._replace(
+        attach_stdout=attach[1], attach_stderr=attach[2], stdin_once=args.interactive and attach[0]
+    )
     cidfile = _open_cidfile(args.cidfile)
     try:
         created = _create(args, session, options)
@@ -54,7 +59,7 @@ def _create(args: "Namespace", session: "Session", options: "CreateOptions") -> 
     if args.pull == "always":
         from tiffin.cli.commands.pull import pull_for_run
 
-        pull_for_run(session, args.image, args.platform)
+        pull_for_run(session, args.image, args.platform, quiet=args.quiet)
     try:
         return containers.create(options)
     except NotFound:
@@ -62,7 +67,7 @@ def _create(args: "Namespace", session: "Session", options: "CreateOptions") -> 
             raise
         from tiffin.cli.commands.pull import pull_missing
 
-        if not pull_missing(session, args.image, args.platform):
+        if not pull_missing(session, args.image, args.platform, quiet=args.quiet):
             raise
     return containers.create(options)
 

@@ -13,6 +13,10 @@ EXAMPLES = """\
 tiffin exec web ls -l /www
 tiffin exec -it web sh
 tiffin exec -u nobody -w /tmp -e DEBUG=1 web ./check
+# in the background, with variables from a file
+tiffin exec -d --env-file job.env web ./job
+# input from a pipe
+tiffin exec -i db psql < dump.sql
 """
 
 
@@ -24,10 +28,17 @@ def arguments(parser: "CommandParser") -> None:
     add(
         "-e", "--env", action="append", default=[], metavar="NAME[=VALUE]", help="set an environment variable"
     )
+    add(
+        "--env-file",
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="read environment variables from a file",
+    )
     add("-w", "--workdir", default="", metavar="DIR", help="working directory (default: the container's)")
     add("-u", "--user", default="", metavar="USER[:GROUP]", help="user (default: the container's)")
     parser.switch("--privileged", help="give it every capability")
-    add("--detach-keys", default="ctrl-p,ctrl-q", metavar="KEYS", help="keys that leave the command")
+    terminal.add_detach_keys(parser, "command")
     add("container", metavar="CONTAINER")
     add("command", metavar="COMMAND", nargs=REST)
 
@@ -42,20 +53,27 @@ def run(args: "Namespace", session: "Session") -> int:
         command=tuple(args.command),
         tty=args.tty,
         open_stdin=args.interactive,
-        env=tuple(args.env),
+        env=(*_env_files(args.env_file), *args.env),
         user=args.user,
         workdir=args.workdir,
         privileged=args.privileged,
     )
     containers = session.engine.containers
+    terminal.check_detach_keys(args.detach_keys)
     if args.detach:
         containers.exec_detached(args.container, options)
         return 0
     terminal.check_terminal(stdin=args.interactive, tty=args.tty)
-    streams = terminal.streams(
-        stdin=args.interactive, tty=args.tty, sig_proxy=False, detach_keys=args.detach_keys
-    )
-    code = terminal.attached(
-        lambda: containers.exec(args.container, options, streams), stdin=args.interactive, tty=args.tty
-    )
+    streams = terminal.streams(stdin=args.interactive, tty=args.tty, detach_keys=args.detach_keys)
+    code = containers.exec(args.container, options, streams)
+    if code is None:
+        terminal.left()
     return code or 0
+
+
+def _env_files(names: list[str]) -> list[str]:
+    if not names:
+        return []
+    from tiffin.cli.container_options import env_files
+
+    return env_files(names)

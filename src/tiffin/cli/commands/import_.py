@@ -2,6 +2,7 @@
 
 import sys
 
+from tiffin.errors import InvalidArgument
 from tiffin.typed import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -38,6 +39,10 @@ def arguments(parser: "CommandParser") -> None:
 
 
 def run(args: "Namespace", session: "Session") -> int:
+    if args.file.startswith(("http://", "https://")):
+        raise InvalidArgument(
+            f"import reads files: curl -L {args.file} | tiffin import - {args.repository}".rstrip()
+        )
     images = session.engine.images
     chosen = {"changes": args.change, "platform": args.platform}
     if args.file == "-":

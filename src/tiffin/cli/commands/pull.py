@@ -47,16 +47,16 @@ def run(args: "Namespace", session: "Session") -> int:
     return 0
 
 
-def pull_for_run(session: "Session", name: str, platform: str) -> None:
+def pull_for_run(session: "Session", name: str, platform: str, *, quiet: bool = False) -> None:
     """Fetch an image that a container is to be made of; told on standard error, for the container's output is not to be
     mixed with it."""
     from tiffin.cli.transfer_progress import choose
 
-    with choose(False, sys.stderr) as report:
+    with choose(quiet, sys.stderr) as report:
         session.engine.images.pull(name, platform=platform, report=report)
 
 
-def pull_missing(session: "Session", name: str, platform: str) -> bool:
+def pull_missing(session: "Session", name: str, platform: str, *, quiet: bool = False) -> bool:
     """Fetch the image if it is not here, saying so as Docker does; False when it is here, and something else was not
     found, or when the name is an ID, which no registry knows."""
     from tiffin.cli.output import escape
@@ -75,6 +75,7 @@ def pull_missing(session: "Session", name: str, platform: str) -> bool:
         reference = parse_reference(name)
     except InvalidArgument:
         return False
-    print(f"Unable to find image '{escape(reference.familiar())}' locally", file=sys.stderr, flush=True)
-    pull_for_run(session, name, platform)
+    if not quiet:
+        print(f"Unable to find image '{escape(reference.familiar())}' locally", file=sys.stderr, flush=True)
+    pull_for_run(session, name, platform, quiet=quiet)
     return True

@@ -3,6 +3,7 @@
 from tiffin.cli import terminal
 from tiffin.cli.commands.create import create_container
 from tiffin.cli.container_options import add_container_options
+from tiffin.cli.output import UsageError
 from tiffin.typed import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -20,31 +21,43 @@ tiffin run -it --rm debian bash
 tiffin run -d --name web -p 8080:80 web
 # limits: half a CPU, 256 MiB, no network, a read-only root
 tiffin run --rm --cpus 0.5 -m 256m --network none --read-only job ./work
+# a filter in a pipe; its errors alone
+generate | tiffin run -i --rm tools sort > sorted
+tiffin run --rm -a stderr job ./work
+# a shell that ctrl-x x leaves running, for `tiffin attach`
+tiffin run -it --name shell --detach-keys ctrl-x,x debian bash
 """
 
 
 def arguments(parser: "CommandParser") -> None:
     parser.switch("-d", "--detach", help="run in the background and print the container's ID")
-    parser.switch("--sig-proxy", default=True, help="pass signals on to the command (default true)")
-    parser.add_argument(
-        "--detach-keys", default="ctrl-p,ctrl-q", metavar="KEYS", help="keys that leave the container"
-    )
+    terminal.add_sig_proxy(parser)
+    terminal.add_detach_keys(parser)
+    terminal.add_attach(parser)
     add_container_options(parser)
 
 
 def run(args: "Namespace", session: "Session") -> int:
-    if not args.detach:
-        terminal.check_terminal(stdin=args.interactive, tty=args.tty)
-    identifier = create_container(args, session, detached=args.detach)
-    containers = session.engine.containers
+    stdin, stdout, stderr = terminal.attached_streams(args)
     if args.detach:
-        containers.start(identifier)
+        if args.attach:
+            raise UsageError("conflicting options: cannot specify both --attach and --detach", 1)
+        identifier = create_container(args, session, attach=(False, False, False))
+        session.engine.containers.start(identifier)
         print(identifier)
         return 0
+    terminal.check_terminal(stdin=stdin, tty=args.tty)
+    terminal.check_detach_keys(args.detach_keys)
     streams = terminal.streams(
-        stdin=args.interactive, tty=args.tty, sig_proxy=args.sig_proxy, detach_keys=args.detach_keys
+        stdin=stdin,
+        stdout=stdout,
+        stderr=stderr,
+        tty=args.tty,
+        sig_proxy=args.sig_proxy,
+        detach_keys=args.detach_keys,
     )
-    code = terminal.attached(
-        lambda: containers.start_attached(identifier, streams), stdin=args.interactive, tty=args.tty
-    )
+    identifier = create_container(args, session, attach=(stdin, stdout, stderr))
+    code = session.engine.containers.start_attached(identifier, streams)
+    if not (stdout or stderr):
+        print(identifier)
     return code or 0

@@ -22,10 +22,11 @@ def arguments(parser: "CommandParser") -> None:
     add = parser.add_argument
     add("-o", "--output", default="", metavar="FILE", help="archive to write (default: standard output)")
     add("--format", choices=("oci-archive", "docker-archive"), default="", help="write one form only")
+    add("--platform", metavar="OS/ARCHITECTURE", help="the images for it, of names that stand for several")
     add("images", nargs="+", metavar="IMAGE")
 
 
 def run(args: "Namespace", session: "Session") -> int:
     with archive_output(args.output) as file:
-        session.engine.images.save(args.images, file, args.format)
+        session.engine.images.save(args.images, file, args.format, platform=args.platform)
     return 0

@@ -21,9 +21,7 @@ tiffin start -ai shell
 def arguments(parser: "CommandParser") -> None:
     parser.switch("-a", "--attach", help="show its output, pass signals on, and exit with its exit code")
     parser.switch("-i", "--interactive", help="pass standard input to it")
-    parser.add_argument(
-        "--detach-keys", default="ctrl-p,ctrl-q", metavar="KEYS", help="keys that leave the container"
-    )
+    terminal.add_detach_keys(parser)
     parser.add_argument("containers", nargs="+", metavar="CONTAINER")
 
 
@@ -34,9 +32,12 @@ def run(args: "Namespace", session: "Session") -> int:
     if len(args.containers) > 1:
         raise InvalidArgument("you cannot start and attach multiple containers at once; name one")
     reference = args.containers[0]
-    tty = bool(containers.inspect(reference)["Config"]["Tty"])
-    streams = terminal.streams(stdin=args.interactive, tty=tty, detach_keys=args.detach_keys)
-    code = terminal.attached(
-        lambda: containers.start_attached(reference, streams), stdin=args.interactive, tty=tty
+    config = containers.inspect(reference)["Config"]
+    tty = bool(config["Tty"])
+    streams = terminal.streams(
+        stdin=args.interactive and bool(config["OpenStdin"]),
+        tty=tty,
+        sig_proxy=not tty,
+        detach_keys=args.detach_keys,
     )
-    return code or 0
+    return containers.start_attached(reference, streams) or 0

@@ -2,7 +2,8 @@
 
     shelf.py      what is served: a Protocol, answered by the engine's store
     app.py        one request: who asks, from where, for what; routes
-    manifests.py, blobs.py, uploads.py, referrers.py, listing.py    the endpoints of one noun each
+    manifests.py, blobs.py, uploads.py, listing.py (tags, repositories, referrers)    the endpoints of one noun each
+    desk.py       what the endpoints share: threads, limits, bodies read to a bounded end
     access.py     htpasswd, and the TLS context
     errors.py     refusals in the specification's JSON form
     serve.py      the listening socket, limits on connections, signals

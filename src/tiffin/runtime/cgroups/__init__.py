@@ -58,6 +58,9 @@ class Cgroup(Protocol):
     def update(self, resources: Resources) -> list[str]:
         """Change limits; keys that `resources` does not name stay. Raises as `create` does."""
 
+    def limit_files(self) -> list[tuple[str, str]]:
+        """Directory and name of each file that `update` may write, those of block devices apart."""
+
     def add(self, pid: int) -> None:
         """Move a process (0: the caller, which has one thread) into it; its children are born there."""
 

@@ -30,6 +30,19 @@ def write(directory: str, name: str, value: str | int) -> None:
         raise EngineError(f"cannot write {value!r} to {path}: {error.strerror}") from error
 
 
+def write_weight(directory: str, name: str, value: str | int, warnings: list[str]) -> None:
+    """`write` for a weight of block I/O, which not every I/O scheduler has."""
+    try:
+        write(directory, name, value)
+    except EngineError as error:
+        if not isinstance(error.__cause__, OSError) or error.__cause__.errno != errno.EOPNOTSUPP:
+            raise
+        device = str(value).partition(" ")[0]
+        warnings.append(
+            f"the I/O scheduler of device {device} has no weights, as bfq has; its weight is not set"
+        )
+
+
 def read(directory: str, name: str) -> str:
     """The file's text without the last newline; "" when there is none."""
     try:

@@ -80,6 +80,9 @@ class CgroupV1:
             raise InvalidArgument("unified cgroup settings need cgroup v2; this machine runs v1")
         return warnings
 
+    def limit_files(self) -> list[tuple[str, str]]:
+        return [(self._directories[name], f) for name, f in _LIMIT_FILES if name in self._directories]
+
     def add(self, pid: int) -> None:
         # A thread that moves itself needs no lock that every fork on the machine has to let go of first: 0.2 ms
         # instead of 6 to 15. Whoever passes 0 is a forked child, so its one thread is all of it.
@@ -180,6 +183,22 @@ class CgroupV1:
                 raise EngineError(f"cgroup {left[0]} is still in use; its processes do not die")
 
 
+_LIMIT_FILES = (
+    ("memory", "memory.limit_in_bytes"),
+    ("memory", "memory.memsw.limit_in_bytes"),
+    ("memory", "memory.soft_limit_in_bytes"),
+    ("memory", "memory.swappiness"),
+    ("cpu", "cpu.shares"),
+    ("cpu", "cpu.cfs_period_us"),
+    ("cpu", "cpu.cfs_quota_us"),
+    ("cpu", "cpu.rt_period_us"),
+    ("cpu", "cpu.rt_runtime_us"),
+    ("cpuset", "cpuset.cpus"),
+    ("cpuset", "cpuset.mems"),
+    ("pids", "pids.max"),
+    ("blkio", "blkio.weight"),
+    ("blkio", "blkio.bfq.weight"),
+)
 _STATS_OF = ("cpu", "cpuacct", "memory", "pids", "blkio")
 
 
@@ -227,13 +246,10 @@ def _cpu(directory: str, wanted: Mapping[str, Any], warnings: list[str]) -> None
     _set(directory, "cpu.cfs_quota_us", wanted.get("quota"))
     if wanted.get("burst") is not None:
         files.write(directory, "cpu.cfs_burst_us", wanted["burst"])
-    for key, name in (("realtimePeriod", "cpu.rt_period_us"), ("realtimeRuntime", "cpu.rt_runtime_us")):
-        if wanted.get(key) is None:
-            continue
-        try:
-            files.write(directory, name, wanted[key])
-        except FileNotFoundError:
-            warnings.append("this kernel has no realtime group scheduling; the realtime limit is not set")
+    if wanted.get("realtimePeriod") is not None or wanted.get("realtimeRuntime") is not None:
+        from tiffin.runtime.cgroups.realtime import set_realtime
+
+        set_realtime(directory, wanted.get("realtimePeriod"), wanted.get("realtimeRuntime"), warnings)
 
 
 def _cpuset(directory: str, wanted: Mapping[str, Any], warnings: list[str]) -> None:
@@ -260,11 +276,15 @@ def _devices(directory: str, wanted: list[dict[str, Any]], warnings: list[str]) 
 
 
 def _blkio(directory: str, wanted: Mapping[str, Any], warnings: list[str]) -> None:
-    weight = wanted.get("weight")
-    if weight:
-        for name in ("blkio.weight", "blkio.bfq.weight"):
+    entries = [("weight", wanted["weight"])] if wanted.get("weight") else []
+    entries += [
+        ("weight_device", f"{device['major']}:{device['minor']} {device.get('weight') or 0}")
+        for device in wanted.get("weightDevice") or ()
+    ]
+    for kind, value in entries:
+        for name in (f"blkio.{kind}", f"blkio.bfq.{kind}"):
             if os.path.exists(f"{directory}/{name}"):
-                files.write(directory, name, weight)
+                files.write_weight(directory, name, value, warnings)
                 break
         else:
             warnings.append("this kernel has no block io weight; the weight is not set")

@@ -18,6 +18,11 @@ if TYPE_CHECKING:
 _CONTROLLERS = ("cpu", "memory", "pids", "io", "cpuset")
 _NEEDED_BY = {"memory": "memory", "cpu": "cpu", "pids": "pids", "blockIO": "io"}
 
+_LIMIT_FILES = (
+    *("memory.max", "memory.swap.max", "memory.low", "cpu.weight", "cpu.max", "cpuset.cpus", "cpuset.mems"),
+    *("pids.max", "io.weight", "io.bfq.weight"),
+)
+
 
 class CgroupV2:
     """See the `Cgroup` protocol."""
@@ -87,12 +92,8 @@ class CgroupV2:
             if resources.get(key) and controller not in have:
                 warnings.append(f"this machine has no {controller} cgroup controller; its limits are not set")
         for name, value in settings(resources):
-            if name.partition(".")[0] not in have:
-                continue
-            try:
-                files.write(self._directory, name, value)
-            except FileNotFoundError:
-                warnings.append(f"this kernel has no {name}; the limit is not set")
+            if name.partition(".")[0] in have:
+                self._set(name, value, warnings)
         for name, value in (resources.get("unified") or {}).items():
             if "/" in name or "." not in name:
                 raise InvalidArgument(f"invalid cgroup setting: {name!r}")
@@ -101,6 +102,20 @@ class CgroupV2:
             except FileNotFoundError as error:
                 raise InvalidArgument(f"this machine has no cgroup setting {name}") from error
         return warnings
+
+    def limit_files(self) -> list[tuple[str, str]]:
+        return [(self._directory, name) for name in _LIMIT_FILES]
+
+    def _set(self, name: str, value: str, warnings: list[str]) -> None:
+        if name == "io.weight" and os.path.exists(f"{self._directory}/io.bfq.weight"):
+            name, value = "io.bfq.weight", _bfq_weight(value)
+        try:
+            if name.startswith("io."):
+                files.write_weight(self._directory, name, value, warnings)
+            else:
+                files.write(self._directory, name, value)
+        except FileNotFoundError:
+            warnings.append(f"this kernel has no {name}; the limit is not set")
 
     def _attach_devices(self, rules: list[dict[str, Any]]) -> None:
         from tiffin.kernel.bpf import attach_to_cgroup, load_device_program
@@ -234,8 +249,10 @@ def _swap(limit: int | None, both: int) -> str:
 def _block_settings(block: Mapping[str, Any]) -> list[tuple[str, str]]:
     written: list[tuple[str, str]] = []
     if block.get("weight"):
-        # 10..1000 there, 1..10000 here, as the OCI runtimes convert.
-        written.append(("io.weight", f"default {1 + (block['weight'] - 10) * 9999 // 990}"))
+        written.append(("io.weight", f"default {_io_weight(block['weight'])}"))
+    for device in block.get("weightDevice") or ():
+        weight = _io_weight(device["weight"]) if device.get("weight") else "default"
+        written.append(("io.weight", f"{device['major']}:{device['minor']} {weight}"))
     for key, name in (
         ("throttleReadBpsDevice", "rbps"),
         ("throttleWriteBpsDevice", "wbps"),
@@ -247,6 +264,20 @@ def _block_settings(block: Mapping[str, Any]) -> list[tuple[str, str]]:
             for device in block.get(key) or ()
         ]
     return written
+
+
+def _io_weight(weight: int) -> int:
+    # 10..1000 there, 1..10000 here, as the OCI runtimes convert.
+    return 1 + (weight - 10) * 9999 // 990
+
+
+def _bfq_weight(text: str) -> str:
+    """What is meant for io.weight, for the BFQ scheduler: its weights are the ones that were asked for, 1..1000."""
+    target, _, weight = text.partition(" ")
+    if not weight.isdigit():
+        return text
+    asked = 10 + -(-(int(weight) - 1) * 990 // 9999)
+    return f"{target} {min(asked, 1000)}"
 
 
 def _nanoseconds(table: dict[str, int], key: str) -> int:

@@ -1,0 +1,66 @@
+"""How much a container may send and receive: a token bucket on each end of its veth pair.
+
+What goes to the container leaves the host by the host's end; what it sends leaves by its own. Both buckets end with
+the pair, so that nothing is to be taken down. Control groups have no limit for the network.
+"""
+
+from __future__ import annotations
+
+import os
+
+from tiffin.errors import EngineError, InvalidArgument
+from tiffin.kernel import netlink
+from tiffin.kernel.namespaces import CLONE_NEWNET, setns
+from tiffin.typed import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from tiffin.state import Store
+
+_LEAST_BURST = 32 * 1024
+_MOST_BURST = 64 << 20
+_QUEUE_SECONDS = 0.05  # what waits longer than that is dropped: TCP then slows down
+
+
+def shape(store: Store, container_id: str, netns_fd: int, inward: int, outward: int) -> None:
+    """Limit an attached container to `inward` and `outward` bits a second; 0 is no limit. Idempotent: what was set
+    before is replaced. Raises InvalidArgument for a container without an interface of its own, EngineError."""
+    row = store.db.execute("SELECT veth FROM endpoints WHERE container = ?", (container_id,)).fetchone()
+    if row is None or netns_fd < 0:
+        raise InvalidArgument("--bandwidth needs a network of the container's own; use --network bridge")
+    try:
+        with netlink.Socket() as host:
+            _set(host, str(row[0]), inward)
+        with _socket_in(netns_fd) as inside:
+            _set(inside, "eth0", outward)
+    except OSError as error:
+        raise EngineError(f"cannot limit the container's bandwidth: {error}") from error
+
+
+def _set(where: netlink.Socket, name: str, bits: int) -> None:
+    link = where.link(name)
+    if link is None:
+        raise EngineError(f"interface {name} is not there; start the container again")
+    if bits:
+        rate = max(bits // 8, 1)
+        # A bucket must hold what comes between two ticks of the kernel's clock, and the largest packet.
+        burst = min(max(rate // 100, _LEAST_BURST), _MOST_BURST)
+        queue = min(max(int(rate * _QUEUE_SECONDS), _LEAST_BURST), _MOST_BURST)
+        where.run(netlink.shape_output(link.ifindex, rate, burst, queue))
+        return
+    try:
+        where.run(netlink.unshape_output(link.ifindex))
+    except FileNotFoundError:
+        pass
+
+
+def _socket_in(netns_fd: int) -> netlink.Socket:
+    """A netlink socket of that namespace; this thread is back in its own afterwards."""
+    home = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        setns(netns_fd, CLONE_NEWNET)
+        try:
+            return netlink.Socket()
+        finally:
+            setns(home, CLONE_NEWNET)
+    finally:
+        os.close(home)
