@@ -3,13 +3,13 @@
 import pytest
 
 from tiffin.containers.policy import (
-    RestartPolicy,
     parse_restart,
     restart_of,
     runs_again,
     starts_at_boot,
     with_restart,
 )
+from tiffin.containers.record import RestartPolicy
 from tiffin.errors import InvalidArgument
 
 ALWAYS, UNLESS = RestartPolicy("always"), RestartPolicy("unless-stopped")
