@@ -35,7 +35,9 @@ class Run(NamedTuple):
     began: float
 
     def close(self) -> None:
-        """What was held while it ran; after its end."""
+        """What was held while it ran; after it was taken down, which ends the command of a health check too."""
+        if self.health is not None:
+            self.health.close()
         self.attachment.close()
         self.process.console_fd = -1  # the session's, and closed by it
         self.process.close()

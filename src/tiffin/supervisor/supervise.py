@@ -174,8 +174,6 @@ def _end(store: Store, container: Container, run: Run, code: int) -> bool:
     asked = _asked(run.session)
     removed = container.record.auto_remove and asked != Asked.RESTART
     again = False
-    if run.health is not None:
-        run.health.close()
     try:
         oom_killed = open_cgroup(container.record.cgroup(store.layout.cgroup)).oom_killed()
         if not removed:
@@ -191,9 +189,9 @@ def _end(store: Store, container: Container, run: Run, code: int) -> bool:
         control.discard(store.layout, container.id)  # somebody forced the row away
         return False
     except (TiffinError, OSError, sqlite3.Error):
-        _take_down(
-            store, container
-        )  # a full disk: whoever comes next finds the lock free, and records the end
+        # A full disk: whoever comes next finds the lock free, and records the end.
+        _take_down(store, container)
+        run.close()
         return False
     return again
 

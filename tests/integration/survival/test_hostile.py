@@ -40,7 +40,7 @@ def test_a_memory_hog_runs_again_by_its_policy(ground: Ground) -> None:
 def test_a_fork_bomb_is_held_by_the_limit_on_processes_and_the_engine_answers(ground: Ground) -> None:
     bomb = ground.start("sh", "-c", "f() { f | f & }; f; sleep 1000", resources=Resources(pids_limit=64))
     neighbour = ground.start("sleep", "1000")
-    cgroup = f"{ground.engine.layout.cgroup}/{bomb}"
+    cgroup = row(ground, bomb).record.cgroup(ground.engine.layout.cgroup)
     await_that(
         lambda: any(
             int(path.read_text()) > 0 for path in Path("/sys/fs/cgroup").glob(f"*/{cgroup}/pids.current")
