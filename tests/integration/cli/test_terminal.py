@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.command import Tiffin
+from tests.docs import run_page
 from tests.terminal import Terminal
 
 pytestmark = pytest.mark.root
@@ -453,3 +454,10 @@ def await_that(condition: Callable[[], object]) -> None:
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.02)
+
+
+def test_the_page_runs_from_top_to_bottom(tiffin: Tiffin, tmp_path: Path) -> None:
+    told = run_page("terminal.md", tiffin, tmp_path)
+    for expected in ("beside it", "a line", "this", "3\n2\n1\ndone", "for later"):
+        assert expected in told
+    assert "not this" not in told
