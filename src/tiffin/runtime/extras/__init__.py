@@ -29,6 +29,7 @@ from tiffin.init.message import (
     SECCOMP_NEW_LISTENER,
     SECCOMP_SPEC_ALLOW,
     SECCOMP_WAIT_KILLABLE,
+    SHARED_ROOT,
     StartHook,
 )
 from tiffin.kernel.mounts import (
@@ -37,7 +38,6 @@ from tiffin.kernel.mounts import (
     MOUNT_ATTR_IDMAP,
     MOUNT_ATTR_NODEV,
     MS_PRIVATE,
-    MS_SHARED,
     MS_SLAVE,
     MS_UNBINDABLE,
     OPEN_TREE_CLONE,
@@ -85,7 +85,7 @@ JOINABLE = {
     "user": CLONE_NEWUSER,
     "cgroup": CLONE_NEWCGROUP,
 }
-_PROPAGATION = {"private": MS_PRIVATE, "shared": MS_SHARED, "slave": MS_SLAVE, "unbindable": MS_UNBINDABLE}
+_PROPAGATION = {"private": MS_PRIVATE, "slave": MS_SLAVE, "unbindable": MS_UNBINDABLE}
 _SECCOMP_FLAGS = {
     "SECCOMP_FILTER_FLAG_TSYNC": 0,  # there is one thread when the filter is set
     "SECCOMP_FILTER_FLAG_LOG": SECCOMP_LOG,
@@ -293,6 +293,7 @@ class Extras:
             with step("make a user namespace"):
                 pid = fork_into(flags)
             if pid == 0:
+                os.close(tell)  # whose end the parent waits for
                 first_process.run(plan)
             os.write(tell, str(pid).encode())
         except BaseException as error:  # noqa: BLE001 - whatever it is, the parent must learn of it
@@ -380,7 +381,7 @@ class Extras:
         """The tree is there, and the root still the machine's: what the document wants at this point."""
         self._make_devices(root_fd)
         wanted = self._linux.get("rootfsPropagation")
-        if wanted:
+        if wanted and wanted != "shared":  # which a root is only once it is one
             with step(f"set the root's propagation to {wanted}"):
                 mount_setattr(root_fd, "", 0, propagation=_PROPAGATION[wanted])
         self._ask(b"p")
@@ -413,6 +414,7 @@ class Extras:
     def message(self, message: Message) -> Message:
         """The helper's message, completed."""
         flags = message.flags | (KEEP_KEYRING if self._keep_keyring else 0)
+        flags |= SHARED_ROOT if self._linux.get("rootfsPropagation") == "shared" else 0
         state_fd, start = -1, self._hooks["startContainer"]
         if start:
             state_fd = os.memfd_create("tiffin-state", os.MFD_CLOEXEC)

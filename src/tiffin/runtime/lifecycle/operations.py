@@ -113,7 +113,7 @@ class Runtime:
             preserve=how.preserve,
             keep_keyring=how.keep_keyring,
         )
-        helper = open_helper()
+        helper = open_helper(0o555)
         try:
             init = create(
                 CreateRequest(
