@@ -44,7 +44,7 @@ BASE: dict[str, Any] = {
         "args": ["true"],
         "env": ["PATH=/bin"],
         "cwd": "/",
-        "capabilities": {name: _CAPABILITIES for name in ("bounding", "effective", "permitted")},
+        "capabilities": dict.fromkeys(("bounding", "effective", "permitted"), _CAPABILITIES),
         "noNewPrivileges": True,
     },
     "hostname": "box",

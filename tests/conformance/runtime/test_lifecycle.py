@@ -318,7 +318,8 @@ def test_help_has_an_example_for_every_command(runtime: Runtime) -> None:
 def valid(document: Any, name: str) -> None:
     registry: Registry[Any] = Registry()
     for path in SCHEMAS.glob("*.json"):
-        registry = registry.with_resource(path.name, Resource(json.loads(path.read_text()), DRAFT4))
+        resource = Resource.from_contents(json.loads(path.read_text()), default_specification=DRAFT4)
+        registry = registry.with_resource(path.name, resource)
     Draft202012Validator({"$ref": name}, registry=registry).validate(document)
 
 

@@ -114,6 +114,34 @@ def resolve(
     ]
 
 
+def specification(text: bytes, capabilities: frozenset[str]) -> dict[str, Any]:
+    """The profile as the `linux.seccomp` of a runtime-spec document, resolved for this machine: what another OCI
+    runtime is given. Raises InvalidArgument."""
+    system = os.uname()
+    major, _, minor = system.release.partition(".")
+    kernel = int(major), int("".join(c for c in minor.partition(".")[0] if c.isdecimal()) or 0)
+    resolve(text, system.machine, capabilities, kernel)  # for its checks
+    document = json.loads(text)
+    names = [name for name, arch in _SCMP_ARCH.items() if arch in _architectures(document, system.machine)]
+    made: dict[str, Any] = {"defaultAction": document["defaultAction"], "architectures": names}
+    if document.get("defaultErrnoRet") is not None:
+        made["defaultErrnoRet"] = document["defaultErrnoRet"]
+    kept = ("action", "errnoRet", "args")
+    made["syscalls"] = [
+        {"names": _names(entry), **{key: _plain(entry[key]) for key in kept if entry.get(key) is not None}}
+        for entry in document.get("syscalls") or ()
+        if _applies(entry, _DOCKER_ARCH.get(system.machine, system.machine), capabilities, kernel)
+    ]
+    return made
+
+
+def _plain(value: Any) -> Any:
+    """Arguments without the width that only this engine's profiles have."""
+    if not isinstance(value, list):
+        return value
+    return [{key: part for key, part in argument.items() if key != "width"} for argument in value]
+
+
 def read_tables() -> dict[str, dict[str, int]]:
     """Architecture → call name → number."""
     with open(f"{os.path.dirname(__file__)}/syscalls.tsv", encoding="ascii") as file:
