@@ -25,7 +25,7 @@ def open_helper(mode: int = 0o500) -> int:
 
     Sealed because a container can open it through /proc/PID/exe: neither its bytes nor (from Linux 6.3) its
     executable bits can then be changed for the next container. One descriptor serves any number of
-    containers; `mode` 0o555 lets the root of a user namespace execute it too. In a source checkout the helper is
+    containers; `mode` 0o111 lets the root of a user namespace execute it too. In a source checkout the helper is
     compiled on first use and after a change. Unsupported when
     there is none.
     """

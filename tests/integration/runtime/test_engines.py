@@ -40,11 +40,9 @@ class Podman:
             "--tmpdir", str(directory / "tmp"),
         ]  # fmt: skip
 
-    def __call__(self, *words: str, **options: object) -> subprocess.CompletedProcess[str]:
-        options = {"stdin": subprocess.DEVNULL, **options}
-        return subprocess.run(
-            [*self._command, *words], capture_output=True, text=True, timeout=120, **options
-        )  # type: ignore[call-overload, no-any-return]
+    def __call__(self, *words: str) -> subprocess.CompletedProcess[str]:
+        command = [*self._command, *words]
+        return subprocess.run(command, capture_output=True, text=True, timeout=120, stdin=subprocess.DEVNULL)
 
     def ok(self, *words: str) -> str:
         done = self(*words)

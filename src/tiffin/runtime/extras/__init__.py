@@ -179,13 +179,17 @@ class Extras:
             raise NotFound(f"bind source path does not exist: {source}") from error
         except OSError as error:
             raise EngineError(f"cannot bind {source}: {error.strerror}") from error
-        with step(f"set the mount options of {source}"):
-            mount_setattr(fd, "", recursive, propagation=one.propagation or MS_PRIVATE)
-            if options.set or options.clear:
-                mount_setattr(fd, "", AT_RECURSIVE, set=options.set, clear=options.clear)
-            if one.set or one.clear:
-                mount_setattr(fd, "", 0, set=one.set, clear=one.clear)
-        self._map_mount(fd, entry, options.idmap)
+        try:
+            with step(f"set the mount options of {source}"):
+                mount_setattr(fd, "", recursive, propagation=one.propagation or MS_PRIVATE)
+                if options.set or options.clear:
+                    mount_setattr(fd, "", AT_RECURSIVE, set=options.set, clear=options.clear)
+                if one.set or one.clear:
+                    mount_setattr(fd, "", 0, set=one.set, clear=one.clear)
+            self._map_mount(fd, entry, options.idmap)
+        except BaseException:
+            os.close(fd)
+            raise
         return fd
 
     def _map_mount(self, fd: int, entry: Mapping[str, Any], word: str) -> None:
@@ -278,6 +282,8 @@ class Extras:
 
     def _go_between(self, plan: first_process.Plan, tell: int) -> None:
         try:
+            # Whoever is in the namespaces already must not trace the process that comes to them with our memory.
+            set_dumpable(False)
             if self._process.get("oomScoreAdj"):
                 first_process.set_oom_score(self._process["oomScoreAdj"])
             for kind, path in self._namespaces.items():
@@ -317,7 +323,8 @@ class Extras:
             os.setgroups([])
             os.setresgid(0, 0, 0)
             os.setresuid(0, 0, 0)
-            set_dumpable(True)  # nobody of the container's is there yet; ours is /proc/self again
+            if not self._namespaces["user"]:
+                set_dumpable(True)  # nobody else is in there yet; ours is /proc/self again
 
     def _ask(self, request: bytes) -> None:
         os.write(self._theirs, request)
