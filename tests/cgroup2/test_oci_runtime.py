@@ -71,7 +71,7 @@ def test_devices_are_restricted_by_a_program(runtime: Runtime) -> None:
         config["linux"].update(resources={"devices": rules}, devices=devices)
 
     done = runtime.sh("head -c1 /dev/zero | wc -c; true 2>/dev/null < /dev/mem || echo refused", change)
-    assert done.out.split() == ["1", "refused"]
+    assert done.out.split() == ["1", "refused"], done
 
 
 def test_a_user_namespace_and_a_setting_that_there_is_not(runtime: Runtime) -> None:

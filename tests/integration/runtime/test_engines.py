@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -57,13 +58,16 @@ class Podman:
 
 
 @pytest.fixture(scope="module")
-def podman(tmp_path_factory: pytest.TempPathFactory, program: Path) -> Iterator[Podman]:
-    directory = tmp_path_factory.mktemp("podman")
+def podman(program: Path) -> Iterator[Podman]:
+    directory = Path(
+        tempfile.mkdtemp(prefix="tfn-", dir="/tmp")
+    )  # podman wants its run directory's path short
     subprocess.run(["cp", "-a", template(), directory / "rootfs"], check=True)
     made = Podman(directory, program)
     yield made
     made("rm", "--all", "--force")
     subprocess.run(["umount", directory / "root/overlay"], check=False, capture_output=True)
+    subprocess.run(["rm", "-rf", "--one-file-system", directory], check=True)
 
 
 def test_podman_runs_a_container_to_its_exit_code(podman: Podman) -> None:
