@@ -67,7 +67,21 @@ def _settled(store: Store, options: CreateOptions) -> tuple[CreateOptions, list[
         from tiffin.engine import sharing
 
         options = sharing.settle(store, options)
+    if options.runtime:
+        options = options._replace(runtime=_runtime(options))
     return options, warnings
+
+
+def _runtime(options: CreateOptions) -> str:
+    """The runtime's name or path as asked for, "" for the engine's own. Raises InvalidArgument."""
+    from tiffin.runtime.external import find_program
+
+    if options.runtime == "tiffin":
+        return ""
+    find_program(options.runtime)
+    if options.init:
+        raise InvalidArgument("--init is the engine's own helper: it does not go with --runtime")
+    return options.runtime
 
 
 def _create(store: Store, options: CreateOptions, image: Image) -> Container:
@@ -222,6 +236,7 @@ def plan(options: CreateOptions, image: Image) -> ContainerRecord:
         annotations=_pairs(options.annotations, "--annotation") if options.annotations else {},
         volumes_from=options.volumes_from,
         shell=tuple(settings.get("Shell") or ()),
+        runtime=options.runtime,
     )
 
 

@@ -85,6 +85,7 @@ class CreateOptions(NamedTuple):
     platform: str = ""
     restart: RestartPolicy = RestartPolicy()
     healthcheck: dict[str, Any] | None = None
+    runtime: str = ""
 
 
 class Created(NamedTuple):
