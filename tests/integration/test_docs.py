@@ -88,3 +88,17 @@ def test_the_page_on_pushing_runs_from_top_to_bottom(tmp_path: Path) -> None:
         "Removed: ",
     ):
         assert expected in told
+
+
+@pytest.mark.root
+def test_the_page_on_copying_runs_from_top_to_bottom(tmp_path: Path) -> None:
+    with fresh_engine(tmp_path / "engine") as tiffin:
+        told = run_page("copying.md", tiffin, tmp_path)
+    for expected in (
+        "soup of the day",
+        "/pages/css/main.css",
+        "/pages/old/css/main.css",
+        "pages/index.html",
+        "css",
+    ):
+        assert expected in told
