@@ -45,6 +45,13 @@ COMMANDS = (
         "image compact", "", "compact", "[OPTIONS] [IMAGE...]", "Remove compressed copies of unpacked layers"
     ),
     Command(
+        "container cp",
+        "cp",
+        "cp",
+        "[OPTIONS] CONTAINER:SRC_PATH DEST_PATH|- | SRC_PATH|- CONTAINER:DEST_PATH",
+        "Copy files between a container and the machine",
+    ),
+    Command(
         "container create", "create", "create", "[OPTIONS] IMAGE [COMMAND] [ARG...]", "Create a container"
     ),
     Command("container diff", "diff", "diff", "CONTAINER", "Show what changed in a container's files"),

@@ -187,6 +187,17 @@ class PortBinding(NamedTuple):
     host_port: int
 
 
+class PathStat(NamedTuple):
+    """Something in a container. `mode` as stat(2) has it, time in ns since the epoch; `link_target` is where a link
+    leads in the end, "" for what is none."""
+
+    name: str
+    size: int
+    mode: int
+    mtime: int
+    link_target: str = ""
+
+
 class CommitOptions(NamedTuple):
     """What `commit` takes: a repository[:tag] or "" for an image without a name; `changes` are instructions of a
     Dockerfile that change settings, such as 'CMD ["sh"]'."""
