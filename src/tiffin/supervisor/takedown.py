@@ -62,6 +62,10 @@ def _detach(store: Store, container: Container) -> None:
 
 
 def _unmount(store: Store, container: Container) -> None:
+    if any(mount.get("name") for mount in container.record.mounts):
+        from tiffin.volumes.mounting import unmount_all
+
+        unmount_all(store, container.id)
     if container.record.ipc_mode == "shareable":
         from tiffin.supervisor.shared import remove_shm
 
