@@ -33,7 +33,7 @@ class Docker:
     """A dockerd in network, mount and process namespaces of its own: all that it starts and mounts ends with
     it. It can load, save, build without RUN, tag and inspect; no container of it has a network."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, *options: str) -> None:
         daemon, self._client = need("dockerd"), need("docker")
         self._socket = f"unix://{directory}/docker.sock"
         self._log = directory / "log"
@@ -42,7 +42,7 @@ class Docker:
         plain = ["--iptables=false", "--ip6tables=false", "--bridge=none", f"--pidfile={directory}/pid"]
         with self._log.open("wb") as log:
             self._process = subprocess.Popen(
-                [*own, daemon, "-H", self._socket, *directories, *plain], stdout=log, stderr=log
+                [*own, daemon, "-H", self._socket, *directories, *plain, *options], stdout=log, stderr=log
             )
         self._wait_until_ready(directory)
 

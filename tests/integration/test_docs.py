@@ -143,3 +143,17 @@ def _put_images(tiffin: Tiffin, host: str, tmp_path: Path) -> None:
     tiffin.ok("manifest", "push", many)
     for image in set(tiffin.ok("images", "-q").split()):
         tiffin.ok("rmi", "-f", image)
+
+
+@pytest.mark.root
+def test_the_page_on_copying_runs_from_top_to_bottom(tmp_path: Path) -> None:
+    with fresh_engine(tmp_path / "engine") as tiffin:
+        told = run_page("copying.md", tiffin, tmp_path)
+    for expected in (
+        "soup of the day",
+        "/pages/css/main.css",
+        "/pages/old/css/main.css",
+        "pages/index.html",
+        "css",
+    ):
+        assert expected in told

@@ -22,6 +22,7 @@ RARE = (
     "ipc",
     "label_file",
     "pid",
+    "runtime",
     "security_opt",
     "storage_opt",
     "ulimit",
@@ -48,6 +49,11 @@ def add_process_flags(parser: "CommandParser") -> None:
     add("-h", "--hostname", metavar="NAME", help="host name (default: the short ID)")
     add("--domainname", metavar="NAME", help="NIS domain name")
     parser.switch("--init", help="run an init as PID 1 that forwards signals and reaps processes")
+    add(
+        "--runtime",
+        metavar="NAME|PATH",
+        help="OCI runtime that makes it: runc, crun, a path (default: tiffin's own)",
+    )
     many(parser, "-l", "--label", metavar="NAME=VALUE", help="label")
     many(parser, "--label-file", metavar="FILE", help="read labels from a file, one a line")
     many(parser, "--annotation", metavar="NAME=VALUE", help="annotation for the OCI runtime")

@@ -48,6 +48,7 @@ def complete(options: "CreateOptions", args: "Namespace") -> "CreateOptions":
         devices=tuple(device(text) for text in args.device),
         device_rules=tuple(_rule(text) for text in args.device_cgroup_rule),
         cgroup_parent=args.cgroup_parent,
+        runtime=args.runtime,
         pid=args.pid,
         ipc=args.ipc,
         uts=args.uts,

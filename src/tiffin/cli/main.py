@@ -33,7 +33,7 @@ Options:
 _INTERRUPTED = 130
 _EARLY = {"run", "create"}
 _FORKING = {"run": "start", "start": "start", "exec": "exec"}
-_LONG = {"build", "load", "save", "export", "import", "commit", "fsck", "logs", "pull", "push"}
+_LONG = {"build", "load", "save", "export", "import", "commit", "cp", "fsck", "logs", "pull", "push"}
 
 
 class Globals(NamedTuple):

@@ -45,6 +45,13 @@ COMMANDS = (
         "image compact", "", "compact", "[OPTIONS] [IMAGE...]", "Remove compressed copies of unpacked layers"
     ),
     Command(
+        "container cp",
+        "cp",
+        "cp",
+        "[OPTIONS] CONTAINER:SRC_PATH DEST_PATH|- | SRC_PATH|- CONTAINER:DEST_PATH",
+        "Copy files between a container and the machine",
+    ),
+    Command(
         "container create", "create", "create", "[OPTIONS] IMAGE [COMMAND] [ARG...]", "Create a container"
     ),
     Command("container diff", "diff", "diff", "CONTAINER", "Show what changed in a container's files"),
@@ -209,6 +216,22 @@ COMMANDS = (
         "[OPTIONS] CONTAINER [CONTAINER...]",
         "Change the limits of containers",
     ),
+    Command("volume create", "", "volume_create", "[OPTIONS] [VOLUME]", "Make a volume"),
+    Command(
+        "volume export", "", "volume_export", "[OPTIONS] VOLUME", "Write what a volume holds to a tar archive"
+    ),
+    Command("volume import", "", "volume_import", "VOLUME [FILE|-]", "Unpack a tar archive into a volume"),
+    Command(
+        "volume inspect",
+        "",
+        "volume_inspect",
+        "[OPTIONS] VOLUME [VOLUME...]",
+        "Show everything about volumes as JSON",
+    ),
+    Command("volume ls", "", "volume_ls", "[OPTIONS]", "List volumes"),
+    Command("volume prune", "", "volume_prune", "[OPTIONS]", "Remove volumes that no container has"),
+    Command("volume rm", "", "volume_rm", "[OPTIONS] VOLUME [VOLUME...]", "Remove volumes"),
+    Command("volume update", "", "volume_update", "[OPTIONS] VOLUME", "Change the labels of a volume"),
     Command(
         "container wait",
         "wait",
@@ -224,6 +247,7 @@ GROUPS = {
     "manifest": "Manifest lists",
     "registry": "Registries",
     "system": "The engine as a whole",
+    "volume": "Volumes",
 }
 
 # Docker's second names for the same commands.
@@ -234,6 +258,8 @@ ALIASES = {
     "image list": "image ls",
     "image remove": "image rm",
     "builder build": "image build",
+    "volume list": "volume ls",
+    "volume remove": "volume rm",
 }
 
 

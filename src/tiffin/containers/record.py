@@ -114,6 +114,7 @@ class ContainerRecord(NamedTuple):
     volumes_from   "container[:ro]", as given: their mounts are among `mounts`
     healthcheck as in the image config: Test, and Interval, Timeout, ... in ns; shell: what CMD-SHELL runs
     sysctls, labels   never mutated: a default is shared by every record that has none
+    runtime   the OCI runtime that makes it, a name or path; "" is the engine's own
     """
 
     id: str
@@ -175,6 +176,7 @@ class ContainerRecord(NamedTuple):
     device_rules: tuple[str, ...] = ()
     annotations: dict[str, str] = {}
     volumes_from: tuple[str, ...] = ()
+    runtime: str = ""
 
     def cgroup(self, default_parent: str) -> str:
         """The path of its cgroup, below each hierarchy's root."""

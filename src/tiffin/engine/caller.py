@@ -165,7 +165,7 @@ class Caller:
         try:
             before = termios.tcgetattr(self._terminal)
             self._before = before
-            tty.setraw(self._terminal, termios.TCSADRAIN)  # not the default, which drops what was typed ahead
+            tty.setraw(self._terminal, termios.TCSANOW)  # the default drops what was typed ahead
         except termios.error:
             self._before = None  # it hung up
 
@@ -181,7 +181,7 @@ class Caller:
                 import tty
 
                 try:
-                    tty.setraw(self._terminal, termios.TCSADRAIN)
+                    tty.setraw(self._terminal, termios.TCSANOW)
                 except termios.error:
                     pass  # it hung up
             else:
@@ -194,7 +194,9 @@ class Caller:
 
         before, self._before = self._before, None
         try:
-            termios.tcsetattr(self._terminal, termios.TCSADRAIN, before)
+            termios.tcsetattr(
+                self._terminal, termios.TCSANOW, before
+            )  # not when all is shown: that may be never
         except termios.error:
             pass  # it is gone
 

@@ -7,7 +7,7 @@ not pay for `run`.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from tiffin.typed import TYPE_CHECKING, Any, BinaryIO
 
@@ -21,13 +21,16 @@ if TYPE_CHECKING:
         ExecOptions,
         LogLine,
         LogQuery,
+        PathStat,
         PortBinding,
         Streams,
         Summary,
     )
     from tiffin.engine.stats import Sample, Usage
     from tiffin.engine.workspace import Workspace
+    from tiffin.layer.archive import TreeArchive
     from tiffin.layer.diff import Change
+    from tiffin.layer.tarreader import Readable
 
 
 class ContainerService:
@@ -258,3 +261,67 @@ class ContainerService:
         from tiffin.engine import commit
 
         commit.export(self._workspace, reference, out)
+
+    def stat_path(self, reference: str, path: str) -> PathStat:
+        """What the container has at `path`; a link as its last component is not followed. Running or not; volumes,
+        binds and (of a running one) tmpfs are seen. Raises NotFound("Could not find the file x in container y")."""
+        from tiffin.engine import archives
+
+        return archives.stat_path(self._workspace, reference, path)
+
+    def get_archive(self, reference: str, path: str) -> tuple[PathStat, TreeArchive]:
+        """What is at `path`, as in `stat_path`, and all below it as a tar stream, made while it is read; close it. Its
+        entries begin with the path's last name, with `.` when it ends so. Until it is closed a container at rest
+        cannot be started. Raises NotFound; the stream raises Conflict for what is replaced while it is read."""
+        from tiffin.engine import archives
+
+        return archives.get_archive(self._workspace, reference, path)
+
+    def put_archive(self, reference: str, path: str, tar: Readable, *, keep_kinds: bool = False) -> None:
+        """Unpack a tar, compressed or not, in the directory `path`, with its owners. What is there is replaced,
+        directories are merged; with `keep_kinds` no directory is replaced by what is none, nor the other way round
+        (Conflict). Not atomic. Raises NotFound, InvalidArgument (no directory, read-only), Corrupt, NoSpace."""
+        from tiffin.engine import archives
+
+        archives.put_archive(self._workspace, reference, path, tar, keep_kinds=keep_kinds)
+
+    def copy_from(
+        self,
+        reference: str,
+        path: str,
+        target: str,
+        *,
+        follow: bool = False,
+        keep_owner: bool = False,
+        count: Callable[[int], None] | None = None,
+    ) -> str:
+        """`docker cp x:path target`: returns the target's absolute path. The copy belongs to who runs this, or to its
+        owner in the container with `keep_owner`, without which devices are left out. `follow` a link that is the
+        source itself. `count` is told of bytes as they go. Nothing is written outside of the target. Raises NotFound,
+        InvalidArgument, Conflict in Docker's words."""
+        from tiffin.engine import copying
+
+        return copying.copy_from(
+            self._workspace, reference, path, target, follow=follow, keep_owner=keep_owner, count=count
+        )
+
+    def copy_to(
+        self,
+        source: str,
+        reference: str,
+        path: str,
+        *,
+        follow: bool = False,
+        count: Callable[[int], None] | None = None,
+    ) -> str:
+        """`docker cp source x:path`: returns the path in the container. Owners are kept, as numbers. As `copy_from`
+        otherwise."""
+        from tiffin.engine import copying
+
+        return copying.copy_to(self._workspace, source, reference, path, follow=follow, count=count)
+
+    def unpack_to(self, tar: Readable, reference: str, path: str) -> None:
+        """`docker cp - x:path`: as `put_archive` with `keep_kinds`, through a link at `path` too."""
+        from tiffin.engine import copying
+
+        copying.unpack_to(self._workspace, tar, reference, path)

@@ -67,7 +67,21 @@ def _settled(store: Store, options: CreateOptions) -> tuple[CreateOptions, list[
         from tiffin.engine import sharing
 
         options = sharing.settle(store, options)
+    if options.runtime:
+        options = options._replace(runtime=_runtime(options))
     return options, warnings
+
+
+def _runtime(options: CreateOptions) -> str:
+    """The runtime's name or path as asked for, "" for the engine's own. Raises InvalidArgument."""
+    from tiffin.runtime.external import find_program
+
+    if options.runtime == "tiffin":
+        return ""
+    find_program(options.runtime)
+    if options.init:
+        raise InvalidArgument("--init is the engine's own helper: it does not go with --runtime")
+    return options.runtime
 
 
 def _create(store: Store, options: CreateOptions, image: Image) -> Container:
@@ -222,6 +236,7 @@ def plan(options: CreateOptions, image: Image) -> ContainerRecord:
         annotations=_pairs(options.annotations, "--annotation") if options.annotations else {},
         volumes_from=options.volumes_from,
         shell=tuple(settings.get("Shell") or ()),
+        runtime=options.runtime,
     )
 
 
@@ -264,6 +279,10 @@ def merge_command(
 def check_rights(options: CreateOptions) -> None:
     """Refuse now what the runtime would refuse at the start. Raises InvalidArgument, Unsupported."""
     parse_security_options(options.security_opts)
+    if not -1000 <= options.oom_score_adj <= 1000:
+        raise InvalidArgument(
+            f"Invalid value {options.oom_score_adj}, range for oom score adj is [-1000, 1000]"
+        )
     if options.cap_add or options.cap_drop:
         from tiffin.runtime.defaults import choose_capabilities
 

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from tiffin.engine.options import Completed
     from tiffin.engine.registry import RegistryService
     from tiffin.engine.system import SystemService
+    from tiffin.engine.volumes import VolumeService
     from tiffin.state import Layout
     from tiffin.state.events import Event
 
@@ -71,6 +72,13 @@ class Engine:
         from tiffin.engine.system import SystemService
 
         return SystemService(self._workspace)
+
+    @property
+    def volumes(self) -> VolumeService:
+        """The volume verbs."""
+        from tiffin.engine.volumes import VolumeService
+
+        return VolumeService(self._workspace)
 
     @property
     def registry(self) -> RegistryService:

@@ -141,6 +141,7 @@ def _host_config(record: ContainerRecord, policy: str) -> dict[str, Any]:
         "UsernsMode": record.userns_mode,
         "CgroupParent": record.cgroup_parent,
         "OomScoreAdj": record.oom_score_adj,
+        "Runtime": record.runtime or "tiffin",
         "PidMode": record.pid_mode,
         "Privileged": record.privileged,
         "PublishAllPorts": False,

@@ -85,6 +85,7 @@ class CreateOptions(NamedTuple):
     platform: str = ""
     restart: RestartPolicy = RestartPolicy()
     healthcheck: dict[str, Any] | None = None
+    runtime: str = ""
 
 
 class Created(NamedTuple):
@@ -184,6 +185,17 @@ class PortBinding(NamedTuple):
     protocol: str
     host_ip: str
     host_port: int
+
+
+class PathStat(NamedTuple):
+    """Something in a container. `mode` as stat(2) has it, time in ns since the epoch; `link_target` is where a link
+    leads in the end, "" for what is none."""
+
+    name: str
+    size: int
+    mode: int
+    mtime: int
+    link_target: str = ""
 
 
 class CommitOptions(NamedTuple):

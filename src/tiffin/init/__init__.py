@@ -20,12 +20,13 @@ _SEAL_CONTENT = 0x1 | 0x2 | 0x4 | 0x8  # SEAL, SHRINK, GROW, WRITE
 _SEAL_EXEC = 0x20
 
 
-def open_helper() -> int:
+def open_helper(mode: int = 0o500) -> int:
     """A descriptor to execute the helper by: a sealed memfd, close-on-exec, the caller's to close.
 
     Sealed because a container can open it through /proc/PID/exe: neither its bytes nor (from Linux 6.3) its
     executable bits can then be changed for the next container. One descriptor serves any number of
-    containers. In a source checkout the helper is compiled on first use and after a change. Unsupported when
+    containers; `mode` 0o111 lets the root of a user namespace execute it too. In a source checkout the helper is
+    compiled on first use and after a change. Unsupported when
     there is none.
     """
     image = _read_helper()
@@ -39,7 +40,7 @@ def open_helper() -> int:
         view = memoryview(image)
         while view:
             view = view[os.write(fd, view) :]
-        os.fchmod(fd, 0o500)
+        os.fchmod(fd, mode)
         seal(fd, executable=True)
     except BaseException:
         os.close(fd)

@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from tiffin.init.message import Message
 
 _FIRST_FREE = START_FD + 1
-_STATE_SLOT = 2  # WINDOW_STATE of tiffin-init.c
+_STATE_SLOT, _SLOTS = 2, 4  # WINDOW_STATE and WINDOW_SIZE of tiffin-init.c
+_WINDOW_FROM = 64  # above what is opened by and by
 
 
 def execute_helper(helper_fd: int, message: Message, status_fd: int, start_fd: int = -1) -> NoReturn:
@@ -44,15 +45,28 @@ def execute_helper(helper_fd: int, message: Message, status_fd: int, start_fd: i
 
 
 def _lay_out(message: Message) -> Message:
-    """Put what the helper hands on, and the state that hooks read, side by side above all else, with free numbers
-    behind each other for the helper's own (see `window` in tiffin-init.c)."""
-    highest = max(int(name) for name in os.listdir("/proc/self/fd"))
-    window = highest + 1 + len(message.preserve)  # apart from the descriptors that this copies from
+    """Put what the helper hands on, and the state that hooks read, side by side, with free numbers behind each other
+    for the helper's own (see `window` in tiffin-init.c)."""
+    window = _free_run(len(message.preserve) + _SLOTS)
     for at, fd in enumerate(message.preserve):
         os.dup2(fd, window + at)
     if message.state_fd >= 0:
         os.dup2(message.state_fd, window + len(message.preserve) + _STATE_SLOT)
     return message._replace(window=window, flags=message.flags | WINDOW)
+
+
+def _free_run(length: int) -> int:
+    """The first of so many numbers that no descriptor has. Asked of the kernel one by one: /proc/self is not ours to
+    read in a user namespace that we have joined."""
+    start = at = _WINDOW_FROM
+    while at < start + length:
+        try:
+            fcntl.fcntl(at, fcntl.F_GETFD)
+        except OSError:
+            at += 1
+        else:
+            start = at = at + 1
+    return start
 
 
 def _move(fd: int, close_on_exec: bool) -> int:

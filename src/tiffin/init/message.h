@@ -20,7 +20,8 @@ enum {
     FLAG_WINDOW = 1 << 5,
     FLAG_CHECK_COMMAND = 1 << 6,
     FLAG_KEEP_KEYRING = 1 << 7,
-    FLAG_ALL = (1 << 8) - 1,
+    FLAG_SHARED_ROOT = 1 << 8,
+    FLAG_ALL = (1 << 9) - 1,
 };
 
 /* LOG, SPEC_ALLOW, NEW_LISTENER, WAIT_KILLABLE_RECV; there are no threads to synchronise. */

@@ -51,6 +51,8 @@ WINDOW = 1 << 5  # set by `execute_helper`: the message has preserved descriptor
 CHECK_COMMAND = 1 << 6  # before "ready", fail as the exec would when the command is not there
 KEEP_KEYRING = 1 << 7  # stay in the caller's session keyring
 
+SHARED_ROOT = 1 << 8  # CREATE only: the root's mount propagates to its copies
+
 SECCOMP_LOG = 2
 SECCOMP_SPEC_ALLOW = 4
 SECCOMP_NEW_LISTENER = 8

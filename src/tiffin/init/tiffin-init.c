@@ -165,6 +165,8 @@ static void pivot(const struct message *m)
     must(STAGE_PIVOT, CALL5(SYS_mount, "", ".", "", MS_SLAVE | MS_REC, 0));
     must(STAGE_PIVOT, CALL2(SYS_umount2, ".", MNT_DETACH));
     must(STAGE_PIVOT, CALL1(SYS_chdir, "/"));
+    if (m->flags & FLAG_SHARED_ROOT) /* only now: a shared mount cannot be pivoted into */
+        must(STAGE_PIVOT, CALL5(SYS_mount, "", "/", "", MS_SHARED, 0));
 }
 
 /* Where raising a limit is not ours to do (no CAP_SYS_RESOURCE), keep the hard limit there is and say so. */

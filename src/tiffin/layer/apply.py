@@ -22,13 +22,14 @@ from tiffin.layer.failures import reading_failed
 from tiffin.layer.limits import DEFAULT_LIMITS, Limits
 from tiffin.layer.names import AUFS_METADATA, OPAQUE, WHITEOUT, clean_name, shown
 from tiffin.layer.tarreader import Readable, TarReader
-from tiffin.layer.tree import Tree
+from tiffin.layer.tree import Onto, Tree
 from tiffin.layer.walk import is_whiteout
 from tiffin.layer.xattrs import is_kept
 from tiffin.typed import NamedTuple
 
 _CREATE = os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_WRONLY | os.O_CLOEXEC
 _MAX_MAJOR, _MAX_MINOR = 0xFFF, 0xFFFFF  # the kernel's dev_t: 12 and 20 bits
+_DEVICES = (Kind.CHAR, Kind.BLOCK)
 _NODE_TYPES = {Kind.FIFO: stat.S_IFIFO, Kind.CHAR: stat.S_IFCHR, Kind.BLOCK: stat.S_IFBLK}
 
 
@@ -47,7 +48,7 @@ def apply_layer(tar: Readable, dest_fd: int, limits: Limits = DEFAULT_LIMITS) ->
     the result gets a name. On any error the directory holds a part of the layer and is to be thrown away.
     Raises Corrupt, LimitExceeded, NoSpace, PermissionDenied, Unsupported, EngineError.
     """
-    return _unpack(tar, dest_fd, limits, "", None, overlay=True)
+    return _unpack(tar, dest_fd, limits, "", overlay=True)
 
 
 def extract(
@@ -56,28 +57,51 @@ def extract(
     path: str = "",
     *,
     owner: tuple[int, int] | None = None,
+    devices: bool = True,
+    onto: Onto | None = None,
     limits: Limits = DEFAULT_LIMITS,
 ) -> Applied:
     """Unpack a plain archive below the directory `path` of the tree `root_fd`, made if it is missing.
 
     Names starting with `.wh.` are files like any other. Nothing leads out of `root_fd`: absolute links are
     taken from it, as in a container. Directories are merged, anything else is replaced; a directory that the
-    archive does not name keeps its time. `owner` (uid, gid) overrides the archive's. Not atomic: what was
-    unpacked before an error stays. Raises as `apply_layer`.
+    archive does not name keeps its time. `owner` (uid, gid) overrides the archive's; without `devices`, device
+    nodes are passed over. With `onto` the tree is one in use, see there. Not atomic: what was unpacked before an
+    error stays. Raises as `apply_layer`.
     """
-    return _unpack(tar, root_fd, limits, clean_name(path, limits), owner, overlay=False)
+    prefix = clean_name(path, limits)
+    return _unpack(
+        tar,
+        root_fd,
+        limits,
+        prefix,
+        overlay=False,
+        owner=owner,
+        leave_out=() if devices else _DEVICES,
+        onto=onto,
+    )
 
 
 def _unpack(
-    tar: Readable, root_fd: int, limits: Limits, prefix: str, owner: tuple[int, int] | None, *, overlay: bool
+    tar: Readable,
+    root_fd: int,
+    limits: Limits,
+    prefix: str,
+    *,
+    overlay: bool,
+    owner: tuple[int, int] | None = None,
+    leave_out: tuple[Kind, ...] = (),
+    onto: Onto | None = None,
 ) -> Applied:
     reader = TarReader(tar, limits)
     current = ""
     try:
-        with Tree(root_fd, overlay=overlay, max_implied=limits.entries) as tree:
-            unpacker = _Unpacker(reader, tree, limits, prefix, overlay=overlay)
+        with Tree(root_fd, overlay=overlay, max_implied=limits.entries, onto=onto) as tree:
+            unpacker = _Unpacker(reader, tree, limits, prefix, overlay=overlay, keep_top=onto is not None)
             for entry in reader:
                 current = entry.name
+                if entry.kind in leave_out:
+                    continue
                 if owner is not None:
                     entry.uid, entry.gid = owner
                 unpacker.unpack(entry)
@@ -91,12 +115,15 @@ def _unpack(
 class _Unpacker:
     """Makes one entry after the other in a tree."""
 
-    def __init__(self, reader: TarReader, tree: Tree, limits: Limits, prefix: str, *, overlay: bool) -> None:
+    def __init__(
+        self, reader: TarReader, tree: Tree, limits: Limits, prefix: str, *, overlay: bool, keep_top: bool
+    ) -> None:
         self._reader = reader
         self._tree = tree
         self._limits = limits
         self._prefix = prefix
         self._overlay = overlay
+        self._keep_top = keep_top
 
     def unpack(self, entry: Entry) -> None:
         path = self._placed(entry.name)
@@ -144,6 +171,8 @@ class _Unpacker:
 
     def _directory(self, entry: Entry, path: str) -> None:
         fd = self._tree.make_directory(path)
+        if self._keep_top and path == self._prefix:
+            return
         _set_metadata(fd, entry)
         self._tree.set_times(path, entry.mtime_ns)
 

@@ -14,7 +14,10 @@ from tiffin.errors import Conflict
 from tiffin.layer import pax
 from tiffin.layer.entry import Entry, Kind
 from tiffin.layer.tarheader import BLOCK, ZEROS, build_header
-from tiffin.typed import Protocol
+from tiffin.typed import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 _PIECE = 1 << 20
 _BATCH = 1 << 18
@@ -50,7 +53,8 @@ class TarWriter:
         if entry.kind is not Kind.FILE or not entry.size:
             return
         if isinstance(data, int):
-            self._copy(data, entry)
+            for _ in self._copied(data, entry):
+                pass
         elif data is not None and len(data) == entry.size:
             self._write(data)
         else:
@@ -75,7 +79,14 @@ class TarWriter:
         self._pending.clear()
         self._pending_bytes = 0
 
-    def _copy(self, fd: int, entry: Entry) -> None:
+    def pieces(self, entry: Entry, fd: int) -> Iterator[int]:
+        """As `add` of a file, in pieces of at most a megabyte: each step writes one, and gives its size."""
+        self._write_header(entry)
+        self.entries += 1
+        yield from self._copied(fd, entry)
+        self._write(ZEROS[: -entry.size % BLOCK])
+
+    def _copied(self, fd: int, entry: Entry) -> Iterator[int]:
         left = entry.size
         while left:
             piece = os.read(fd, min(left, _PIECE))
@@ -85,6 +96,7 @@ class TarWriter:
                 )
             self._write(piece)
             left -= len(piece)
+            yield len(piece)
 
     def _write_header(self, entry: Entry) -> None:
         name, link = os.fsencode(entry.name), os.fsencode(entry.linkname)

@@ -14,11 +14,11 @@ from __future__ import annotations
 import os
 import stat
 
-from tiffin.errors import Corrupt, LimitExceeded
+from tiffin.errors import Conflict, Corrupt, LimitExceeded
 from tiffin.kernel.paths import mkdirs_in_root, open_in_root, remove_tree
 from tiffin.layer.names import shown
 from tiffin.layer.walk import OPAQUE_XATTR, is_whiteout
-from tiffin.typed import TYPE_CHECKING
+from tiffin.typed import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from typing import Self
@@ -27,21 +27,35 @@ _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _MAX_HELD = 128
 
 
+class Onto(NamedTuple):
+    """What is unpacked onto: a tree that is in use, not one in the making.
+
+    With `keep_kinds` a directory is not replaced by what is none, nor the other way round: Conflict in Docker's words,
+    for which `root` is what the tree's root is called and `destination` the place unpacked at. The destination keeps
+    its own owner, mode and time; other directories that entries are made in show when that was.
+    """
+
+    root: str
+    destination: str
+    keep_kinds: bool = True
+
+
 class _Held:
-    """An open directory and the access and modification times that it is to be left with: a list of one, which all
-    who hold the same directory by other paths share."""
+    """An open directory and the access and modification times that it is to be left with, None for those that it
+    has by then: a list of one, which all who hold the same directory by other paths share."""
 
     __slots__ = ("fd", "inode", "times")
 
-    def __init__(self, fd: int) -> None:
+    def __init__(self, fd: int, *, keep_times: bool) -> None:
         self.fd = fd
         status = os.fstat(fd)
-        self.inode = status.st_ino
-        self.times = [(status.st_atime_ns, status.st_mtime_ns)]
+        self.inode = status.st_dev, status.st_ino
+        self.times = [(status.st_atime_ns, status.st_mtime_ns) if keep_times else None]
 
     def let_go(self) -> None:
         try:
-            os.utime(self.fd, ns=self.times[0])
+            if self.times[0] is not None:
+                os.utime(self.fd, ns=self.times[0])
         finally:
             os.close(self.fd)
 
@@ -54,8 +68,9 @@ class Tree:
     since the directory of that name in the layers below must stay hidden.
     """
 
-    def __init__(self, root_fd: int, *, overlay: bool, max_implied: int) -> None:
-        self._root = _Held(os.open(".", _DIRECTORY, dir_fd=root_fd))
+    def __init__(self, root_fd: int, *, overlay: bool, max_implied: int, onto: Onto | None = None) -> None:
+        self._onto = onto
+        self._root = _Held(os.open(".", _DIRECTORY, dir_fd=root_fd), keep_times=onto is None)
         self._held: dict[str, _Held] = {}  # least recently used first
         self._by_inode = {self._root.inode: self._root}
         self._overlay = overlay
@@ -105,7 +120,7 @@ class Tree:
         return held
 
     def _hold(self, path: str, fd: int) -> _Held:
-        held = self._held[path] = _Held(fd)
+        held = self._held[path] = _Held(fd, keep_times=self._onto is None)
         # Reached by a link too: what it shows now is when entries were made in it, not what it is to be left with.
         held.times = self._by_inode.setdefault(held.inode, held).times
         if len(self._held) > _MAX_HELD:
@@ -179,11 +194,19 @@ class Tree:
             status = os.stat(base, dir_fd=parent.fd, follow_symlinks=False)
         if stat.S_ISDIR(status.st_mode):
             return self._hold(path, os.open(base, _DIRECTORY | os.O_NOFOLLOW, dir_fd=parent.fd)).fd
+        if self._onto is not None and self._onto.keep_kinds:
+            raise Conflict(
+                f'cannot overwrite non-directory "{self._shown(path)}" with directory "{self._onto.destination}"'
+            )
         self.remove(above, base)
         fd = self._make(self._reach(above), base, path).fd
         if self._overlay and is_whiteout(status):
             os.setxattr(fd, OPAQUE_XATTR, b"y")
         return fd
+
+    def _shown(self, path: str) -> str:
+        root = self._onto.root.rstrip("/") if self._onto is not None else ""
+        return f"{root}/{path.lstrip('/')}"
 
     def _is_link(self, path: str) -> bool:
         """Whether a held path's last component is a link: held for what is below it, not to be changed
@@ -208,6 +231,11 @@ class Tree:
         except FileNotFoundError:
             return
         if stat.S_ISDIR(status.st_mode):
+            if self._onto is not None and self._onto.keep_kinds:
+                shown_path = self._shown(f"{above}/{base}")
+                raise Conflict(
+                    f'cannot overwrite directory "{shown_path}" with non-directory "{self._onto.destination}"'
+                )
             self._let_go_all()
             remove_tree(self._reach(above).fd, base)
         elif stat.S_ISLNK(status.st_mode):

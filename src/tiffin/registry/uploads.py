@@ -68,6 +68,7 @@ class Upload:
         self._offset = 0  # bytes that the registry has
         self._chunk = CHUNK
         self._in_pieces = self._lost = False
+        self._disputed = False  # the registry found that other bytes came
 
     def mount(self, source: str) -> bool:
         """Whether the registry took the blob from its repository `source`. One that cannot begins an upload instead,
@@ -86,17 +87,29 @@ class Upload:
         return False
 
     def send(self, open_at: OpenAt, progress: Callable[[int], None] | None) -> None:
-        """Send the bytes and have the registry verify them. Raises as `Repository.push_blob`."""
+        """Send the bytes and have the registry verify them; once more from the start when it finds that other bytes
+        came, as registries do that lost count of an upload that broke. Raises as `Repository.push_blob`."""
         try:
-            if not self._location:
-                self._begin()
-            if self._in_pieces or not self._whole(open_at, progress):
-                self._pieces(open_at, progress, lost=self._lost)
+            try:
+                self._send(open_at, progress)
+            except Corrupt as error:
+                if not self._disputed:
+                    raise
+                self._transport.trace(f"* {error}; once more from the start")
+                self.cancel()
+                self._lost = False
+                self._send(open_at, progress)
         except BaseException:
             self.cancel()
             raise
         if progress is not None:
             progress(self._descriptor.size)
+
+    def _send(self, open_at: OpenAt, progress: Callable[[int], None] | None) -> None:
+        if not self._location:
+            self._begin()
+        if self._in_pieces or not self._whole(open_at, progress):
+            self._pieces(open_at, progress, lost=self._lost)
 
     def cancel(self) -> None:
         """Tell the registry to forget what it has of this. Raises nothing; idempotent."""
@@ -273,7 +286,9 @@ class Upload:
         return have
 
     def _refused(self, response: Response) -> TiffinError:
-        return refusal(response, self._asking, self._transport)
+        error = refusal(response, self._asking, self._transport)
+        self._disputed = isinstance(error, Corrupt)
+        return error
 
     def _body(
         self, open_at: OpenAt, start: int, length: int, progress: Callable[[int], None] | None

@@ -25,7 +25,7 @@ from collections.abc import Mapping
 
 from tiffin.errors import EngineError, InvalidArgument, TiffinError
 from tiffin.kernel.namespaces import CLONE_NEWPID, setns, unshare
-from tiffin.kernel.process import pidfd_open, pidfd_send_signal, process_start_time
+from tiffin.kernel.process import pidfd_open, pidfd_send_signal, process_start_time, set_dumpable
 from tiffin.runtime import child, devices
 from tiffin.runtime.cgroups import Cgroup, Hierarchies, detect, open_cgroup
 from tiffin.runtime.forked import Descriptors, raise_reported, read_all, reap
@@ -223,6 +223,7 @@ def _fork(plan: child.Plan, namespaces: dict[str, str]) -> int:
         with step("make a pid namespace"):
             if namespaces["pid"]:
                 child.join_namespace(namespaces["pid"], CLONE_NEWPID)
+                set_dumpable(False)  # those who are in there must not trace a process with our memory
             else:
                 unshare(CLONE_NEWPID)
         try:
@@ -231,6 +232,8 @@ def _fork(plan: child.Plan, namespaces: dict[str, str]) -> int:
                 child.run(plan)
         finally:
             setns(own, CLONE_NEWPID)
+            if namespaces["pid"]:
+                set_dumpable(True)
     finally:
         os.close(own)
     return pid

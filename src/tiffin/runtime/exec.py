@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from typing import NoReturn
 
     from tiffin.init.message import Message
+    from tiffin.runtime.external import External
 
 _JOIN = CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWCGROUP
 _SIGKILL = 9
@@ -64,6 +65,7 @@ class ExecRequest(NamedTuple):
     join            further namespaces to join, CLONE_NEW*: those that not every container has
     adjust          may change the helper's message
     listener        is told the joined process and the number of its seccomp filter's listener
+    external        the other runtime whose container it is
     """
 
     pid: int
@@ -77,6 +79,7 @@ class ExecRequest(NamedTuple):
     join: int = 0
     adjust: Callable[[Message], Message] | None = None
     listener: Callable[[int, int], None] | None = None
+    external: External | None = None
 
 
 class ExecProcess:
@@ -116,10 +119,12 @@ def exec_process(request: ExecRequest) -> ExecProcess:
     """Run the command. Returns once it is executed. Raises CommandNotFound, CommandNotExecutable, Conflict
     (the container does not run), InvalidArgument, EngineError; nothing of it remains then."""
     check_process(request.process)
+    if request.external:
+        return request.external.exec(request)
     fds = Descriptors()
     try:
         with step("open the container's process"):
-            pidfd, root_fd = _open_container(request, fds)
+            pidfd, root_fd = open_container(request, fds)
         user = find_user(request.process, root_fd)
         seccomp = seccomp_filter(request.seccomp, request.process, request.seccomp_cache)
         terminal = None
@@ -138,7 +143,7 @@ def exec_process(request: ExecRequest) -> ExecProcess:
         fds.close()
 
 
-def _open_container(request: ExecRequest, fds: Descriptors) -> tuple[int, int]:
+def open_container(request: ExecRequest, fds: Descriptors) -> tuple[int, int]:
     """A pidfd and the root of the container's first process. The start time, read after both were opened and
     while the pidfd's process lives, says that all three are of one process."""
     try:

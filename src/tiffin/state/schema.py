@@ -137,7 +137,15 @@ _KEEPING = [
         log TEXT NOT NULL) STRICT, WITHOUT ROWID""",
 ]
 
+# A volume may have a filesystem of its own. A row of volume_mounts: this container was started and has it mounted.
+_VOLUME_DRIVERS = [
+    "ALTER TABLE volumes ADD COLUMN options TEXT NOT NULL DEFAULT '{}'",
+    """CREATE TABLE volume_mounts (
+        volume TEXT NOT NULL, container TEXT NOT NULL, PRIMARY KEY (volume, container)) STRICT, WITHOUT ROWID""",
+    "CREATE INDEX volume_mounts_container ON volume_mounts(container)",
+]
+
 MIGRATIONS: list[list[str]] = [
     _FIRST, _REMOVED_IMAGES, _REGISTRIES, _DOCUMENTS, _KEPT_DOCUMENTS, _EVENTS, _LOOKUPS,
-    _CHANGED_LIMITS, _KEEPING,
+    _CHANGED_LIMITS, _KEEPING, _VOLUME_DRIVERS,
 ]  # fmt: skip

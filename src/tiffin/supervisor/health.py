@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from typing import NoReturn
 
     from tiffin.containers.record import ContainerRecord
+    from tiffin.runtime.external import External
     from tiffin.state import Store
 
 STARTING, HEALTHY, UNHEALTHY = "starting", "healthy", "unhealthy"
@@ -217,7 +218,14 @@ def _request(store: Store, record: ContainerRecord, check: Check, pid: int, pid_
         process=process(options),
         seccomp=None if unfiltered else {"profile": security.seccomp},
         seccomp_cache=store.layout.cache,
+        external=_external(store, record) if record.runtime else None,
     )
+
+
+def _external(store: Store, record: ContainerRecord) -> External | None:
+    from tiffin.runtime import external
+
+    return external.of_container(store.layout.container(record.id), record.id)
 
 
 class _Probe:

@@ -13,8 +13,23 @@ from tiffin.supervisor.frames import Kind
 from tiffin.supervisor.jobs import ExecJob
 from tiffin.supervisor.session import Session
 from tiffin.supervisor.stdio import Stdio, open_stdio
+from tiffin.typed import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from tiffin.runtime.external import External
+    from tiffin.state import Layout
 
 _DRAIN = 0.5  # seconds for output of processes that the command left behind with its pipes
+
+
+def _external(layout: Layout, container_id: str) -> External | None:
+    """The other runtime that made the container, if one did."""
+    directory = layout.container(container_id)
+    if not os.path.exists(f"{directory}/runtime"):
+        return None
+    from tiffin.runtime import external
+
+    return external.of_container(directory, container_id)
 
 
 def keep_exec(job: ExecJob, channel: socket.socket) -> None:
@@ -35,6 +50,7 @@ def keep_exec(job: ExecJob, channel: socket.socket) -> None:
                 stdio=ends.theirs,
                 seccomp_cache=layout.cache,
                 helper_fd=helper,
+                external=_external(layout, job.container),
             )
         )
     except BaseException:

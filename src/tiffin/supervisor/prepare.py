@@ -117,7 +117,7 @@ def _options(
         readonly=record.read_only,
         host=frozenset({"network"} if record.network == "host" else ()),
         # In order of depth, so that none hides another.
-        mounts=sorted([*_file_mounts(record, directory), *mounts], key=lambda mount: mount.target.count("/")),
+        mounts=sorted([*file_mounts(record, directory), *mounts], key=lambda mount: mount.target.count("/")),
         shm_size=record.shm_size,
         seccomp=security.seccomp,
         apparmor=security.apparmor,
@@ -184,7 +184,8 @@ def limits(resources: Resources) -> dict[str, Any]:
     return found
 
 
-def _file_mounts(record: ContainerRecord, directory: str) -> list[Mount]:
+def file_mounts(record: ContainerRecord, directory: str) -> list[Mount]:
+    """The files that a container gets of its own, as far as no mount of its takes their place."""
     taken = {str(mount["destination"]) for mount in record.mounts}
     options = ("bind", "rprivate", "ro") if record.read_only else ("bind", "rprivate")
     return [

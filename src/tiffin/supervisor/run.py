@@ -17,6 +17,7 @@ from tiffin.typed import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     from tiffin.containers.record import ContainerRecord
     from tiffin.network.records import Attachment
+    from tiffin.runtime.external import ExternalProcess
     from tiffin.state import Layout, Store
     from tiffin.supervisor.health import Health
     from tiffin.supervisor.logs import LogWriter
@@ -28,7 +29,7 @@ Notice = Callable[[str], None]
 class Run(NamedTuple):
     """A run that has begun. `began`: of the monotonic clock."""
 
-    process: InitProcess
+    process: InitProcess | ExternalProcess
     session: Session
     attachment: Attachment
     health: Health | None
@@ -58,7 +59,8 @@ def begin(
         notice(line)
     ends = open_stdio(terminal=record.tty, open_stdin=record.open_stdin)
     try:
-        process = create(_request(store.layout, record, prepared, ends.theirs, helper))
+        make = _external(store.layout, record) if record.runtime else create
+        process = make(_request(store.layout, record, prepared, ends.theirs, helper))
     except BaseException:
         ends.close_theirs()
         ends.close_ours()
@@ -86,6 +88,15 @@ def begin(
     return Run(process, session, attachment, health, time.monotonic())
 
 
+def _external(
+    layout: Layout, record: ContainerRecord
+) -> Callable[[CreateRequest], InitProcess | ExternalProcess]:
+    """`create` as another OCI runtime does it."""
+    from tiffin.runtime.external import External
+
+    return External(record.runtime, layout.container(record.id), record.id).create
+
+
 def _request(
     layout: Layout, record: ContainerRecord, prepared: Prepared, stdio: tuple[int, int, int], helper: int
 ) -> CreateRequest:
@@ -102,7 +113,9 @@ def _request(
     )
 
 
-def _health(store: Store, record: ContainerRecord, process: InitProcess, helper: int) -> Health | None:
+def _health(
+    store: Store, record: ContainerRecord, process: InitProcess | ExternalProcess, helper: int
+) -> Health | None:
     if record.healthcheck is None:
         return None
     from tiffin.supervisor.health import Health, check_of

@@ -42,6 +42,12 @@ def take_down(store: Store, container: Container) -> None:
 
 
 def _remove_cgroup(store: Store, container: Container) -> None:
+    if container.record.runtime:
+        from tiffin.runtime import external
+
+        made_by = external.of_container(store.layout.container(container.id), container.id)
+        if made_by:
+            made_by.delete()
     cgroup = open_cgroup(container.record.cgroup(store.layout.cgroup))
     if cgroup.exists():
         cgroup.kill_all()
@@ -56,6 +62,10 @@ def _detach(store: Store, container: Container) -> None:
 
 
 def _unmount(store: Store, container: Container) -> None:
+    if any(mount.get("name") for mount in container.record.mounts):
+        from tiffin.volumes.mounting import unmount_all
+
+        unmount_all(store, container.id)
     if container.record.ipc_mode == "shareable":
         from tiffin.supervisor.shared import remove_shm
 

@@ -8,6 +8,7 @@ from tiffin.oci.mount import Mount
 from tiffin.runtime.rootfs import open_overlay
 from tiffin.typed import TYPE_CHECKING
 from tiffin.volumes import Volumes
+from tiffin.volumes.mounting import mount_all
 
 if TYPE_CHECKING:
     from tiffin.containers.record import ContainerRecord
@@ -19,6 +20,9 @@ def mounts(store: Store, snapshots: Snapshots, record: ContainerRecord) -> list[
     """In the record's order. Raises NoSpace, EngineError."""
     if not record.mounts:
         return []
+    named = [mount for mount in record.mounts if mount.get("name")]
+    if named:
+        mount_all(store, record.id, named)
     _fill(store, snapshots, record)
     return [
         Mount(
@@ -45,5 +49,6 @@ def _fill(store: Store, snapshots: Snapshots, record: ContainerRecord) -> None:
 
 
 def _is_empty(path: str) -> bool:
+    """As far as it costs little to know; `copy_up` decides."""
     with os.scandir(path) as entries:
-        return next(entries, None) is None
+        return all(entry.name.startswith(".tiffin-copy") or entry.name == "lost+found" for entry in entries)

@@ -18,25 +18,28 @@ import fcntl
 import json
 import os
 import time
+from contextlib import contextmanager
 
 from tiffin.errors import Conflict, EngineError, InvalidArgument, NoSpace, NotFound, Unsupported
 from tiffin.kernel import paths
-from tiffin.state import lock_file
+from tiffin.state.events import emit
 from tiffin.typed import TYPE_CHECKING, NamedTuple
+from tiffin.volumes import mounting
 from tiffin.volumes.copy import Copy, copy_metadata
+from tiffin.volumes.local import check_options
 from tiffin.volumes.names import check_name
 from tiffin.volumes.options import check_targets
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from tiffin.state import Store
     from tiffin.volumes.options import MountRequest
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _SELINUX = "/sys/fs/selinux/enforce"
-_COPYING = "_copy"
+_COPYING = ".tiffin-copy"
 
 
 class Volume(NamedTuple):
@@ -47,6 +50,7 @@ class Volume(NamedTuple):
     labels: dict[str, str]
     created: int
     mountpoint: str
+    options: dict[str, str] = {}
 
 
 class PreparedMount(NamedTuple):
@@ -68,14 +72,34 @@ class Volumes:
     def __init__(self, store: Store) -> None:
         self._store = store
 
-    def create(self, name: str | None = None, labels: Mapping[str, str] | None = None) -> Volume:
-        """Make a volume, anonymous without a name; one that is there already is returned as it is. Raises
-        InvalidArgument."""
+    def create(
+        self,
+        name: str | None = None,
+        labels: Mapping[str, str] | None = None,
+        options: Mapping[str, str] | None = None,
+    ) -> Volume:
+        """Make a volume, anonymous without a name; one that is there already is returned as it is, unless other
+        `options` (of the local driver, see `local`) are wanted. Raises InvalidArgument, Conflict."""
         chosen = check_name(name) if name else os.urandom(32).hex()
+        if options:
+            check_options(chosen, options)
         with self._store.transaction() as db:
-            _insert(db, chosen, anonymous=not name, labels=labels or {})
+            made = _insert(db, chosen, anonymous=not name, labels=labels or {}, options=options or {})
+            if options and not made and self.inspect(chosen).options != dict(options):
+                raise Conflict(
+                    f"create {chosen}: a volume of that name has other options; remove it first, or give none"
+                )
         self._make_directory(chosen)
         return self.inspect(chosen)
+
+    def relabel(self, name: str, add: Mapping[str, str], remove: Iterable[str]) -> None:
+        """Change a volume's labels. Raises NotFound."""
+        with self._store.transaction() as db:
+            labels = self.inspect(name).labels
+            for key in remove:
+                labels.pop(key, None)
+            db.execute("UPDATE volumes SET labels = ? WHERE name = ?", (json.dumps({**labels, **add}), name))
+            emit(db, "volume", "update", name, {"driver": "local"})
 
     def known(self) -> list[Volume]:
         """Every volume, by name."""
@@ -109,14 +133,38 @@ class Volumes:
                 users = self.users(name)
                 if users:
                     raise Conflict(f"remove {name}: volume is in use - [{', '.join(users)}]")
+                mounting.detach(self._store, name)
                 lock = self._set_aside(name, doomed)
+                db.execute("DELETE FROM volume_mounts WHERE volume = ?", (name,))
                 db.execute("DELETE FROM volumes WHERE name = ?", (name,))
+                emit(db, "volume", "destroy", name, {"driver": "local"})
             paths.remove_tree(paths.AT_FDCWD, f"{self._store.layout.staging}/{doomed}")
         except OSError as error:
             raise EngineError(f"cannot remove volume {name}: {error}") from error
         finally:
             if lock >= 0:
                 os.close(lock)
+
+    @contextmanager
+    def opened(self, name: str) -> Iterator[int]:
+        """A descriptor of the volume's directory, its own filesystem mounted meanwhile. Raises NotFound."""
+        options = self.inspect(name).options
+        if not options:
+            yield from self._open(name)
+            return
+        holder = f"opened-{os.getpid()}-{os.urandom(4).hex()}"
+        mounting.mount_all(self._store, holder, [{"name": name, "destination": ""}], told=False)
+        try:
+            yield from self._open(name)
+        finally:
+            mounting.unmount_all(self._store, holder, told=False)
+
+    def _open(self, name: str) -> Iterator[int]:
+        fd = os.open(self._store.layout.volume(name), _DIRECTORY)
+        try:
+            yield fd
+        finally:
+            os.close(fd)
 
     def prepare(self, container_id: str, requests: Iterable[MountRequest]) -> list[PreparedMount]:
         """Find or make the sources of a new container's mounts, and note which volumes it uses. Leaves nothing
@@ -163,6 +211,7 @@ class Volumes:
             "WHERE container = ? AND anonymous ORDER BY name",
             (container_id,),
         ).fetchall()
+        mounting.unmount_all(self._store, container_id)
         with self._store.transaction() as db:
             db.execute("DELETE FROM volume_uses WHERE container = ?", (container_id,))
         removed: list[str] = []
@@ -180,25 +229,25 @@ class Volumes:
         directory there. Links of the image resolve inside its root. The copy is made aside and moved in when
         complete; one at a time. Raises NoSpace, LimitExceeded, EngineError."""
         directory = f"{self._store.layout.root}/volumes/{name}"
-        lock = lock_file(f"{directory}/lock")
         try:
-            above = os.open(directory, _DIRECTORY)
-            try:
-                data = os.open("_data", _DIRECTORY, dir_fd=above)
+            with mounting.locked(self._store, name):
+                above = os.open(directory, _DIRECTORY)
                 try:
-                    return _is_empty(data) and _fill(above, data, root_fd, path)
+                    data = os.open("_data", _DIRECTORY, dir_fd=above)
+                    try:
+                        own = mounting.is_mounted(self._store, name)
+                        # The copy is made beside the data, on the same filesystem: rename finishes it.
+                        return _is_empty(data) and _fill(data if own else above, data, root_fd, path)
+                    finally:
+                        os.close(data)
                 finally:
-                    os.close(data)
-            finally:
-                os.close(above)
+                    os.close(above)
         except OSError as error:
             if error.errno in _FULL:
                 raise NoSpace(
                     f"no space left to fill volume {name} from {path}; free some and try again"
                 ) from error
             raise EngineError(f"cannot fill volume {name} from {path}: {error}") from error
-        finally:
-            os.close(lock)
 
     def _make_directory(self, name: str) -> None:
         try:
@@ -224,20 +273,33 @@ class Volumes:
         os.rename(f"{layout.root}/volumes/{name}", f"{layout.staging}/{doomed}")
         return fd
 
-    def _volume(self, row: tuple[str, int, str, int]) -> Volume:
-        name, anonymous, labels, created = row
-        return Volume(name, bool(anonymous), json.loads(labels), created, self._store.layout.volume(name))
+    def _volume(self, row: tuple[str, int, str, int, str]) -> Volume:
+        name, anonymous, labels, created, options = row
+        place = self._store.layout.volume(name)
+        return Volume(name, bool(anonymous), json.loads(labels), created, place, json.loads(options))
 
 
-_SELECT = "SELECT name, anonymous, labels, created FROM volumes"
+_SELECT = "SELECT name, anonymous, labels, created, options FROM volumes"
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
-def _insert(db: sqlite3.Connection, name: str, *, anonymous: bool, labels: Mapping[str, str]) -> None:
-    db.execute(
-        "INSERT OR IGNORE INTO volumes (name, anonymous, labels, created) VALUES (?, ?, ?, ?)",
-        (name, int(anonymous), json.dumps(dict(labels)), time.time_ns()),
+def _insert(
+    db: sqlite3.Connection,
+    name: str,
+    *,
+    anonymous: bool,
+    labels: Mapping[str, str],
+    options: Mapping[str, str] | None = None,
+) -> bool:
+    """Whether there was no such volume yet."""
+    made = db.execute(
+        "INSERT OR IGNORE INTO volumes (name, anonymous, labels, created, options) VALUES (?, ?, ?, ?, ?)",
+        (name, int(anonymous), json.dumps(dict(labels)), time.time_ns(), json.dumps(dict(options or {}))),
     )
+    if not made.rowcount:
+        return False
+    emit(db, "volume", "create", name, {"driver": "local"})
+    return True
 
 
 def _check_relabel(request: MountRequest) -> None:
@@ -261,8 +323,9 @@ def _check_source(request: MountRequest) -> None:
 
 
 def _is_empty(fd: int) -> bool:
+    """But for what an interrupted copy left, and what a new ext4 filesystem has."""
     with os.scandir(fd) as entries:
-        return next(entries, None) is None
+        return all(entry.name in (_COPYING, "lost+found") for entry in entries)
 
 
 def _fill(above: int, data: int, root_fd: int, path: str) -> bool:

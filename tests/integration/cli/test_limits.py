@@ -170,6 +170,7 @@ def test_inspect_says_what_was_asked(shared: Tiffin) -> None:
 @pytest.mark.parametrize(
     ("options", "text"),
     [
+        (["--oom-score-adj", "2000"], "Invalid value 2000, range for oom score adj is [-1000, 1000]"),
         (["--blkio-weight", "5"], "Range of blkio weight is from 10 to 1000"),
         (["--memory-swappiness", "101"], "Invalid value: 101, valid memory swappiness range is 0-100"),
         (["--cpu-period", "10"], "CPU cfs period can not be less than 1ms (i.e. 1000) or larger than 1s"),

@@ -130,7 +130,7 @@ def test_without_a_directory_there_nothing_is_copied(store: Store, image: Path) 
 
 def test_an_interrupted_copy_is_begun_anew(store: Store, image: Path) -> None:
     (image / "data" / "file").write_text("whole")
-    aside = f"{os.path.dirname(Volumes(store).create('data').mountpoint)}/_copy"
+    aside = f"{os.path.dirname(Volumes(store).create('data').mountpoint)}/.tiffin-copy"
     os.makedirs(f"{aside}/left/over")
     assert copy_up(store, image, "/data")
     assert os.listdir(filled(store)) == ["file"]

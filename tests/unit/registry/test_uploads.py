@@ -260,8 +260,14 @@ def test_a_registry_that_takes_next_to_nothing_is_given_up(
 def test_another_digest_there_is_corrupt(store: Store, repository: Repository) -> None:
     with pytest.raises(Corrupt, match="digest invalid: other bytes"):
         repository.push_blob(BLOB, lambda at: io.BytesIO(bytes(len(DATA) - at)))
-    assert store.cancelled == 1
+    assert store.cancelled == 2, "it was tried once more from the start, and no more"
     assert not store.patches()
+
+
+def test_a_registry_that_once_got_other_bytes_gets_them_again(store: Store, repository: Repository) -> None:
+    sources = iter((bytes(len(DATA)), DATA))
+    assert repository.push_blob(BLOB, lambda at: io.BytesIO(next(sources)[at:])) == "pushed"
+    assert store.cancelled == 1
 
 
 def test_a_source_with_too_few_bytes_is_corrupt_here(store: Store, repository: Repository) -> None:

@@ -11,7 +11,7 @@ from referencing.jsonschema import DRAFT4
 from tiffin.errors import InvalidArgument
 from tiffin.kernel.process import CAPABILITIES
 from tiffin.oci.mount import Mount
-from tiffin.runtime.defaults import COMPAT_CAPABILITIES, DEFAULT_CAPABILITIES, choose_capabilities
+from tiffin.runtime.defaults import COMPAT_CAPABILITIES, DEFAULT_CAPABILITIES, choose_capabilities, rlimits
 from tiffin.runtime.options import parse_options
 from tiffin.runtime.process import check_process
 from tiffin.runtime.rootfs import check_destination
@@ -43,6 +43,19 @@ FULL = ContainerOptions(
     cpu_quota=50_000,
     cpu_period=100_000,
     cpuset_cpus="0",
+    cpuset_mems="0",
+    cpu_rt_period=1_000_000,
+    cpu_rt_runtime=1000,
+    memory_swappiness=0,
+    oom_kill_disable=True,
+    block={
+        "weight": 100,
+        "weightDevice": [{"major": 8, "minor": 0, "weight": 200}],
+        "throttleReadBpsDevice": [{"major": 8, "minor": 0, "rate": 1 << 20}],
+    },
+    device_rules=[{"allow": True, "type": "c", "major": 10, "access": "r"}],
+    annotations={"a": "b"},
+    apparmor="mine",
 )
 
 
@@ -84,6 +97,35 @@ def test_an_ordinary_container_is_confined() -> None:
     assert linux["seccomp"] == {"profile": ""}
     sysfs = next(mount for mount in spec["mounts"] if mount["destination"] == "/sys")
     assert "ro" in sysfs["options"]
+
+
+def test_limits_are_said_where_the_specification_has_them() -> None:
+    resources = default_spec(FULL)["linux"]["resources"]
+    assert resources["memory"] == {
+        "limit": 1 << 26, "swap": -1, "disableOOMKiller": True, "swappiness": 0,
+    }  # fmt: skip
+    assert resources["cpu"] == {
+        "shares": 512, "quota": 50_000, "period": 100_000, "cpus": "0", "mems": "0",
+        "realtimePeriod": 1_000_000, "realtimeRuntime": 1000,
+    }  # fmt: skip
+    assert resources["blockIO"] == FULL.block
+    assert resources["devices"][-1] == {"allow": True, "type": "c", "major": 10, "access": "r"}
+
+
+def test_what_security_options_open_is_open() -> None:
+    opened = default_spec(ContainerOptions(argv=["true"], open_paths=True, writable_cgroups=True, shm=False))
+    assert opened["linux"]["maskedPaths"] == opened["linux"]["readonlyPaths"] == []
+    mounts = {mount["destination"]: mount["options"] for mount in opened["mounts"]}
+    assert "ro" not in mounts["/sys/fs/cgroup"] and "ro" in mounts["/sys"]
+    assert "/dev/shm" not in mounts
+    assert opened["linux"]["resources"]["devices"][0] == {"allow": False, "access": "rwm"}
+
+
+def test_open_files_have_a_limit_of_their_own_unless_one_is_given() -> None:
+    ((name, soft, hard),) = rlimits(())
+    assert (name, soft) == ("nofile", 1024) and soft <= hard <= 524288
+    assert rlimits((("nofile", 5, 6),)) == (("nofile", 5, 6),)
+    assert rlimits((("core", 0, 0),))[0] == ("core", 0, 0)
 
 
 def test_a_privileged_container_has_nothing_hidden() -> None:

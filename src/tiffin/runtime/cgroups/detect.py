@@ -5,7 +5,8 @@ import os
 from tiffin.errors import Unsupported
 from tiffin.typed import NamedTuple
 
-_CONTROLLERS = ("cpu", "cpuacct", "memory", "pids", "devices", "freezer", "blkio", "cpuset")
+_CONTROLLERS = ("cpu", "cpuacct", "memory", "pids", "devices", "freezer", "blkio", "cpuset", "hugetlb", "net_cls",
+                "net_prio", "rdma")  # fmt: skip
 
 
 class Hierarchies(NamedTuple):

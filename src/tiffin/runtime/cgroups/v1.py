@@ -238,6 +238,9 @@ def _memory(directory: str, wanted: Mapping[str, Any], warnings: list[str]) -> N
     _set(directory, "memory.swappiness", wanted.get("swappiness"))
     if wanted.get("disableOOMKiller"):
         files.write(directory, "memory.oom_control", 1)
+    _set(directory, "memory.kmem.tcp.limit_in_bytes", wanted.get("kernelTCP"))
+    if wanted.get("kernel") is not None:
+        warnings.append("the kernel memory limit is not set: Linux took it away in 5.16")
 
 
 def _cpu(directory: str, wanted: Mapping[str, Any], warnings: list[str]) -> None:
@@ -246,10 +249,49 @@ def _cpu(directory: str, wanted: Mapping[str, Any], warnings: list[str]) -> None
     _set(directory, "cpu.cfs_quota_us", wanted.get("quota"))
     if wanted.get("burst") is not None:
         files.write(directory, "cpu.cfs_burst_us", wanted["burst"])
+    _optional(directory, "cpu.idle", wanted.get("idle"), warnings)
     if wanted.get("realtimePeriod") is not None or wanted.get("realtimeRuntime") is not None:
         from tiffin.runtime.cgroups.realtime import set_realtime
 
         set_realtime(directory, wanted.get("realtimePeriod"), wanted.get("realtimeRuntime"), warnings)
+
+
+def _optional(directory: str, name: str, value: Any, warnings: list[str]) -> None:
+    """Set what not every kernel has."""
+    if value is None:
+        return
+    try:
+        files.write(directory, name, value)
+    except FileNotFoundError:
+        warnings.append(f"this kernel has no {name}; the limit is not set")
+
+
+def _hugetlb(directory: str, wanted: list[dict[str, Any]], warnings: list[str]) -> None:
+    for limit in wanted:
+        _optional(directory, f"hugetlb.{limit['pageSize']}.limit_in_bytes", limit["limit"], warnings)
+
+
+def _net_class(directory: str, wanted: Mapping[str, Any], warnings: list[str]) -> None:
+    _optional(directory, "net_cls.classid", wanted.get("classID"), warnings)
+
+
+def _net_priority(directory: str, wanted: Mapping[str, Any], warnings: list[str]) -> None:
+    for entry in wanted.get("priorities") or ():
+        _optional(directory, "net_prio.ifpriomap", f"{entry['name']} {entry['priority']}", warnings)
+
+
+def _rdma(directory: str, wanted: Mapping[str, Any], warnings: list[str]) -> None:
+    for device, limits in wanted.items():
+        _optional(directory, "rdma.max", rdma_limit(device, limits), warnings)
+
+
+def rdma_limit(device: str, limits: Mapping[str, Any]) -> str:
+    """A line for `rdma.max`, on v1 and v2."""
+    words = [f"{key}={limits[name]}" for key, name in _RDMA if limits.get(name) is not None]
+    return " ".join([device, *words])
+
+
+_RDMA = (("hca_handle", "hcaHandles"), ("hca_object", "hcaObjects"))
 
 
 def _cpuset(directory: str, wanted: Mapping[str, Any], warnings: list[str]) -> None:
@@ -288,6 +330,11 @@ def _blkio(directory: str, wanted: Mapping[str, Any], warnings: list[str]) -> No
                 break
         else:
             warnings.append("this kernel has no block io weight; the weight is not set")
+    _optional(directory, "blkio.leaf_weight", wanted.get("leafWeight"), warnings)
+    for device in wanted.get("weightDevice") or ():
+        if device.get("leafWeight") is not None:
+            value = f"{device['major']}:{device['minor']} {device['leafWeight']}"
+            _optional(directory, "blkio.leaf_weight_device", value, warnings)
     for key, name in _THROTTLES:
         for device in wanted.get(key) or ():
             try:
@@ -311,6 +358,10 @@ _APPLIERS: tuple[tuple[str, str, Callable[[str, Any, list[str]], None]], ...] = 
     ("pids", "pids", _pids),
     ("devices", "devices", _devices),
     ("blockIO", "blkio", _blkio),
+    ("hugepageLimits", "hugetlb", _hugetlb),
+    ("network", "net_cls", _net_class),
+    ("network", "net_prio", _net_priority),
+    ("rdma", "rdma", _rdma),
 )
 
 

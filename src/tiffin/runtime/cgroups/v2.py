@@ -16,7 +16,26 @@ if TYPE_CHECKING:
     from tiffin.runtime.cgroups.detect import Hierarchies
 
 _CONTROLLERS = ("cpu", "memory", "pids", "io", "cpuset")
-_NEEDED_BY = {"memory": "memory", "cpu": "cpu", "pids": "pids", "blockIO": "io"}
+_NEEDED_BY = {
+    "memory": "memory",
+    "cpu": "cpu",
+    "pids": "pids",
+    "blockIO": "io",
+    "hugepageLimits": "hugetlb",
+    "rdma": "rdma",
+}
+_SELDOM = (("hugepageLimits", "hugetlb"), ("rdma", "rdma"))  # handed down only to those that ask
+_V1_ALONE = (
+    ("memory", "kernel"),
+    ("memory", "kernelTCP"),
+    ("memory", "swappiness"),
+    ("memory", "disableOOMKiller"),
+    ("cpu", "realtimePeriod"),
+    ("cpu", "realtimeRuntime"),
+    ("network", "classID"),
+    ("network", "priorities"),
+    ("blockIO", "leafWeight"),
+)
 
 _LIMIT_FILES = (
     *("memory.max", "memory.swap.max", "memory.low", "cpu.weight", "cpu.max", "cpuset.cpus", "cpuset.mems"),
@@ -36,7 +55,7 @@ class CgroupV2:
 
     def create(self, resources: Mapping[str, Any]) -> list[str]:
         try:
-            self._enable_controllers()
+            self._enable_controllers({name for key, name in _SELDOM if resources.get(key)})
             try:
                 os.mkdir(self._directory, 0o755)
             except FileExistsError:
@@ -58,10 +77,11 @@ class CgroupV2:
             files.remove_directory(self._directory)
             raise
 
-    def _enable_controllers(self) -> None:
+    def _enable_controllers(self, more: set[str]) -> None:
         """Hand the controllers that the machine has down to the container's directory."""
         at = self._mount
-        wanted = [name for name in files.read(at, "cgroup.controllers").split() if name in _CONTROLLERS]
+        handed = more.union(_CONTROLLERS)
+        wanted = [name for name in files.read(at, "cgroup.controllers").split() if name in handed]
         for part in self.path.split("/"):
             missing = set(wanted) - set(files.read(at, "cgroup.subtree_control").split())
             for name in sorted(missing):
@@ -91,6 +111,10 @@ class CgroupV2:
         for key, controller in _NEEDED_BY.items():
             if resources.get(key) and controller not in have:
                 warnings.append(f"this machine has no {controller} cgroup controller; its limits are not set")
+        for group, key in _V1_ALONE:
+            if (resources.get(group) or {}).get(key):
+                warnings.append(f"cgroup v2 has no {group}.{key}; it is not set")
+        self._check_memory(resources.get("memory") or {})
         for name, value in settings(resources):
             if name.partition(".")[0] in have:
                 self._set(name, value, warnings)
@@ -116,6 +140,14 @@ class CgroupV2:
                 files.write(self._directory, name, value)
         except FileNotFoundError:
             warnings.append(f"this kernel has no {name}; the limit is not set")
+
+    def _check_memory(self, memory: Mapping[str, Any]) -> None:
+        """`checkBeforeUpdate`: here the kernel kills where v1 refuses a limit below what is in use."""
+        limit = memory.get("limit")
+        if memory.get("checkBeforeUpdate") and limit is not None and limit >= 0:
+            used = files.read_int(self._directory, "memory.current", 0)
+            if limit < used:
+                raise InvalidArgument(f"the memory limit {limit} is below the {used} bytes in use")
 
     def _attach_devices(self, rules: list[dict[str, Any]]) -> None:
         from tiffin.kernel.bpf import attach_to_cgroup, load_device_program
@@ -216,6 +248,14 @@ def settings(resources: Mapping[str, Any]) -> list[tuple[str, str]]:
     limit = (resources.get("pids") or {}).get("limit")
     if limit is not None:
         written.append(("pids.max", str(limit) if limit > 0 else "max"))
+    written += [
+        (f"hugetlb.{entry['pageSize']}.max", str(entry["limit"]))
+        for entry in resources.get("hugepageLimits") or ()
+    ]
+    if resources.get("rdma"):
+        from tiffin.runtime.cgroups.v1 import rdma_limit
+
+        written += [("rdma.max", rdma_limit(device, limits)) for device, limits in resources["rdma"].items()]
     return written + _block_settings(resources.get("blockIO") or {})
 
 

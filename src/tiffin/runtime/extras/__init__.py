@@ -29,6 +29,7 @@ from tiffin.init.message import (
     SECCOMP_NEW_LISTENER,
     SECCOMP_SPEC_ALLOW,
     SECCOMP_WAIT_KILLABLE,
+    SHARED_ROOT,
     StartHook,
 )
 from tiffin.kernel.mounts import (
@@ -37,7 +38,6 @@ from tiffin.kernel.mounts import (
     MOUNT_ATTR_IDMAP,
     MOUNT_ATTR_NODEV,
     MS_PRIVATE,
-    MS_SHARED,
     MS_SLAVE,
     MS_UNBINDABLE,
     OPEN_TREE_CLONE,
@@ -85,7 +85,7 @@ JOINABLE = {
     "user": CLONE_NEWUSER,
     "cgroup": CLONE_NEWCGROUP,
 }
-_PROPAGATION = {"private": MS_PRIVATE, "shared": MS_SHARED, "slave": MS_SLAVE, "unbindable": MS_UNBINDABLE}
+_PROPAGATION = {"private": MS_PRIVATE, "slave": MS_SLAVE, "unbindable": MS_UNBINDABLE}
 _SECCOMP_FLAGS = {
     "SECCOMP_FILTER_FLAG_TSYNC": 0,  # there is one thread when the filter is set
     "SECCOMP_FILTER_FLAG_LOG": SECCOMP_LOG,
@@ -179,13 +179,17 @@ class Extras:
             raise NotFound(f"bind source path does not exist: {source}") from error
         except OSError as error:
             raise EngineError(f"cannot bind {source}: {error.strerror}") from error
-        with step(f"set the mount options of {source}"):
-            mount_setattr(fd, "", recursive, propagation=one.propagation or MS_PRIVATE)
-            if options.set or options.clear:
-                mount_setattr(fd, "", AT_RECURSIVE, set=options.set, clear=options.clear)
-            if one.set or one.clear:
-                mount_setattr(fd, "", 0, set=one.set, clear=one.clear)
-        self._map_mount(fd, entry, options.idmap)
+        try:
+            with step(f"set the mount options of {source}"):
+                mount_setattr(fd, "", recursive, propagation=one.propagation or MS_PRIVATE)
+                if options.set or options.clear:
+                    mount_setattr(fd, "", AT_RECURSIVE, set=options.set, clear=options.clear)
+                if one.set or one.clear:
+                    mount_setattr(fd, "", 0, set=one.set, clear=one.clear)
+            self._map_mount(fd, entry, options.idmap)
+        except BaseException:
+            os.close(fd)
+            raise
         return fd
 
     def _map_mount(self, fd: int, entry: Mapping[str, Any], word: str) -> None:
@@ -278,6 +282,8 @@ class Extras:
 
     def _go_between(self, plan: first_process.Plan, tell: int) -> None:
         try:
+            # Whoever is in the namespaces already must not trace the process that comes to them with our memory.
+            set_dumpable(False)
             if self._process.get("oomScoreAdj"):
                 first_process.set_oom_score(self._process["oomScoreAdj"])
             for kind, path in self._namespaces.items():
@@ -293,6 +299,7 @@ class Extras:
             with step("make a user namespace"):
                 pid = fork_into(flags)
             if pid == 0:
+                os.close(tell)  # whose end the parent waits for
                 first_process.run(plan)
             os.write(tell, str(pid).encode())
         except BaseException as error:  # noqa: BLE001 - whatever it is, the parent must learn of it
@@ -316,7 +323,8 @@ class Extras:
             os.setgroups([])
             os.setresgid(0, 0, 0)
             os.setresuid(0, 0, 0)
-            set_dumpable(True)  # nobody of the container's is there yet; ours is /proc/self again
+            if not self._namespaces["user"]:
+                set_dumpable(True)  # nobody else is in there yet; ours is /proc/self again
 
     def _ask(self, request: bytes) -> None:
         os.write(self._theirs, request)
@@ -380,7 +388,7 @@ class Extras:
         """The tree is there, and the root still the machine's: what the document wants at this point."""
         self._make_devices(root_fd)
         wanted = self._linux.get("rootfsPropagation")
-        if wanted:
+        if wanted and wanted != "shared":  # which a root is only once it is one
             with step(f"set the root's propagation to {wanted}"):
                 mount_setattr(root_fd, "", 0, propagation=_PROPAGATION[wanted])
         self._ask(b"p")
@@ -413,6 +421,7 @@ class Extras:
     def message(self, message: Message) -> Message:
         """The helper's message, completed."""
         flags = message.flags | (KEEP_KEYRING if self._keep_keyring else 0)
+        flags |= SHARED_ROOT if self._linux.get("rootfsPropagation") == "shared" else 0
         state_fd, start = -1, self._hooks["startContainer"]
         if start:
             state_fd = os.memfd_create("tiffin-state", os.MFD_CLOEXEC)

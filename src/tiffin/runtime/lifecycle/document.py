@@ -59,6 +59,7 @@ def check_document(document: dict[str, Any]) -> None:
         raise Unsupported("config.json: linux.intelRdt: this runtime does not drive resctrl; leave it out")
     _check_namespaces(document, linux)
     _check_process(document["process"])
+    _check_resources(linux.get("resources") or {})
     _check_seccomp(linux.get("seccomp") or {})
 
 
@@ -71,6 +72,29 @@ def check_process_document(process: dict[str, Any]) -> None:
 def check_resources(resources: dict[str, Any]) -> None:
     """A `linux.resources` object alone, as update is given."""
     check(resources, RESOURCES, "resources")
+    _check_resources(resources)
+
+
+def _check_resources(resources: dict[str, Any]) -> None:
+    for entry in resources.get("hugepageLimits") or ():
+        size = entry["pageSize"]
+        if not (
+            size[-2:] in ("KB", "MB", "GB")
+            and size[:-2].isascii()
+            and size[:-2].isdecimal()
+            and size[0] != "0"
+        ):
+            raise InvalidArgument(f"resources.hugepageLimits: {size!r} is no page size such as 2MB")
+    names = [
+        *(resources.get("rdma") or {}),
+        *(e["name"] for e in (resources.get("network") or {}).get("priorities") or ()),
+    ]
+    for name in names:
+        if not name or any(c.isspace() or c == "/" for c in name):
+            raise InvalidArgument(f"resources: {name!r} is no device's name")
+    for rule in resources.get("devices") or ():
+        if not set(rule.get("access") or "") <= set("rwm"):
+            raise InvalidArgument(f"resources.devices: access {rule['access']!r} is not made of r, w and m")
 
 
 def _check_version(text: str) -> None:

@@ -113,7 +113,8 @@ class Runtime:
             preserve=how.preserve,
             keep_keyring=how.keep_keyring,
         )
-        helper = open_helper()
+        # Not to be read: then the kernel keeps the root of a user namespace from tracing it, whose program it is.
+        helper = open_helper(0o111)
         try:
             init = create(
                 CreateRequest(

@@ -24,6 +24,7 @@ RET_KILL_THREAD = 0x00000000
 RET_TRAP = 0x00030000
 RET_ERRNO = 0x00050000
 RET_TRACE = 0x7FF00000
+RET_NOTIFY = 0x7FC00000
 RET_LOG = 0x7FFC0000
 RET_ALLOW = 0x7FFF0000
 
@@ -34,6 +35,7 @@ _ACTIONS = {
     "SCMP_ACT_TRAP": RET_TRAP,
     "SCMP_ACT_ERRNO": RET_ERRNO,
     "SCMP_ACT_TRACE": RET_TRACE,
+    "SCMP_ACT_NOTIFY": RET_NOTIFY,
     "SCMP_ACT_LOG": RET_LOG,
     "SCMP_ACT_ALLOW": RET_ALLOW,
 }
@@ -110,6 +112,34 @@ def resolve(
         ArchFilter(AUDIT_ARCH[arch], _calls(tables[arch], rules, default), unknown)
         for arch in _architectures(document, machine)
     ]
+
+
+def specification(text: bytes, capabilities: frozenset[str]) -> dict[str, Any]:
+    """The profile as the `linux.seccomp` of a runtime-spec document, resolved for this machine: what another OCI
+    runtime is given. Raises InvalidArgument."""
+    system = os.uname()
+    major, _, minor = system.release.partition(".")
+    kernel = int(major), int("".join(c for c in minor.partition(".")[0] if c.isdecimal()) or 0)
+    resolve(text, system.machine, capabilities, kernel)  # for its checks
+    document = json.loads(text)
+    names = [name for name, arch in _SCMP_ARCH.items() if arch in _architectures(document, system.machine)]
+    made: dict[str, Any] = {"defaultAction": document["defaultAction"], "architectures": names}
+    if document.get("defaultErrnoRet") is not None:
+        made["defaultErrnoRet"] = document["defaultErrnoRet"]
+    kept = ("action", "errnoRet", "args")
+    made["syscalls"] = [
+        {"names": _names(entry), **{key: _plain(entry[key]) for key in kept if entry.get(key) is not None}}
+        for entry in document.get("syscalls") or ()
+        if _applies(entry, _DOCKER_ARCH.get(system.machine, system.machine), capabilities, kernel)
+    ]
+    return made
+
+
+def _plain(value: Any) -> Any:
+    """Arguments without the width that only this engine's profiles have."""
+    if not isinstance(value, list):
+        return value
+    return [{key: part for key, part in argument.items() if key != "width"} for argument in value]
 
 
 def read_tables() -> dict[str, dict[str, int]]:
