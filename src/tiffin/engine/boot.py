@@ -91,6 +91,8 @@ Type=oneshot
 RemainAfterExit=yes
 {environment}ExecStart={words} system start-containers
 ExecStop={words} system stop-containers
+# A container that did not start is in the journal; the unit is up all the same, or nobody would stop the others.
+SuccessExitStatus=1
 # What stays of it are the containers, which stop-containers ends as each of them wants.
 KillMode=process
 TimeoutStartSec=infinity

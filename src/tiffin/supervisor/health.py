@@ -160,10 +160,15 @@ class Health:
             self._probe = None
 
     def _begin(self) -> None:
-        if self._runs():
-            self._probe = _Probe(self._request, self._check.timeout)
-        else:  # frozen: nothing in it would answer
+        if not self._runs():  # frozen: nothing in it would answer
             self._wait()
+            return
+        try:
+            self._probe = _Probe(self._request, self._check.timeout)
+        except OSError as error:  # no descriptor left
+            now = time.time_ns()
+            failed = Result(now, now, _NOT_RUN, f"cannot check: {error.strerror}")
+            self._take(failed, time.monotonic() - self._started)
 
     def _runs(self) -> bool:
         """What the row says; when the disk fails, that nobody froze it."""

@@ -18,15 +18,16 @@ static helper by its descriptor.
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 import sqlite3
 import time
 
-import tiffin.containers.policy  # noqa: F401 - for Containers.ended, see above
+from tiffin.containers.policy import restart_of, runs_again
 from tiffin.containers.states import State
 from tiffin.containers.store import Asked, Container, Containers
-from tiffin.errors import CommandNotExecutable, CommandNotFound, NotFound, TiffinError
+from tiffin.errors import CommandNotExecutable, CommandNotFound, NoSpace, NotFound, TiffinError
 from tiffin.init import open_helper
 from tiffin.kernel.process import process_start_time
 from tiffin.runtime.cgroups import open_cgroup
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
     from tiffin.supervisor.logs import LogWriter
     from tiffin.supervisor.stdio import Stdio
 
+_FULL_DISK = 1.0  # seconds until another try to record an end
 _NOT_STARTED = 128  # Docker's exit code of a container whose start failed for reasons of the engine's
 
 
@@ -109,12 +111,42 @@ def _serve(store: Store, container: Container, run: Run, helper: int) -> int:
         if session.restart_asked:
             backoff = Backoff()
         try:
-            run = _again(store, container, session, helper)
+            following = _next(store, container, session, helper, backoff)
         except Exception as error:  # noqa: BLE001 - whatever it is, the row and who waits must learn of it
             code = _not_again(store, container, error)
             session.answer_restart(failure.encode(error))
             return code
+        if following is None:
+            _rest(store, container, session)
+            return code
+        run = following
         session.answer_restart()
+
+
+def _next(store: Store, container: Container, session: Session, helper: int, backoff: Backoff) -> Run | None:
+    """Another run; None when a stop is asked for while a full disk holds it up. Raises what a start raises."""
+    while True:
+        try:
+            return _again(store, container, session, helper)
+        except (TiffinError, OSError, sqlite3.Error) as error:
+            if session.restart_asked or not _is_full(error):
+                raise
+        try:
+            takedown.kill_processes(Containers(store).get(container.id) or container)
+            _take_down(store, container)
+            Containers(store).set_status(container.id, State.RESTARTING)
+        except NoSpace:
+            pass
+        session.idle(time.monotonic() + backoff.next(0.0))
+        if session.stop_asked:
+            return None
+
+
+def _is_full(error: BaseException | None) -> bool:
+    """Whether it is a full disk that failed, which may have room again."""
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return True
+    return isinstance(error, NoSpace) or (error is not None and _is_full(error.__cause__))
 
 
 def _again(store: Store, container: Container, session: Session, helper: int) -> Run:
@@ -178,7 +210,7 @@ def _end(store: Store, container: Container, run: Run, code: int) -> bool:
         oom_killed = open_cgroup(container.record.cgroup(store.layout.cgroup)).oom_killed()
         if not removed:
             # Known from here on, whatever happens to us while taking down.
-            again = rows.ended(container.id, code, finished, oom_killed=oom_killed, asked=asked)
+            again = _ended(rows, container, run.session, (code, finished, oom_killed))
         left = _take_down(store, container)
         run.close()
         if removed:
@@ -191,9 +223,24 @@ def _end(store: Store, container: Container, run: Run, code: int) -> bool:
     except (TiffinError, OSError, sqlite3.Error):
         # A full disk: whoever comes next finds the lock free, and records the end.
         _take_down(store, container)
-        run.close()
+        if run.process.pidfd >= 0:
+            run.close()
         return False
     return again
+
+
+def _ended(rows: Containers, container: Container, session: Session, end: tuple[int, int, bool]) -> bool:
+    """Containers.ended; a full disk holds up a container that is to run again, until there is room or it is stopped."""
+    code, finished, oom_killed = end
+    while True:
+        asked = _asked(session)
+        try:
+            return rows.ended(container.id, code, finished, oom_killed=oom_killed, asked=asked)
+        except NoSpace:
+            current = rows.get(container.id) or container
+            if asked != Asked.NOTHING or not runs_again(restart_of(current.policy), code, current.restarts):
+                raise
+        session.idle(time.monotonic() + _FULL_DISK)
 
 
 def _asked(session: Session) -> str:

@@ -10,8 +10,9 @@ import pytest
 
 from tests.images import busybox_tar
 from tests.integration.engine.conftest import IMAGE, Ground, await_that
-from tests.integration.engine.test_restart import status
+from tests.integration.engine.test_restart import count, status
 from tiffin import Engine
+from tiffin.containers.record import RestartPolicy
 from tiffin.errors import TiffinError
 
 pytestmark = pytest.mark.root
@@ -109,3 +110,24 @@ def test_checks_and_logs_on_a_full_disk_cost_results_and_lines_not_the_container
     seen = newest()
     await_that(lambda: newest() != seen)
     assert status(small, container) == "running"
+
+
+def test_a_container_that_is_to_run_again_does_so_once_there_is_room(small: SmallDisk) -> None:
+    policy = RestartPolicy("always")
+    ending = "while test ! -e /run/end; do sleep 0.02; done; exit 1"
+    container = small.start("sh", "-c", ending, restart=policy, tmpfs=("/run",))
+    stopped = small.start("sh", "-c", ending, restart=policy, tmpfs=("/run",))
+    pids = [int(str(small.state(found)["Pid"])) for found in (container, stopped)]
+    small.fill()
+    for found in (container, stopped):
+        small.exec(found, "touch", "/run/end")
+    await_that(lambda: not any(os.path.exists(f"/proc/{pid}") for pid in pids))
+    small.fill()
+    threading.Event().wait(1.5)  # one look, at the least, for room
+    try:
+        small.containers.stop(stopped)
+    except (TiffinError, OSError) as error:
+        assert "no space left" in str(error).lower()
+    small.free()
+    await_that(lambda: status(small, container) == "running" and count(small, container) == 1, seconds=20)
+    assert status(small, stopped) == "exited"
