@@ -83,7 +83,7 @@ def _namespaces(
         elif mode.startswith(_CONTAINER):
             donor = _donor(store, mode.removeprefix(_CONTAINER), kind)
             joined.append(open_namespace(donor, kind))
-            join[kind] = f"/proc/self/fd/{joined[-1]}"
+            join[kind] = f"/proc/{os.getpid()}/fd/{joined[-1]}"  # for a runtime of another process, too
     options = options._replace(host=frozenset(host), join=join, shm=record.ipc_mode != "none")
     if any(mount.target == _SHM for mount in options.mounts):
         return options

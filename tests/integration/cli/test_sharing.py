@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -98,6 +99,13 @@ def test_who_joined_the_processes_ends_with_them(shared: Tiffin, donor: str) -> 
     text = shared.fails("start", name)
     assert f"cannot join PID of a non running container: {donor}" in text
     shared.ok("rm", name)
+
+
+@pytest.mark.skipif(shutil.which("runc") is None, reason="runc is not installed")
+def test_another_runtime_joins_as_well(shared: Tiffin, donor: str) -> None:
+    words = ["--runtime", "runc", "--pid", "container:donor", "--ipc", "container:donor"]
+    found = shared.ok(*QUIET, *words, "busybox", "sh", "-c", "cat /dev/shm/file; ps")
+    assert found.startswith("kept\n") and "sleep 1000" in found
 
 
 def test_a_private_ipc_is_nobody_elses(shared: Tiffin) -> None:
