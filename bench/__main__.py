@@ -17,6 +17,7 @@ import sys
 import tempfile
 import time
 
+from bench import memory
 from bench.registry import close_all
 from bench.rows import ROWS, Row
 from bench.sides import Side, available
@@ -74,6 +75,8 @@ def main() -> int:
             if words and not any(word in row.name for word in words):
                 continue
             print(show(row, measure(row, sides, work, args.repeat or row.repeat)), flush=True)
+        if not words or any(word in memory.NAME for word in words):
+            print(memory.measure(sides), flush=True)
     finally:
         close_all()
         for side in sides:

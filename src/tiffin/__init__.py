@@ -13,6 +13,7 @@ from tiffin._version import __version__
 from tiffin.typed import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from tiffin.containers.record import Device, Resources
     from tiffin.engine.facade import Engine
     from tiffin.engine.options import CommitOptions, Completed, CreateOptions, ExecOptions, LogQuery, Streams
     from tiffin.errors import (
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     )
 
 _HOMES = {
+    "tiffin.containers.record": ("Device", "Resources"),
     "tiffin.engine.facade": ("Engine",),
     "tiffin.engine.options": (
         "CommitOptions",
@@ -70,6 +72,7 @@ __all__ = [
     "Conflict",
     "Corrupt",
     "CreateOptions",
+    "Device",
     "DockerfileError",
     "Engine",
     "EngineError",
@@ -80,6 +83,7 @@ __all__ = [
     "NoSpace",
     "NotFound",
     "PermissionDenied",
+    "Resources",
     "Streams",
     "TiffinError",
     "TransferError",

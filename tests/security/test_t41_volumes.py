@@ -131,3 +131,57 @@ def test_an_entry_swapped_for_a_link_meanwhile_leads_nowhere(
         swapper.join()
         os.close(root)
     assert _untouched(canary)
+
+
+def test_a_subpath_that_is_swapped_for_a_link_leads_nowhere(store: Store, canary: Path) -> None:
+    """What is mounted is a directory of the volume, or nothing is, however often one inside swaps it."""
+    from tiffin.snapshot.overlay import Snapshots
+    from tiffin.supervisor import volumes
+
+    there = Volumes(store).create("data").mountpoint
+    os.makedirs(f"{there}/part/sub")
+    stop, swaps = threading.Event(), 0
+
+    def swap() -> None:
+        nonlocal swaps
+        while not stop.is_set():
+            os.rename(f"{there}/part", f"{there}/aside")
+            os.symlink(canary, f"{there}/part")
+            os.unlink(f"{there}/part")
+            os.rename(f"{there}/aside", f"{there}/part")
+            swaps += 1
+
+    document = {"type": "volume", "source": there, "name": "data", "destination": "/x", "options": ["rbind"]}
+    swapper = threading.Thread(target=swap)
+    swapper.start()
+    try:
+        for _ in range(300):
+            try:
+                mount = volumes._mount(Snapshots(store), {**document, "subpath": "part"})
+            except TiffinError:
+                continue
+            try:
+                assert os.listdir(f"/proc/self/fd/{mount.fd}") == ["sub"]
+            finally:
+                os.close(mount.fd)
+    finally:
+        stop.set()
+        swapper.join()
+    assert swaps and _untouched(canary)
+
+
+@pytest.mark.parametrize("link", ["absolute", "relative", "magic"])
+def test_a_subpath_through_a_link_out_of_the_volume_is_refused(store: Store, canary: Path, link: str) -> None:
+    from tiffin.snapshot.overlay import Snapshots
+    from tiffin.supervisor import volumes
+
+    there = Volumes(store).create("data").mountpoint
+    target = {"absolute": str(canary), "relative": "../" * 20 + str(canary)[1:], "magic": "/proc/self/root"}[
+        link
+    ]
+    os.symlink(target, f"{there}/part")
+    document = {"type": "volume", "source": there, "name": "data", "destination": "/x", "options": ["rbind"]}
+    for path in ("part", "part/secret"):
+        with pytest.raises(TiffinError, match="cannot access path part"):
+            volumes._mount(Snapshots(store), {**document, "subpath": path})
+    assert _untouched(canary)

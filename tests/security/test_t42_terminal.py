@@ -3,6 +3,7 @@ line of its own into a build server's log."""
 
 import json
 import re
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from tests.command import Tiffin, fresh_engine
 
 pytestmark = pytest.mark.root
 EVIL = "x\x1b[2J\x1b]0;title\x07\r\x9b31m\u202e\n##vso[task.setvariable]v\n::set-output::v"
+ON_A_LINE = EVIL.replace("\n", "").replace("\r", "")
 
 
 @pytest.fixture(scope="module")
@@ -75,6 +77,45 @@ def test_errors_are_one_line_of_text(evil: Tiffin, words: tuple[str, ...]) -> No
     assert done.returncode != 0
     check(done.stdout + done.stderr)
     assert len(done.stderr.strip().splitlines()) == 1, done.stderr
+
+
+@pytest.mark.parametrize(
+    "dockerfile",
+    [
+        f"FROM busybox\nRUN false '{ON_A_LINE}'\n", f"FROM busybox\nRUN ['{ON_A_LINE}']\n",
+        f"FROM busybox\nCOPY {json.dumps([ON_A_LINE, '/'])}\n", f"FROM busybox\nUSER {ON_A_LINE}\nRUN true\n",
+        f"FROM busybox\nWORKDIR {ON_A_LINE}\nRUN false\n", f"{ON_A_LINE}\n", f"FROM {ON_A_LINE}\n",
+        f"FROM busybox AS {ON_A_LINE}\n",
+        f"FROM busybox\nRUN printf '\\033[2J\\033]0;t\\007'; echo '{ON_A_LINE}' >&2; false\n",
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("progress", [("--progress", "plain"), ("-q",)])
+def test_builds_and_their_errors_are_text(
+    evil: Tiffin, tmp_path: Path, dockerfile: str, progress: tuple[str, ...]
+) -> None:
+    (tmp_path / "Dockerfile").write_text(dockerfile)
+    done = evil("build", *progress, "--network", "none", str(tmp_path))
+    assert done.returncode != 0
+    check(done.stdout + done.stderr)
+    last = done.stderr.rstrip("\n").splitlines()[-1]
+    assert last.startswith("tiffin: ")
+    assert "##vso[" not in last
+
+
+@pytest.mark.parametrize("words", [("run", "--rm", "--network", "none"), ("exec", "evil-runs")])
+def test_a_command_that_cannot_run_is_named_as_text_and_only_its_own_output_is_raw(
+    evil: Tiffin, words: tuple[str, ...]
+) -> None:
+    evil.ok("run", "-d", "--name", "evil-runs", "--network", "none", "busybox", "sleep", "1000")
+    image = ("busybox",) if words[0] == "run" else ()
+    done = evil(*words, *image, EVIL)
+    assert done.returncode in (126, 127)
+    check(done.stdout + done.stderr)
+    assert len(done.stderr.strip().splitlines()) == 1
+    assert "##vso[" not in done.stderr
+    raw = subprocess.run(evil.argv(*words, *image, "printf", "%s", EVIL), capture_output=True, timeout=60)
+    assert raw.stdout == EVIL.encode()
+    evil.ok("rm", "-f", "evil-runs")
 
 
 def check(text: str) -> None:

@@ -90,8 +90,9 @@ def table_text(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 
 def one_line(text: str) -> str:
-    """`escape` for text that must stay on its line, such as one that a build server could take for a command."""
-    return escape(text).replace("\n", "\\n").replace("\t", " ")
+    """`escape` for text that must stay on its line. What a build server obeys anywhere in a line is broken, too."""
+    shown = escape(text).replace("\n", "\\n").replace("\t", " ")
+    return shown.replace("##vso[", "#\\x23vso[") if "##vso[" in shown else shown
 
 
 def aligned(text: str) -> str:

@@ -26,7 +26,7 @@ from tiffin.supervisor import control
 from tiffin.typed import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection, Iterable
 
     from tiffin.engine.workspace import Workspace
     from tiffin.images.records import Image
@@ -143,9 +143,10 @@ def _insert_with_mounts(
     volumes = Volumes(store)
     lock = control.acquire(store.layout, record.id)
     try:
+        found = mounts.images(store, wanted)
         prepared = volumes.prepare(record.id, wanted)
-        mounted = record._replace(mounts=tuple(mounts.document(mount) for mount in prepared))
-        return _insert(store, mounted, _policy(options))
+        mounted = record._replace(mounts=tuple(mounts.document(mount, found) for mount in prepared))
+        return _insert(store, mounted, _policy(options), {image.id for image in found.values()})
     except BaseException:
         volumes.release(record.id, anonymous=True)
         control.discard(store.layout, record.id)
@@ -154,11 +155,16 @@ def _insert_with_mounts(
         os.close(lock)
 
 
-def _insert(store: Store, record: ContainerRecord, policy: str) -> Container:
+def _insert(store: Store, record: ContainerRecord, policy: str, mounted: Collection[str] = ()) -> Container:
+    """`mounted` are images that it mounts beside its own."""
+
     def image_is_here(db: sqlite3.Connection) -> None:
         """It was when its name was looked up; a removal since then must be seen, or the container had no files."""
-        if db.execute("SELECT 1 FROM images WHERE id = ?", (record.image,)).fetchone() is None:
-            raise NotFound(f"No such image: {record.image_name}")
+        for image in (record.image, *mounted):
+            if db.execute("SELECT 1 FROM images WHERE id = ?", (image,)).fetchone() is None:
+                raise NotFound(f"No such image: {record.image_name if image == record.image else image}")
+        for image in mounted:
+            db.execute("INSERT INTO mounted_images (container, image) VALUES (?, ?)", (record.id, image))
 
     try:
         return Containers(store).insert(record, policy=policy, check=image_is_here)

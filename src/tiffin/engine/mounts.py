@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from tiffin.engine.options import CreateOptions
+    from tiffin.images.records import Image
     from tiffin.state import Store
     from tiffin.volumes import PreparedMount
 
@@ -57,14 +58,35 @@ def inherited(store: Store, given: Iterable[str]) -> list[MountRequest]:
             options = [word for word in mount["options"] if word not in ("ro", "rw")]
             options.append("ro" if mode == "ro" or not mount.get("rw", True) else "rw")
             found[str(mount["destination"])] = MountRequest(
-                str(mount["type"]), source, str(mount["destination"]), tuple(options)
-            )
+                str(mount["type"]), source, str(mount["destination"]), tuple(options),
+                subpath=str(mount.get("subpath", "")), idmap=str(mount.get("idmap", "")),
+            )  # fmt: skip
     return list(found.values())
 
 
-def document(mount: PreparedMount) -> dict[str, Any]:
-    """As the record keeps it: `source` is a host path, `name` the volume's. `supervisor.volumes` reads it back."""
+def images(store: Store, wanted: Iterable[MountRequest]) -> dict[str, Image]:
+    """The images among what is to be mounted, by reference. Raises NotFound "No such image: x"."""
+    found: dict[str, Image] = {}
+    for request in wanted:
+        if request.type == "image":
+            from tiffin.images.records import find_image
+
+            found[request.source] = find_image(store.db, request.source)
+    return found
+
+
+def document(mount: PreparedMount, found: dict[str, Image]) -> dict[str, Any]:
+    """As the record keeps it: `source` is a host path, `name` the volume's; an image has its layers.
+    `supervisor.volumes` reads it back."""
+    more: dict[str, Any] = {}
+    if mount.subpath:
+        more["subpath"] = mount.subpath
+    if mount.idmap:
+        more["idmap"] = mount.idmap
+    if mount.type == "image":
+        more["layers"] = list(found[mount.source].diff_ids)
     return {
+        **more,
         "type": mount.type,
         "source": mount.source,
         "destination": mount.target,

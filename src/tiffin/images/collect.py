@@ -86,7 +86,7 @@ def abandoned_names(staging: str) -> list[str]:
 
 def _drop_removed_images(store: "Store") -> None:
     """The rows of images that only a container kept, and it is gone."""
-    query = "FROM images WHERE removed AND id NOT IN (SELECT image FROM containers)"
+    query = "FROM images WHERE removed AND id NOT IN (SELECT image FROM image_users)"
     if store.db.execute(f"SELECT 1 {query} LIMIT 1").fetchone():
         with store.transaction() as db:
             db.execute(f"DELETE {query}")

@@ -86,7 +86,7 @@ def _chosen(db: "sqlite3.Connection", every: bool, filters: "Sequence[str]") -> 
     parsed = parse_filters(db, filters, FILTERS)
     every = every or parsed.dangling is False
     rows = apply(parsed._replace(dangling=None if every else True), list_images(db))
-    held = {image for (image,) in db.execute("SELECT image FROM containers")}
+    held = {image for (image,) in db.execute("SELECT image FROM image_users")}
     return [row for row in reversed(rows) if row.id not in held]
 
 

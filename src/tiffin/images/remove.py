@@ -113,7 +113,7 @@ def _single(names: "Sequence[str]") -> bool:
 def _user(db: "sqlite3.Connection", image: str) -> tuple[str, bool] | None:
     """A container of the image and whether it runs, a running one if there is any."""
     users = db.execute(
-        "SELECT id, status FROM containers WHERE image = ? ORDER BY created", (image,)
+        "SELECT id, status FROM image_users WHERE image = ? ORDER BY created", (image,)
     ).fetchall()
     found = sorted(
         ((container, status in _RUNNING) for container, status in users), key=lambda user: not user[1]

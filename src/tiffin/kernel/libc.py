@@ -68,7 +68,8 @@ AT_RECURSIVE = 0x8000
 _bound: tuple[Callable[..., int], Callable[[], int], Any] | None = None
 
 
-def _bind() -> tuple[Callable[..., int], Callable[[], int], Any]:
+def bind() -> tuple[Callable[..., int], Callable[[], int], Any]:
+    """What the first call does anyway; for a process that is to be quick later."""
     global _bound
     import ctypes
 
@@ -86,7 +87,7 @@ def call(number: int, *arguments: Argument, path: StrPath | None = None) -> int:
     A `bytearray` is written to by the kernel; keep it no smaller than the kernel may fill.
     Raises the OSError subclass of the errno, with `path` as its filename.
     """
-    syscall, get_errno, char = _bound or _bind()
+    syscall, get_errno, char = _bound or bind()
     values: list[object] = [
         (char * len(a)).from_buffer(a) if isinstance(a, bytearray) else a for a in arguments
     ]

@@ -10,6 +10,7 @@ class Mount(NamedTuple):
     source   host path for a bind, else a label
     options  mount options as the OCI runtime spec words them ("ro", "nosuid", "rbind", "size=64m", ...)
     lower, upper, work   for an overlay: host directories, lower topmost first; upper "" is read-only
+    fd       for a bind: a detached mount to use instead of the source; the descriptor stays its maker's
     """
 
     target: str
@@ -19,3 +20,4 @@ class Mount(NamedTuple):
     lower: tuple[str, ...] = ()
     upper: str = ""
     work: str = ""
+    fd: int = -1

@@ -110,9 +110,10 @@ def _become(plan: Plan) -> None:
     root_fd = (
         extras.mount_root(plan.mount_point) if extras else rootfs.mount_root(plan.root, plan.mount_point)
     )
-    _Tree(plan, root_fd).assemble(binds)
+    tree = _Tree(plan, root_fd)
+    tree.assemble(binds)
     if extras:
-        extras.assembled(root_fd)
+        extras.assembled(root_fd, tree.dev)
     user = find_user(process, root_fd)
     _make_cwd(root_fd, process.get("cwd") or "/")
     if plan.spec.get("root", {}).get("readonly"):
@@ -207,7 +208,7 @@ class _Tree:
 
     def __init__(self, plan: Plan, root_fd: int) -> None:
         self._plan, self._root = plan, root_fd
-        self._proc = self._sys = self._dev = -1
+        self._proc = self._sys = self.dev = -1
         self._devpts = plan.devpts_fd
 
     def assemble(self, binds: list[int]) -> None:
@@ -235,7 +236,7 @@ class _Tree:
         kind, options = str(entry.get("type")), parse_options(entry.get("options") or ())
         if path == "/dev" and kind == "tmpfs":
             terminal = self._plan.devpts_fd >= 0
-            self._dev = devices.mount_dev(self._root, options, self._plan.nodes, terminal)
+            self.dev = devices.mount_dev(self._root, options, self._plan.nodes, terminal)
         elif path == "/dev/pts" and kind == "devpts":
             self._mount_devpts(path, options.set)
         elif kind == "proc":
@@ -255,7 +256,7 @@ class _Tree:
                 self._devpts = make_filesystem("devpts", devices.DEVPTS_OPTIONS, attributes)
         rootfs.attach(self._root, self._devpts, path)
         if self._plan.devpts_fd >= 0:
-            devices.bind_console(self._dev, self._devpts, self._plan.stdio[0])
+            devices.bind_console(self.dev, self._devpts, self._plan.stdio[0])
 
     # ---- control groups: seen from the container's own as root, hence after the parent has put us there
     # --------

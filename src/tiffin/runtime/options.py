@@ -88,7 +88,7 @@ KNOWN = frozenset((*_ATTRIBUTES, *_PROPAGATIONS))
 def parse_options(words: Iterable[str]) -> MountOptions:
     """Later words win over earlier ones. What is no general option is the filesystem's own."""
     attributes = cleared = propagation = 0
-    bind = recursive_readonly = False
+    bind = recursive_readonly = shallow = False
     data: list[tuple[str, str | None]] = []
     for word in words:
         if word in _ATTRIBUTES:
@@ -98,11 +98,13 @@ def parse_options(words: Iterable[str]) -> MountOptions:
             recursive_readonly |= word == "rro"
         elif word in _PROPAGATIONS:
             propagation = _PROPAGATIONS[word]
+        elif word == "ro-nonrecursive":  # a word of ours: `ro` is meant for the top alone
+            shallow = True
         elif word in ("bind", "rbind"):
             bind |= word == "rbind"
         else:
             key, equals, value = word.partition("=")
             data.append((key, value if equals else None))
     # A read-only directory with a writable one mounted below it surprises: with rbind, ro means all of it.
-    recursive_readonly |= bind and bool(attributes & MOUNT_ATTR_RDONLY)
+    recursive_readonly |= bind and not shallow and bool(attributes & MOUNT_ATTR_RDONLY)
     return MountOptions(attributes, cleared, propagation, bind, recursive_readonly, tuple(data))

@@ -103,6 +103,11 @@ def _clone(entry: dict[str, Any]) -> int:
     source, options = str(entry.get("source", "")), parse_options(entry.get("options") or ())
     if options.data:
         raise InvalidArgument(f"unknown option {options.data[0][0]!r} of the bind mount of {source}")
+    if "fd" in entry:
+        fd = int(entry["fd"])
+        with step(f"set the mount options of {source}"):
+            _set_attributes(fd, options)
+        return fd
     try:
         fd = open_tree(AT_FDCWD, source, OPEN_TREE_CLONE | (AT_RECURSIVE if options.recursive_bind else 0))
     except FileNotFoundError as error:

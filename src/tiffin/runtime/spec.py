@@ -1,10 +1,11 @@
 """The OCI runtime specification document (config.json) of a container, made from plain options.
 
-What is made here validates against the specification's schema, with two additions that `runtime.create`
+What is made here validates against the specification's schema, with three additions that `runtime.create`
 reads:
 
 - `process.user.username` ("user:group") is looked up in the container's own files when it starts, together
   with `process.user.groups`, names or numbers;
+- a bind's `fd` is a detached mount, made by whoever made the document, that is used in place of its source;
 - `linux.seccomp` may be `{"profile": path}`, "" meaning the shipped default, instead of the resolved list.
 """
 
@@ -166,7 +167,7 @@ def _mounts(options: ContainerOptions) -> list[dict[str, Any]]:
     taken = {mount.target.rstrip("/") for mount in options.mounts} - {"/proc", "/dev", "/dev/pts"}
     if not options.shm:
         taken.add("/dev/shm")  # noqa: S108 - in there
-    made = [
+    made: list[dict[str, Any]] = [
         {"destination": target, "type": kind, "source": source, "options": words}
         for target, kind, source, words in standard
         if target not in taken
@@ -177,6 +178,7 @@ def _mounts(options: ContainerOptions) -> list[dict[str, Any]]:
             "type": mount.type,
             "source": mount.source,
             "options": list(mount.options),
+            **({"fd": mount.fd} if mount.fd >= 0 else {}),
         }
         for mount in options.mounts
     ]

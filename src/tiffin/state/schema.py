@@ -143,6 +143,14 @@ _VOLUME_DRIVERS = [
     """CREATE TABLE volume_mounts (
         volume TEXT NOT NULL, container TEXT NOT NULL, PRIMARY KEY (volume, container)) STRICT, WITHOUT ROWID""",
     "CREATE INDEX volume_mounts_container ON volume_mounts(container)",
+    # Images that a container mounts beside its own: they are in use as that is.
+    """CREATE TABLE mounted_images (
+        container TEXT NOT NULL, image TEXT NOT NULL, PRIMARY KEY (container, image)) STRICT, WITHOUT ROWID""",
+    """CREATE TRIGGER container_removed AFTER DELETE ON containers
+        BEGIN DELETE FROM mounted_images WHERE container = OLD.id; END""",
+    """CREATE VIEW image_users AS SELECT image, id, status, created FROM containers
+        UNION ALL SELECT mounted_images.image, id, status, created FROM mounted_images
+        JOIN containers ON id = container""",
 ]
 
 MIGRATIONS: list[list[str]] = [

@@ -26,7 +26,7 @@ _PERIOD = 100_000
 
 class Prepared(NamedTuple):
     """What `runtime.create` is told, and what must be held while the container runs. `joined` are descriptors of
-    namespaces that the document names: to be closed once it is created."""
+    namespaces and mounts that the document names: to be closed once it is created."""
 
     spec: dict[str, Any]
     root: Mount
@@ -52,7 +52,12 @@ def prepare(store: Store, record: ContainerRecord) -> Prepared:
     # Writable even for a read-only container: the runtime makes mount points in it, then seals it.
     root = snapshots.root_mount(record.layers, upper, work, mount_points=True)
     mounts = _mounts(store, snapshots, record)
-    attachment = _attach(store, record)
+    made = tuple(mount.fd for mount in mounts if mount.fd >= 0)
+    try:
+        attachment = _attach(store, record)
+    except BaseException:
+        _close(made)
+        raise
     try:
         _write_files(directory, record, attachment)
         capabilities = defaults.choose_capabilities(
@@ -72,13 +77,19 @@ def prepare(store: Store, record: ContainerRecord) -> Prepared:
         spec = default_spec(options)
     except BaseException:
         attachment.close()
+        _close(made)
         raise
     notices = list(attachment.notices)
     if capabilities.missing:
         notices.append(
             f"not granted, since this machine does not have them: {', '.join(capabilities.missing)}"
         )
-    return Prepared(spec, root, f"{directory}/rootfs", attachment, tuple(notices), joined)
+    return Prepared(spec, root, f"{directory}/rootfs", attachment, tuple(notices), (*joined, *made))
+
+
+def _close(fds: tuple[int, ...]) -> None:
+    for fd in fds:
+        os.close(fd)
 
 
 def _attach(store: Store, record: ContainerRecord) -> Attachment:

@@ -1,12 +1,28 @@
-"""A container's volumes and binds at its start: filled from the image where that is asked for, then mounted."""
+"""A container's volumes and binds at its start: filled from the image where that is asked for, then mounted.
+
+What a path alone cannot say (a place below a volume, an image, an id mapping) is mounted here, detached, and given to
+the container's first process as a descriptor: it was reached by descriptor, so nothing swapped meanwhile counts.
+"""
 
 from __future__ import annotations
 
+import errno
 import os
 
+from tiffin.errors import EngineError, NotFound, Unsupported
+from tiffin.kernel.mounts import (
+    AT_EMPTY_PATH,
+    AT_FDCWD,
+    AT_RECURSIVE,
+    MOUNT_ATTR_IDMAP,
+    OPEN_TREE_CLONE,
+    mount_setattr,
+    open_tree,
+)
+from tiffin.kernel.paths import RESOLVE_BENEATH, RESOLVE_NO_MAGICLINKS, openat2
 from tiffin.oci.mount import Mount
 from tiffin.runtime.rootfs import open_overlay
-from tiffin.typed import TYPE_CHECKING
+from tiffin.typed import TYPE_CHECKING, Any
 from tiffin.volumes import Volumes
 from tiffin.volumes.mounting import mount_all
 
@@ -17,22 +33,108 @@ if TYPE_CHECKING:
 
 
 def mounts(store: Store, snapshots: Snapshots, record: ContainerRecord) -> list[Mount]:
-    """In the record's order. Raises NoSpace, EngineError."""
+    """In the record's order; the descriptors in them are the caller's. Raises NoSpace, NotFound, EngineError."""
     if not record.mounts:
         return []
     named = [mount for mount in record.mounts if mount.get("name")]
     if named:
         mount_all(store, record.id, named)
     _fill(store, snapshots, record)
-    return [
-        Mount(
-            str(mount["destination"]),
-            "tmpfs" if mount["type"] == "tmpfs" else "bind",
-            "tmpfs" if mount["type"] == "tmpfs" else str(mount["source"]),
-            tuple(mount["options"]),
-        )
-        for mount in record.mounts
-    ]
+    made: list[Mount] = []
+    try:
+        made.extend(_mount(snapshots, mount) for mount in record.mounts)
+    except BaseException:
+        for one in made:
+            if one.fd >= 0:
+                os.close(one.fd)
+        raise
+    return made
+
+
+def _mount(snapshots: Snapshots, mount: dict[str, Any]) -> Mount:
+    kind = "tmpfs" if mount["type"] == "tmpfs" else "bind"
+    source = "tmpfs" if kind == "tmpfs" else str(mount["source"])
+    fd = -1
+    if mount["type"] == "image" or mount.get("subpath") or mount.get("idmap"):
+        fd = _detached(snapshots, mount)
+    return Mount(str(mount["destination"]), kind, source, tuple(mount["options"]), fd=fd)
+
+
+def _detached(snapshots: Snapshots, mount: dict[str, Any]) -> int:
+    """The mount as a descriptor, but for its options."""
+    recursive = AT_RECURSIVE if "rbind" in mount["options"] else 0
+    if mount["type"] == "image":
+        fd = open_overlay(snapshots.root_mount(tuple(mount["layers"]), readonly=True))
+    else:
+        fd = _open(str(mount["source"]), recursive)
+    try:
+        if mount.get("subpath"):
+            whole, fd = fd, _below(fd, mount, recursive)
+            os.close(whole)
+        if mount.get("idmap"):
+            _map_ids(fd, mount)
+    except BaseException:
+        os.close(fd)
+        raise
+    return fd
+
+
+def _open(source: str, recursive: int) -> int:
+    try:
+        return open_tree(AT_FDCWD, source, OPEN_TREE_CLONE | recursive)
+    except FileNotFoundError as error:
+        raise NotFound(f"bind source path does not exist: {source}") from error
+    except OSError as error:
+        raise EngineError(f"cannot bind {source}: {error.strerror}") from error
+
+
+def _below(fd: int, mount: dict[str, Any], recursive: int) -> int:
+    """A mount of what `subpath` leads to, which no link takes out of the volume or image."""
+    path, name = str(mount["subpath"]), str(mount.get("name") or mount["source"])
+    what = f"cannot access path {path} of {mount['type']} {name}"
+    try:
+        place = openat2(fd, path, os.O_PATH, 0, RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS)
+    except OSError as error:
+        if error.errno == errno.EXDEV:
+            raise EngineError(f"{what}: it leads out of it") from error
+        raise NotFound(f"{what}: {(error.strerror or '').lower()}; make it first") from error
+    try:
+        return open_tree(place, "", OPEN_TREE_CLONE | AT_EMPTY_PATH | recursive)
+    except OSError as error:
+        if error.errno == errno.EINVAL:  # a part of a mount that is in no namespace
+            raise Unsupported(
+                f"{what}: this kernel cannot mount a part of it; use Linux 6.15 or later"
+            ) from error
+        raise EngineError(f"{what}: {error.strerror}") from error
+    finally:
+        os.close(place)
+
+
+def _map_ids(fd: int, mount: dict[str, Any]) -> None:
+    """See `tiffin.volumes.idmap`. What is mounted below keeps its own ids."""
+    from tiffin.runtime.extras.idmap import mappings_of, user_namespace
+    from tiffin.volumes.idmap import as_document, owner_as_root, parse_idmap
+
+    text, where = str(mount["idmap"]), f"the mount at {mount['destination']}"
+    if text == "idmap":
+        owner = os.fstat(fd)
+        ranges = {"uids": owner_as_root(owner.st_uid), "gids": owner_as_root(owner.st_gid)}
+    else:
+        ranges = parse_idmap(text, where)
+    wanted = mappings_of(
+        {"uidMappings": as_document(ranges["uids"]), "gidMappings": as_document(ranges["gids"])}, where
+    )
+    assert wanted is not None  # no mapping is empty
+    namespace = user_namespace(wanted)
+    try:
+        mount_setattr(fd, "", 0, set=MOUNT_ATTR_IDMAP, userns_fd=namespace)
+    except OSError as error:
+        raise Unsupported(
+            f"cannot map ids of {where}: the filesystem of {mount['source']} does not allow it ({error.strerror}); "
+            "leave idmap out"
+        ) from error
+    finally:
+        os.close(namespace)
 
 
 def _fill(store: Store, snapshots: Snapshots, record: ContainerRecord) -> None:
@@ -51,4 +153,4 @@ def _fill(store: Store, snapshots: Snapshots, record: ContainerRecord) -> None:
 def _is_empty(path: str) -> bool:
     """As far as it costs little to know; `copy_up` decides."""
     with os.scandir(path) as entries:
-        return all(entry.name.startswith(".tiffin-copy") or entry.name == "lost+found" for entry in entries)
+        return all(entry.name in (".tiffin-copy", "lost+found") for entry in entries)

@@ -3,15 +3,29 @@
 import socket
 from collections.abc import Sequence
 
+from tiffin.errors import Unsupported
 from tiffin.supervisor import failure, frames
 from tiffin.supervisor.jobs import ExecJob, Job
 
 
 def load(job: type[Job]) -> None:
-    """Import what a job of this kind needs: before the fork, so that the processes share it."""
+    """Import what a job of this kind needs: before the fork, or while the job is awaited, so that nothing is left to
+    load when it is done. What is imported late elsewhere, since not every command needs it, is named here as well; a
+    test holds that nothing is forgotten."""
+    import tiffin.init.compile
+    from tiffin.kernel import libc
+    from tiffin.runtime import cgroups
+
+    libc.bind()
+    try:
+        cgroups.open_cgroup("tiffin/none")  # makes nothing, loads the machine's version
+    except Unsupported:
+        pass  # to be told to whoever has a job
+    "".encode("ascii").decode("ascii")  # loads the codec, which /proc is read with
     if job is ExecJob:
         import tiffin.supervisor.keep
     else:
+        import tiffin.supervisor.logs.jsonfile
         import tiffin.supervisor.supervise  # noqa: F401 - loaded for later
 
 

@@ -64,6 +64,8 @@ class PreparedMount(NamedTuple):
     volume: str = ""
     anonymous: bool = False
     copy: bool = False
+    subpath: str = ""
+    idmap: str = ""
 
 
 class Volumes:
@@ -173,6 +175,8 @@ class Volumes:
         check_targets(wanted)
         for request in wanted:
             _check_relabel(request)
+            if request.volume_options:
+                check_options(request.source or "volume", dict(request.volume_options))
             if request.type == "bind":
                 _check_source(request)
         prepared: list[PreparedMount] = []
@@ -183,7 +187,10 @@ class Volumes:
                 if request.type == "volume":
                     name = request.source or os.urandom(32).hex()
                     source = self._store.layout.volume(name)
-                    _insert(db, name, anonymous=not request.source, labels={})
+                    options = dict(request.volume_options)
+                    _insert(
+                        db, name, anonymous=not request.source, labels=dict(request.labels), options=options
+                    )
                     db.execute(
                         "INSERT INTO volume_uses (container, volume, destination) VALUES (?, ?, ?)",
                         (container_id, name, request.target),
@@ -191,7 +198,15 @@ class Volumes:
                 anonymous = bool(name) and not request.source
                 prepared.append(
                     PreparedMount(
-                        request.type, source, request.target, request.options, name, anonymous, request.copy
+                        request.type,
+                        source,
+                        request.target,
+                        request.options,
+                        name,
+                        anonymous,
+                        request.copy,
+                        request.subpath,
+                        request.idmap,
                     )
                 )
         try:
@@ -315,7 +330,9 @@ def _check_source(request: MountRequest) -> None:
     if os.path.exists(request.source):
         return
     if not request.make_source or os.path.islink(request.source):
-        raise InvalidArgument(f"bind source path does not exist: {request.source}")
+        raise InvalidArgument(
+            f'invalid mount config for type "bind": bind source path does not exist: {request.source}'
+        )
     try:
         os.makedirs(request.source, 0o755, exist_ok=True)
     except OSError as error:

@@ -2,12 +2,16 @@
 
 import json
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.cgroup2.support import wait_for
 from tests.command import Tiffin
+from tiffin.containers import Containers
+from tiffin.state import locate, open_store
 
 pytestmark = pytest.mark.root
 
@@ -66,6 +70,18 @@ def test_a_shareable_memory_is_gone_with_its_container(shared: Tiffin, donor: st
     assert donor not in Path("/proc/self/mountinfo").read_text()
     shared.ok("start", donor)
     assert shared.ok("exec", donor, "sh", "-c", "ls /dev/shm") in ("", "file")
+
+
+def test_a_killed_supervisor_leaves_no_memory_mounted(shared: Tiffin, donor: str) -> None:
+    before = Path("/proc/self/mountinfo").read_text()
+    assert f"{donor}/shm" in before
+    store = open_store(locate(str(shared.root), str(shared.run_directory)))
+    supervisor = Containers(store).find(donor).supervisor
+    store.close()
+    os.kill(supervisor, signal.SIGKILL)
+    wait_for(lambda: not Path(f"/proc/{supervisor}").exists())
+    assert shared.ok("ps", "-a", "--filter", "status=exited", "-q") == donor[:12]
+    assert donor not in Path("/proc/self/mountinfo").read_text()
 
 
 def test_who_joined_keeps_the_memory_when_its_owner_ends(shared: Tiffin, donor: str) -> None:

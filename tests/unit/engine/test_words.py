@@ -58,10 +58,18 @@ def test_signals() -> None:
 def test_detach_keys() -> None:
     assert parse_keys("ctrl-p,ctrl-q") == b"\x10\x11"
     assert parse_keys("a,ctrl-@,ctrl-_") == b"a\x00\x1f"
+    assert parse_keys("DEL,ctrl-[") == b"\x7f\x1b"
     assert parse_keys("") == b""
     for bad in ("ctrl-", "ctrl-A", "ab", "ctrl-p,"):
         with pytest.raises(InvalidArgument):
             parse_keys(bad)
+
+
+def test_what_was_held_back_is_not_lost_when_typing_ends() -> None:
+    watch = DetachWatch(b"\x10\x11")
+    assert watch.feed(b"a\x10") == (b"a", False)
+    assert watch.end() == b"\x10"
+    assert watch.end() == b""
 
 
 @pytest.mark.parametrize(

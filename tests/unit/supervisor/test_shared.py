@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from tiffin.containers import Device, Resources
-from tiffin.errors import InvalidArgument, NotFound
-from tiffin.supervisor.shared import _devices, _kinds, _rule, block_limits
+from tiffin.containers import Container, ContainerRecord, Device, Resources
+from tiffin.errors import Conflict, InvalidArgument, NotFound
+from tiffin.kernel.process import process_start_time
+from tiffin.supervisor.shared import _devices, _kinds, _rule, block_limits, open_namespace
 
 
 def test_a_device_is_described_by_its_node() -> None:
@@ -52,6 +53,15 @@ def test_what_is_no_device_is_refused(path: str, kind: type[Exception]) -> None:
 )
 def test_rules_of_the_device_cgroup(text: str, rules: list[dict[str, object]]) -> None:
     assert [_rule(text, kind) for kind in _kinds(text)] == rules
+
+
+def test_a_namespace_of_a_recycled_pid_is_not_joined() -> None:
+    record = ContainerRecord("a" * 64, "x", "image", "image", 0, ("true",))
+    me = Container(record, "x", "running", os.getpid(), process_start_time(os.getpid()))
+    os.close(open_namespace(me, "ipc"))
+    for stranger in (me._replace(pid_start=me.pid_start + 1), me._replace(pid=0x7FFFFFF0)):
+        with pytest.raises(Conflict, match=f"cannot join IPC of a non running container: {me.id}"):
+            open_namespace(stranger, "ipc")
 
 
 def test_no_block_limits_are_no_entry() -> None:

@@ -120,7 +120,10 @@ def test_an_anonymous_volume_that_another_uses_stays(volumes: Volumes) -> None:
 
 def test_a_missing_source_is_made_for_v_and_refused_for_mount(volumes: Volumes, tmp_path: Path) -> None:
     missing = tmp_path / "a" / "b"
-    with pytest.raises(InvalidArgument, match=f"^bind source path does not exist: {missing}$"):
+    with pytest.raises(
+        InvalidArgument,
+        match=f'^invalid mount config for type "bind": bind source path does not exist: {missing}$',
+    ):
         volumes.prepare("c1", [parse_volume("data:/d"), parse_mount(f"type=bind,source={missing},target=/c")])
     assert volumes.known() == [], "nothing else was made either"
     volumes.prepare("c1", [parse_volume(f"{missing}:/c")])

@@ -19,7 +19,6 @@ from __future__ import annotations
 
 import os
 import socket
-import stat
 
 from tiffin.errors import EngineError, InvalidArgument, NotFound
 from tiffin.init.message import (
@@ -384,9 +383,9 @@ class Extras:
         mount_setattr(made, "", 0, set=one.set)
         rootfs.attach(root_fd, made, path)
 
-    def assembled(self, root_fd: int) -> None:
+    def assembled(self, root_fd: int, dev_fd: int) -> None:
         """The tree is there, and the root still the machine's: what the document wants at this point."""
-        self._make_devices(root_fd)
+        self._make_devices(root_fd, dev_fd)
         wanted = self._linux.get("rootfsPropagation")
         if wanted and wanted != "shared":  # which a root is only once it is one
             with step(f"set the root's propagation to {wanted}"):
@@ -396,22 +395,26 @@ class Extras:
             hooks.run_hooks("createContainer", self._hooks["createContainer"], self._state_here("creating"))
         placement.apply_to_itself(self._linux)
 
-    def _make_devices(self, root_fd: int) -> None:
-        """Those outside /dev: each a node on a small filesystem of its own, since the root has no devices."""
+    def _make_devices(self, root_fd: int, dev_fd: int) -> None:
+        """Those outside /dev, whose filesystems have no devices: each a bind of a node that is made in /dev and loses
+        its name there again. (Linux before 6.15 binds nothing out of a mount that is not attached.)"""
         from tiffin.runtime.devices import node_at
 
         for device in self._linux.get("devices") or ():
-            path = os.path.normpath("/" + device["path"])
+            path = os.path.normpath("/" + device["path"].lstrip("/"))
             if path.startswith("/dev/"):
                 continue
-            node = node_at(device, "node")
+            name = ".tiffin-device"
+            node = node_at(device, name)
             with step(f"make the device {path}"):
-                holder = make_filesystem("tmpfs", (("size", "4k"), ("nr_inodes", "4"), ("mode", "0755")), 0)
-                os.mknod("node", node.mode, node.rdev, dir_fd=holder)
-                os.chown("node", node.uid, node.gid, dir_fd=holder, follow_symlinks=False)
-                copy = open_tree(holder, "node", OPEN_TREE_CLONE)
-            if not stat.S_ISDIR(os.fstat(copy).st_mode):
-                rootfs.attach(root_fd, copy, path)
+                os.mknod(name, node.mode, node.rdev, dir_fd=dev_fd)
+                try:
+                    os.chown(name, node.uid, node.gid, dir_fd=dev_fd, follow_symlinks=False)
+                    copy = open_tree(dev_fd, name, OPEN_TREE_CLONE)
+                    rootfs.attach(root_fd, copy, path)
+                    os.close(copy)
+                finally:
+                    os.unlink(name, dir_fd=dev_fd)
 
     def _state_here(self, status: str) -> bytes:
         import json

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 VERSION = "1.3.0"
+CGROUP_PARENT = "tiffin-runtime"  # of containers whose documents name no cgroup
 _LIMIT = 16 << 20
 _FOREIGN = ("solaris", "windows", "zos", "freebsd")
 PROCESS_KEYS = tuple(key.rstrip("!") for key in PROCESS)
@@ -320,7 +321,7 @@ def cgroup_path(document: dict[str, Any], container_id: str) -> str:
     """The cgroup's path below each hierarchy's mount (config-linux, "Cgroups Path"). Raises InvalidArgument."""
     given = (document.get("linux") or {}).get("cgroupsPath") or ""
     if not given:
-        return f"tiffin-runtime/{container_id}"
+        return f"{CGROUP_PARENT}/{container_id}"
     if given.count(":") == 2 and "/" not in given:
         raise InvalidArgument(
             f"linux.cgroupsPath {given!r} is a systemd unit's name; this runtime makes cgroups itself: give a path "

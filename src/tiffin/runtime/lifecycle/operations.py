@@ -16,7 +16,7 @@ from tiffin.errors import (
 from tiffin.init import open_helper
 from tiffin.kernel.process import pidfd_open, pidfd_send_signal, process_start_time
 from tiffin.oci.mount import Mount
-from tiffin.runtime.cgroups import Cgroup, open_cgroup
+from tiffin.runtime.cgroups import Cgroup, open_cgroup, prune_parent
 from tiffin.runtime.create import CreateRequest, InitProcess, create
 from tiffin.runtime.extras import Extras, hooks, rendezvous
 from tiffin.runtime.lifecycle import document as documents
@@ -240,6 +240,8 @@ class Runtime:
         if cgroup.exists():
             cgroup.kill_all()
             cgroup.delete()
+        if os.path.dirname(record.cgroup) == documents.CGROUP_PARENT:
+            prune_parent(documents.CGROUP_PARENT)
         held.remove()
         self._run_poststop(record, document)
 
