@@ -30,6 +30,7 @@ _DIED_EARLY = "the container's supervisor died before the container was started"
 def reconcile(store: Store) -> None:
     """Recover every container whose supervisor died. Idempotent; safe beside other processes."""
     _release_orphans(store)
+    _discard_orphans(store)
     found = [
         container
         for container in Containers(store).in_states(SUPERVISED)
@@ -58,6 +59,32 @@ def _release_orphans(store: Store) -> None:
                     control.discard(store.layout, container_id)
             finally:
                 os.close(lock)
+
+
+def _discard_orphans(store: Store) -> None:
+    """Run directories whose container is no more, or whose `create` died before there was one."""
+    try:
+        names = os.listdir(f"{store.layout.run}/containers")
+    except FileNotFoundError:
+        return
+    if not names:
+        return
+    known = {row[0] for row in store.db.execute("SELECT id FROM containers")}
+    for container_id in names:
+        if container_id in known:
+            continue
+        lock = control.acquire(store.layout, container_id, wait=False)
+        if lock >= 0:
+            try:
+                if Containers(store).get(container_id) is None and not _uses_volumes(store, container_id):
+                    control.discard(store.layout, container_id)
+            finally:
+                os.close(lock)
+
+
+def _uses_volumes(store: Store, container_id: str) -> bool:
+    query = "SELECT 1 FROM volume_uses WHERE container = ? LIMIT 1"
+    return store.db.execute(query, (container_id,)).fetchone() is not None
 
 
 def teardown(workspace: Workspace) -> None:

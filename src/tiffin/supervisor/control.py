@@ -22,9 +22,15 @@ def acquire(layout: Layout, container_id: str, *, wait: bool = True) -> int:
     directory = layout.container_run(container_id)
     while True:
         try:
-            return lock_file(f"{directory}/lock", wait=wait)
+            lock = lock_file(f"{directory}/lock", wait=wait)
         except FileNotFoundError:
             _make(directory)
+            continue
+        if lock < 0 or os.fstat(lock).st_nlink:
+            return lock
+        os.close(
+            lock
+        )  # whoever had it has discarded the directory: the lock of this file is nobody's any more
 
 
 def is_held(layout: Layout, container_id: str) -> bool:

@@ -12,6 +12,7 @@ from tests.integration.engine.test_restart import row, status
 from tiffin.containers.record import RestartPolicy
 from tiffin.kernel.paths import AT_FDCWD, remove_tree
 from tiffin.state import open_store
+from tiffin.supervisor import control
 
 pytestmark = pytest.mark.root
 
@@ -36,6 +37,21 @@ def _lives(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except OSError:
         return False
+
+
+def test_a_run_directory_of_no_container_is_removed_by_the_next_command_unless_somebody_has_its_lock(
+    ground: Ground,
+) -> None:
+    """What a `create` leaves that was killed before there was a row; and one that is at work."""
+    left, at_work = (Path(ground.run_directory, "containers", digit * 64) for digit in "ab")
+    os.close(control.acquire(ground.engine.layout, left.name))
+    lock = control.acquire(ground.engine.layout, at_work.name)
+    ground.containers.list()
+    assert not left.exists()
+    assert at_work.exists()
+    os.close(lock)
+    ground.containers.list()
+    assert not at_work.exists()
 
 
 def test_what_ran_when_the_machine_went_down_is_told_truthfully(ground: Ground) -> None:
