@@ -246,6 +246,8 @@ class Volumes:
                 finally:
                     os.close(above)
         except OSError as error:
+            if error.errno == errno.EROFS:
+                return False  # a filesystem of its own that nobody may write to
             if error.errno in _FULL:
                 raise NoSpace(
                     f"no space left to fill volume {name} from {path}; free some and try again"

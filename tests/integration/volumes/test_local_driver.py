@@ -125,3 +125,24 @@ def test_the_store_is_whole_and_small_while_one_is_mounted(tiffin: Tiffin, tmp_p
     tiffin.ok("run", "-d", "-v", "shared:/s", "busybox", "sleep", "1000")
     assert "nothing is damaged" in tiffin.ok("fsck")
     assert "Local Volumes   1         1         0B" in tiffin.ok("system", "df")
+
+
+def test_an_empty_directory_that_is_read_only_is_not_filled(tiffin: Tiffin, tmp_path: Path) -> None:
+    tiffin.ok("volume", "create", "-o", "type=none", "-o", "o=bind,ro", "-o", f"device={tmp_path}", "shared")
+    done = tiffin("run", "--rm", "-v", "shared:/bin", "busybox", "/bin/true")
+    assert done.returncode == 127, "it started, and found nothing there"
+    assert os.listdir(tmp_path) == []
+
+
+def test_users_that_come_and_go_at_once_share_it_and_leave_nothing(tiffin: Tiffin) -> None:
+    tiffin.ok("volume", "create", "-o", "type=tmpfs", "-o", "device=tmpfs", "scratch")
+    script = "echo x > /s/$HOSTNAME && grep -q ' /s tmpfs' /proc/mounts"
+    for _ in range(3):
+        runs = [
+            tiffin.start("run", "--rm", "-v", "scratch:/s", "busybox", "sh", "-c", script) for _ in range(4)
+        ]
+        for run in runs:
+            _, told = run.communicate(timeout=60)
+            assert run.returncode == 0, told
+        assert mounted(tiffin, "scratch") == []
+    assert os.listdir(f"{tiffin.root}/volumes/scratch/_data") == []
