@@ -107,6 +107,21 @@ def test_the_page_on_the_disk_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         assert expected in said, said
 
 
+@pytest.mark.root
+def test_the_page_on_volumes_runs(tmp_path: Path) -> None:
+    with fresh_engine(tmp_path / "engine") as tiffin:
+        said = run_page("volumes.md", tiffin, tmp_path)
+    for expected in (
+        "kept",
+        "volume is in use",
+        "in use, so it stays",
+        "1000 mine/file",
+        "Deleted Volumes:\ndata\n",
+    ):
+        assert expected in said, said
+    assert said.endswith("\ncopy\n"), "the label spared it"
+
+
 @pytest.mark.registry
 def test_the_page_on_pulling_runs_from_top_to_bottom(tmp_path: Path) -> None:
     with docker_registry(tmp_path) as registry, fresh_engine(tmp_path / "engine") as tiffin:

@@ -100,12 +100,14 @@ def container_use(store: Store, container: Container) -> ContainerUse:
 
 
 def volumes_use(store: Store) -> tuple[VolumeUse, ...]:
-    """Every volume, by name."""
-    query = """SELECT name, count(DISTINCT container), anonymous FROM volumes
+    """Every volume, by name. One with a filesystem of its own takes up nothing here."""
+    query = """SELECT name, count(DISTINCT container), anonymous, options = '{}' FROM volumes
         LEFT JOIN volume_uses ON volume = name GROUP BY name ORDER BY name"""
     return tuple(
-        VolumeUse(name, links, tree_bytes(f"{store.layout.root}/volumes/{name}"), bool(anonymous))
-        for name, links, anonymous in store.db.execute(query).fetchall()
+        VolumeUse(
+            name, links, tree_bytes(f"{store.layout.root}/volumes/{name}") if plain else 0, bool(anonymous)
+        )
+        for name, links, anonymous, plain in store.db.execute(query).fetchall()
     )
 
 

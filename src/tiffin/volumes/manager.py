@@ -86,11 +86,7 @@ class Volumes:
         if options:
             check_options(chosen, options)
         with self._store.transaction() as db:
-            made = _insert(db, chosen, anonymous=not name, labels=labels or {}, options=options or {})
-            if options and not made and self.inspect(chosen).options != dict(options):
-                raise Conflict(
-                    f"create {chosen}: a volume of that name has other options; remove it first, or give none"
-                )
+            self._insert(db, chosen, anonymous=not name, labels=labels or {}, options=options or {})
         self._make_directory(chosen)
         return self.inspect(chosen)
 
@@ -149,20 +145,12 @@ class Volumes:
 
     @contextmanager
     def opened(self, name: str) -> Iterator[int]:
-        """A descriptor of the volume's directory, its own filesystem mounted meanwhile. Raises NotFound."""
+        """A descriptor of the volume's directory, on its own filesystem if it has one. Raises NotFound."""
         options = self.inspect(name).options
-        if not options:
-            yield from self._open(name)
-            return
-        holder = f"opened-{os.getpid()}-{os.urandom(4).hex()}"
-        mounting.mount_all(self._store, holder, [{"name": name, "destination": ""}], told=False)
-        try:
-            yield from self._open(name)
-        finally:
-            mounting.unmount_all(self._store, holder, told=False)
-
-    def _open(self, name: str) -> Iterator[int]:
-        fd = os.open(self._store.layout.volume(name), _DIRECTORY)
+        if options:
+            fd = mounting.open_own(self._store, name, options)
+        else:
+            fd = os.open(self._store.layout.volume(name), _DIRECTORY)
         try:
             yield fd
         finally:
@@ -188,7 +176,7 @@ class Volumes:
                     name = request.source or os.urandom(32).hex()
                     source = self._store.layout.volume(name)
                     options = dict(request.volume_options)
-                    _insert(
+                    self._insert(
                         db, name, anonymous=not request.source, labels=dict(request.labels), options=options
                     )
                     db.execute(
@@ -258,11 +246,34 @@ class Volumes:
                 finally:
                     os.close(above)
         except OSError as error:
+            if error.errno == errno.EROFS:
+                return False  # a filesystem of its own that nobody may write to
             if error.errno in _FULL:
                 raise NoSpace(
                     f"no space left to fill volume {name} from {path}; free some and try again"
                 ) from error
             raise EngineError(f"cannot fill volume {name} from {path}: {error}") from error
+
+    def _insert(
+        self,
+        db: sqlite3.Connection,
+        name: str,
+        *,
+        anonymous: bool,
+        labels: Mapping[str, str],
+        options: Mapping[str, str],
+    ) -> None:
+        """Make the row, unless it is there. Raises Conflict when that one has other options than are wanted."""
+        made = db.execute(
+            "INSERT OR IGNORE INTO volumes (name, anonymous, labels, created, options) VALUES (?, ?, ?, ?, ?)",
+            (name, int(anonymous), json.dumps(dict(labels)), time.time_ns(), json.dumps(dict(options))),
+        )
+        if made.rowcount:
+            emit(db, "volume", "create", name, {"driver": "local"})
+        elif options and self.inspect(name).options != dict(options):
+            raise Conflict(
+                f"create {name}: a volume of that name has other options; remove it first, or give none"
+            )
 
     def _make_directory(self, name: str) -> None:
         try:
@@ -296,25 +307,6 @@ class Volumes:
 
 _SELECT = "SELECT name, anonymous, labels, created, options FROM volumes"
 _FULL = (errno.ENOSPC, errno.EDQUOT)
-
-
-def _insert(
-    db: sqlite3.Connection,
-    name: str,
-    *,
-    anonymous: bool,
-    labels: Mapping[str, str],
-    options: Mapping[str, str] | None = None,
-) -> bool:
-    """Whether there was no such volume yet."""
-    made = db.execute(
-        "INSERT OR IGNORE INTO volumes (name, anonymous, labels, created, options) VALUES (?, ?, ?, ?, ?)",
-        (name, int(anonymous), json.dumps(dict(labels)), time.time_ns(), json.dumps(dict(options or {}))),
-    )
-    if not made.rowcount:
-        return False
-    emit(db, "volume", "create", name, {"driver": "local"})
-    return True
 
 
 def _check_relabel(request: MountRequest) -> None:

@@ -153,13 +153,15 @@ def _volume(given: _Given, target: str) -> MountRequest:
     if driver not in ("", "local"):
         raise NotFound(f'error looking up volume plugin {driver}: plugin "{driver}" not found')
     access = ("ro",) if given.is_true("readonly") else ()
+    subpath = _subpath(given, "volume-subpath")
     return MountRequest(
         "volume",
         check_name(source) if source else "",
         target,
         (*BIND, "rprivate", *access),
-        copy=not given.is_true("volume-nocopy"),
-        subpath=_subpath(given, "volume-subpath"),
+        # A part must be there already: a volume that has it is not empty.
+        copy=not given.is_true("volume-nocopy") and not subpath,
+        subpath=subpath,
         volume_options=tuple(given.pairs.get("volume-opt", ())),
         labels=tuple(given.pairs.get("volume-label", ())),
     )

@@ -20,7 +20,7 @@ from tiffin.state.events import emit
 from tiffin.typed import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from tiffin.state import Store
 
@@ -28,9 +28,7 @@ _ENOUGH = 5.0
 _PLACE = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
-def mount_all(
-    store: Store, container_id: str, wanted: Sequence[dict[str, Any]], *, told: bool = True
-) -> None:
+def mount_all(store: Store, container_id: str, wanted: Sequence[dict[str, Any]]) -> None:
     """The container is about to start with these mounts (documents of its record, each with the `name` of a volume).
     Raises NotFound, Unsupported, EngineError when a filesystem cannot be mounted."""
     names = sorted({str(mount["name"]) for mount in wanted})
@@ -39,7 +37,7 @@ def mount_all(
             db.execute(
                 "INSERT OR IGNORE INTO volume_mounts (volume, container) VALUES (?, ?)", (name, container_id)
             )
-        for mount in wanted if told else ():
+        for mount in wanted:
             emit(db, "volume", "mount", str(mount["name"]), _told(container_id, mount))
     for name in names:
         options = options_of(store, name)
@@ -51,7 +49,7 @@ def mount_all(
                     local.attach(name, options, store.layout.volume(name))
 
 
-def unmount_all(store: Store, container_id: str, *, told: bool = True) -> None:
+def unmount_all(store: Store, container_id: str) -> None:
     """No process of the container is left. Idempotent."""
     rows = store.db.execute(
         "SELECT volume FROM volume_mounts WHERE container = ? ORDER BY volume", (container_id,)
@@ -62,11 +60,27 @@ def unmount_all(store: Store, container_id: str, *, told: bool = True) -> None:
                 db.execute(
                     "DELETE FROM volume_mounts WHERE container = ? AND volume = ?", (container_id, name)
                 )
-                if told:
-                    emit(db, "volume", "unmount", name, {"container": container_id, "driver": "local"})
+                emit(db, "volume", "unmount", name, {"container": container_id, "driver": "local"})
                 left = db.execute("SELECT 1 FROM volume_mounts WHERE volume = ?", (name,)).fetchone()
             if left is None:
                 detach(store, name)
+
+
+def open_own(store: Store, name: str, options: Mapping[str, str]) -> int:
+    """A descriptor of the root of the volume's own filesystem. When no container has it mounted it is mounted for this
+    alone, and is gone when the descriptor is closed, however its holder ends."""
+    from tiffin.volumes import local
+
+    place = store.layout.volume(name)
+    with locked(store, name):
+        before = is_mounted(store, name)
+        if not before:
+            local.attach(name, options, place)
+        try:
+            return os.open(place, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        finally:
+            if not before:
+                umount(place, MNT_DETACH)
 
 
 def detach(store: Store, name: str) -> None:

@@ -40,6 +40,9 @@ def test_a_directory_of_the_host_is_left_when_its_volume_goes(tiffin: Tiffin, tm
     (tmp_path / "file").write_text("host")
     tiffin.ok("volume", "create", "-o", "type=none", "-o", "o=bind,ro", "-o", f"device={tmp_path}", "shared")
     assert tiffin.ok("run", "--rm", "-v", "shared:/s", "busybox", "cat", "/s/file") == "host"
+    other = "volume-opt=type=none,volume-opt=o=bind,volume-opt=device=/etc"
+    said = tiffin("run", "--rm", "--mount", f"src=shared,dst=/s,{other}", "busybox", "true")
+    assert said.returncode != 0 and "has other options" in said.stderr
     refused = tiffin("run", "--rm", "-v", "shared:/s", "busybox", "touch", "/s/x")
     assert "Read-only file system" in refused.stderr
     archive = tmp_path.parent / "shared.tar"
@@ -114,3 +117,32 @@ def test_a_volume_of_its_own_filesystem_is_filled_from_the_image(tiffin: Tiffin)
     assert "busybox" in tiffin.ok(
         "run", "--rm", "-v", "scratch:/bin2", "-v", "scratch:/bin", "busybox", "ls", "/bin"
     )
+
+
+def test_the_store_is_whole_and_small_while_one_is_mounted(tiffin: Tiffin, tmp_path: Path) -> None:
+    (tmp_path / "big").write_bytes(b"x" * 5_000_000)
+    tiffin.ok("volume", "create", "-o", "type=none", "-o", "o=bind", "-o", f"device={tmp_path}", "shared")
+    tiffin.ok("run", "-d", "-v", "shared:/s", "busybox", "sleep", "1000")
+    assert "nothing is damaged" in tiffin.ok("fsck")
+    assert "Local Volumes   1         1         0B" in tiffin.ok("system", "df")
+
+
+def test_an_empty_directory_that_is_read_only_is_not_filled(tiffin: Tiffin, tmp_path: Path) -> None:
+    tiffin.ok("volume", "create", "-o", "type=none", "-o", "o=bind,ro", "-o", f"device={tmp_path}", "shared")
+    done = tiffin("run", "--rm", "-v", "shared:/bin", "busybox", "/bin/true")
+    assert done.returncode == 127, "it started, and found nothing there"
+    assert os.listdir(tmp_path) == []
+
+
+def test_users_that_come_and_go_at_once_share_it_and_leave_nothing(tiffin: Tiffin) -> None:
+    tiffin.ok("volume", "create", "-o", "type=tmpfs", "-o", "device=tmpfs", "scratch")
+    script = "echo x > /s/$HOSTNAME && grep -q ' /s tmpfs' /proc/mounts"
+    for _ in range(3):
+        runs = [
+            tiffin.start("run", "--rm", "-v", "scratch:/s", "busybox", "sh", "-c", script) for _ in range(4)
+        ]
+        for run in runs:
+            _, told = run.communicate(timeout=60)
+            assert run.returncode == 0, told
+        assert mounted(tiffin, "scratch") == []
+    assert os.listdir(f"{tiffin.root}/volumes/scratch/_data") == []

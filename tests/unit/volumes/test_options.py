@@ -115,7 +115,6 @@ def test_what_is_no_volume_is_refused_by_name(text: str, message: str) -> None:
                 "data",
                 "/c",
                 PRIVATE,
-                copy=True,
                 subpath="a/b",
                 volume_options=(("type", "tmpfs"), ("o", "a,b")),
                 labels=(("x", "1"), ("y", "")),
