@@ -169,7 +169,7 @@ def test_what_a_killed_command_left_is_told_apart_from_damage_and_removed(tiffin
     (root / "oci/index.json").write_text("{}")
     (root / "oci/.index.json").write_text("{")
     (root / "cache/layer-sizes.json.4194305").write_text("{")
-    execute(tiffin, "INSERT INTO volumes VALUES ('half', 0, '{}', 0)")
+    execute(tiffin, "INSERT INTO volumes (name, anonymous, labels, created) VALUES ('half', 0, '{}', 0)")
     lines = tiffin.ok("fsck").splitlines()
     assert lines[-1].startswith("nothing is damaged, 9 left over")
     assert all(line.startswith("leftover: ") for line in lines[:-1])

@@ -8,6 +8,7 @@ write it. Keys that no shape names are left alone, as the specification asks.
 from __future__ import annotations
 
 from tiffin.errors import InvalidArgument
+from tiffin.oci.reference import shown
 from tiffin.runtime.extras.hooks import KINDS
 from tiffin.runtime.extras.placement import (
     DOMAINS,
@@ -57,7 +58,7 @@ def check(value: Any, shape: Shape, where: str) -> None:
     elif isinstance(shape, Map):
         _check_object(value, where)
         for key, entry in value.items():
-            check(entry, shape.shape, f"{where}.{key}")
+            check(entry, shape.shape, f"{where}.{shown(key)}")
     else:
         _check_object(value, where)
         for word, inner in shape.items():
