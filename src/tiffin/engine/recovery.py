@@ -44,18 +44,19 @@ def reconcile(store: Store) -> None:
 
 
 def _release_orphans(store: Store) -> None:
-    """Volumes taken for a container whose `create` died before there was a container."""
-    rows = store.db.execute(
-        "SELECT DISTINCT container FROM volume_uses WHERE container NOT IN (SELECT id FROM containers)"
-    ).fetchall()
-    for (container_id,) in rows:
-        from tiffin.volumes import Volumes
-
+    """Volumes taken for a container whose `create` died before there was a container, and its run directory."""
+    names = os.listdir(f"{store.layout.run}/containers")
+    known = {row[0] for row in store.db.execute("SELECT id FROM containers")}
+    taken = {row[0] for row in store.db.execute("SELECT DISTINCT container FROM volume_uses")}
+    for container_id in (taken | set(names)) - known:
         lock = control.acquire(store.layout, container_id, wait=False)
         if lock >= 0:
             try:
                 if Containers(store).get(container_id) is None:
-                    Volumes(store).release(container_id, anonymous=True)
+                    if container_id in taken:
+                        from tiffin.volumes import Volumes
+
+                        Volumes(store).release(container_id, anonymous=True)
                     control.discard(store.layout, container_id)
             finally:
                 os.close(lock)

@@ -35,7 +35,10 @@ def acquire(layout: Layout, container_id: str, *, wait: bool = True) -> int:
 
 def is_held(layout: Layout, container_id: str) -> bool:
     """Whether somebody has the container's lock at this moment."""
-    lock = acquire(layout, container_id, wait=False)
+    try:
+        lock = lock_file(f"{layout.container_run(container_id)}/lock", wait=False)
+    except FileNotFoundError:
+        return False
     if lock >= 0:
         os.close(lock)
     return lock < 0

@@ -72,9 +72,15 @@ def supervise(job: StartJob, channel: socket.socket, lock: int) -> None:
         os.close(lock)
         raise
     client.queue(Kind.STARTED)
-    code = _serve(store, container, run, helper)
+    doomed: list[takedown.Doomed] = []
+    code = _serve(store, container, run, helper, doomed)
     os.close(lock)
     run.session.finish(code)
+    for files in doomed:
+        try:
+            files.remove()
+        except OSError:
+            pass  # the collector finds them
     store.close()  # last: it may write the log of the database back, which nobody is to wait for
 
 
@@ -93,14 +99,15 @@ def _first(store: Store, container: Container, client: Client, job: StartJob, he
     return begin(store, record, helper, serve, notice, (job.rows, job.columns))
 
 
-def _serve(store: Store, container: Container, run: Run, helper: int) -> int:
-    """Run it to its end, and again for as long as its policy or somebody says so; the last exit code."""
+def _serve(store: Store, container: Container, run: Run, helper: int, doomed: list[takedown.Doomed]) -> int:
+    """Run it to its end, and again for as long as its policy or somebody says so; the last exit code. Its files are
+    added to `doomed` when it is to be removed: nobody is to wait for the disk to free them."""
     session, backoff = run.session, Backoff()
     while True:
         session.run()
         code = run.process.wait()
         ended = time.monotonic()
-        if not _end(store, container, run, code):
+        if not _end(store, container, run, code, doomed):
             return code
         session.end_run(code)
         if not session.restart_asked:
@@ -200,7 +207,7 @@ def _not_again(store: Store, container: Container, error: BaseException) -> int:
     return code
 
 
-def _end(store: Store, container: Container, run: Run, code: int) -> bool:
+def _end(store: Store, container: Container, run: Run, code: int, doomed: list[takedown.Doomed]) -> bool:
     """Record the end of a run and take it down; whether the container is to run again."""
     rows, finished = Containers(store), time.time_ns()
     asked = _asked(run.session)
@@ -214,7 +221,7 @@ def _end(store: Store, container: Container, run: Run, code: int) -> bool:
         left = _take_down(store, container)
         run.close()
         if removed:
-            takedown.forget(store, container, volumes=True, died=code)
+            doomed.append(takedown.forget_but_files(store, container, volumes=True, died=code))
         elif not again:
             rows.exited(container.id, code, finished, oom_killed=oom_killed, error=left)
     except NotFound:

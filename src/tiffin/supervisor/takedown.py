@@ -3,6 +3,9 @@
 The caller holds the container's lock.
 """
 
+import fcntl
+import os
+
 from tiffin.containers.store import Container, Containers
 from tiffin.errors import Conflict, NotFound, TiffinError
 from tiffin.kernel.paths import AT_FDCWD, remove_tree
@@ -72,19 +75,63 @@ def _unmount(store: Store, container: Container) -> None:
         remove_shm(store.layout.container(container.id))
 
 
-def forget(store: Store, container: Container, *, volumes: bool, died: int | None = None) -> None:
-    """Remove the container's files, with `volumes` its anonymous volumes, and its row last: what fails midway is
-    found again by the row. `died` is the exit code of one that is removed with its end."""
-    remove_tree(AT_FDCWD, store.layout.container(container.id))
-    if any(mount.get("name") for mount in container.record.mounts):
-        from tiffin.volumes import Volumes
+class Doomed:
+    """A removed container's files, on their way out: in staging and locked, so that the collector leaves them to us for
+    as long as we live, and finds them when we do not."""
 
-        Volumes(store).release(container.id, anonymous=volumes)
-        for mount in container.record.mounts if volumes else ():
-            if mount.get("anonymous"):
-                _remove_volume(store, str(mount["name"]))
-    Containers(store).delete(container.id, died)
-    control.discard(store.layout, container.id)
+    def __init__(self, store: Store, container_id: str) -> None:
+        """Sets them aside. None there is no error."""
+        self._staging = store.layout.staging
+        self._name = f"container-{os.urandom(8).hex()}"
+        self._fd = -1
+        try:
+            self._fd = os.open(
+                store.layout.container(container_id), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+            )
+            fcntl.flock(self._fd, fcntl.LOCK_EX)
+            os.rename(store.layout.container(container_id), f"{self._staging}/{self._name}")
+        except FileNotFoundError:
+            self._name = ""
+
+    def remove(self) -> None:
+        """Idempotent."""
+        try:
+            if self._name:
+                remove_tree(AT_FDCWD, f"{self._staging}/{self._name}")
+                self._name = ""
+        finally:
+            self.leave()
+
+    def leave(self) -> None:
+        """Leave them to the collector. Idempotent."""
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+
+
+def forget(store: Store, container: Container, *, volumes: bool, died: int | None = None) -> None:
+    """Remove the container's files, with `volumes` its anonymous volumes, and its row: what fails midway is
+    found again by the row, or in staging. `died` is the exit code of one that is removed with its end."""
+    forget_but_files(store, container, volumes=volumes, died=died).remove()
+
+
+def forget_but_files(store: Store, container: Container, *, volumes: bool, died: int | None = None) -> Doomed:
+    """The same, its files being removed by the caller: that waits for the disk, which nobody else need do."""
+    doomed = Doomed(store, container.id)
+    try:
+        if any(mount.get("name") for mount in container.record.mounts):
+            from tiffin.volumes import Volumes
+
+            Volumes(store).release(container.id, anonymous=volumes)
+            for mount in container.record.mounts if volumes else ():
+                if mount.get("anonymous"):
+                    _remove_volume(store, str(mount["name"]))
+        Containers(store).delete(container.id, died)
+        control.discard(store.layout, container.id)
+    except BaseException:
+        doomed.leave()
+        raise
+    return doomed
 
 
 def _remove_volume(store: Store, name: str) -> None:
