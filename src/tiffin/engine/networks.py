@@ -113,6 +113,8 @@ class NetworkService:
                 with _namespace(member) as fd:
                     Networks(store).join(member.id, fd, wanted)
                     _save(store, member, after)
+                    if network.name != DEFAULT_NETWORK:
+                        _name(store, member, fd)
             else:
                 _save_stopped(store, member, after)
 
@@ -245,6 +247,25 @@ def _save_stopped(store: Store, member: Container, joins: Sequence[Join]) -> Non
         _save(store, member, joins)
     finally:
         os.close(lock)
+
+
+def _name(store: Store, member: Container, namespace: int) -> None:
+    """A container that had no named network before: it asks our resolver from now on."""
+    from tiffin.network.files import named_resolv_conf
+    from tiffin.network.resolving import ADDRESS, serve
+
+    path = f"{store.layout.container(member.id)}/resolv.conf"
+    with open(path, encoding="utf-8") as file:
+        if f"nameserver {ADDRESS}\n" in file.read(1 << 16):
+            return
+    os.close(serve(store.layout, member.id, namespace, member.pid))
+    text = named_resolv_conf(member.record.dns_search, member.record.dns_options)
+    # Written in place: the container has this very file mounted.
+    fd = os.open(path, os.O_WRONLY | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        os.write(fd, text.encode())
+    finally:
+        os.close(fd)
 
 
 @contextmanager

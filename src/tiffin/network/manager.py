@@ -163,6 +163,15 @@ class Networks:
             if netns_fd >= 0:
                 os.close(netns_fd)
             raise
+        named = any(join.network != DEFAULT_NETWORK for join in joins)
+        if named:
+            from tiffin.network.resolving import serve  # most containers have no names to ask for
+
+            try:
+                reserved = (*reserved, serve(self._store.layout, container_id, netns_fd))
+            except BaseException:
+                os.close(netns_fd)
+                raise
         first = endpoints[way]
         return Attachment(
             netns_fd,
@@ -173,6 +182,7 @@ class Networks:
             ports,
             reserved,
             (notice,) if notice else (),
+            named,
         )
 
     def detach(self, container_id: str) -> None:
@@ -238,6 +248,10 @@ class Networks:
         if not used:
             return False
         known = self.known()
+        if any(network.id in used and network.name != DEFAULT_NETWORK for network in known):
+            from tiffin.network.resolving import socket_to
+
+            socket_to(self._store.layout).close()  # starts one if there is none
         with netlink.Socket() as host:
             links = [host.link(network.bridge) for network in known if network.id in used]
             if all(link is not None and link.up for link in links) and self._firewall.in_place(known):

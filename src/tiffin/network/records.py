@@ -121,7 +121,9 @@ class Attachment(NamedTuple):
 
     netns_fd  the container's network namespace; -1: none was made ("none": the runtime makes an empty one,
               "host": the container stays in the host's)
-    reserved  sockets that keep the published ports from others: hold them open as long as the container runs
+    reserved  sockets that keep the published ports from others, and the connection to the resolver: hold them open as
+              long as the container runs
+    named     whether it asks the resolver for names
     notices   lines to tell the user, such as a machine setting that was changed
 
     All descriptors are close-on-exec and the holder's to close. The texts are "" without an address.
@@ -135,6 +137,7 @@ class Attachment(NamedTuple):
     ports: tuple[PortMapping, ...] = ()
     reserved: tuple[int, ...] = ()
     notices: tuple[str, ...] = ()
+    named: bool = False
 
     def close_namespace(self) -> "Attachment":
         """Close netns_fd, once the container is in it; returns the attachment without it."""

@@ -227,7 +227,10 @@ def _write_files(directory: str, record: ContainerRecord, attachment: Attachment
         hosts = _host_file("/etc/hosts") + "".join(f"{address}\t{name}\n" for name, address in extra)
     else:
         hosts = files.hosts(attachment.address, names, extra)
-    resolv = files.resolv_conf(servers=record.dns, search=record.dns_search, options=record.dns_options)
+    if attachment.named:
+        resolv = files.named_resolv_conf(record.dns_search, record.dns_options)
+    else:
+        resolv = files.resolv_conf(servers=record.dns, search=record.dns_search, options=record.dns_options)
     if record.network == "host" and not (record.dns or record.dns_search or record.dns_options):
         resolv = files.host_resolv_conf()
     _write(f"{directory}/hosts", hosts)
