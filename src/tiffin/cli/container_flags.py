@@ -169,7 +169,12 @@ def add_isolation_flags(parser: "CommandParser") -> None:
 
 def add_network_flags(parser: "CommandParser") -> None:
     add = parser.add_argument
-    add("--network", "--net", default="bridge", metavar="MODE", help="bridge, host or none")
+    many(
+        parser, "--network", "--net", metavar="NETWORK", help="network (bridge), host, none or container:NAME"
+    )
+    add("--ip", metavar="ADDRESS", help="its address in the network")
+    many(parser, "--network-alias", "--net-alias", metavar="NAME", help="a further name in the network")
+    add("--mac-address", metavar="MAC", help="its MAC address in the network")
     many(parser, "-p", "--publish", metavar="[[IP:]HOST:]PORT", help="publish a port on the host")
     parser.switch("-P", "--publish-all", help="publish every exposed port on a free port of the host")
     many(parser, "--expose", metavar="PORT", help="expose a port")

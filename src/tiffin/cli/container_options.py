@@ -82,7 +82,7 @@ def create_options(args: "Namespace", *, detached: bool, attach_stdin: bool) -> 
         publish=tuple(args.publish),
         publish_all=args.publish_all,
         expose=tuple(args.expose),
-        network=args.network,
+        network=args.network[0] if args.network else "bridge",
         extra_hosts=tuple(args.add_host),
         dns=tuple(args.dns),
         dns_search=tuple(args.dns_search),
@@ -107,6 +107,11 @@ def create_options(args: "Namespace", *, detached: bool, attach_stdin: bool) -> 
         platform=args.platform,
         **keeping_options(args),
     )
+    many = len(args.network) > 1 or "=" in options.network
+    if many or args.ip or args.network_alias or args.mac_address:
+        from tiffin.cli import network_values
+
+        options = options._replace(joins=network_values.joins(args))
     if any(getattr(args, name) for name in flags.RARE):
         from tiffin.cli import container_values
 

@@ -117,7 +117,11 @@ def _by_volume(_: Store, value: str) -> Test:
 def _by_network(store: Store, value: str) -> Test:
     rows = store.db.execute("SELECT id, name FROM networks").fetchall()
     names = {name for identifier, name in rows if name == value or (value and identifier.startswith(value))}
-    return lambda container: container.record.network in names or container.record.network == value
+    joined: dict[str, set[str]] = {}
+    for member, name in store.db.execute("SELECT container, name FROM memberships"):
+        joined.setdefault(member, set()).add(name)
+    wanted = {*names, value}
+    return lambda container: bool(joined.get(container.id, {container.record.network}) & wanted)
 
 
 def _by_published(_: Store, value: str) -> Test:

@@ -20,7 +20,7 @@ from tiffin.containers.store import Container, Containers
 from tiffin.engine import limits, recovery
 from tiffin.engine.options import Created, CreateOptions
 from tiffin.engine.signals import parse_signal
-from tiffin.errors import Conflict, InvalidArgument, NotFound, Unsupported
+from tiffin.errors import Conflict, InvalidArgument, NotFound
 from tiffin.images.records import find_image
 from tiffin.supervisor import control
 from tiffin.typed import TYPE_CHECKING, Any
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
     from tiffin.engine.workspace import Workspace
     from tiffin.images.records import Image
+    from tiffin.network.records import Join
     from tiffin.oci.platform import Platform
     from tiffin.state import Store
 
@@ -69,6 +70,10 @@ def _settled(store: Store, options: CreateOptions) -> tuple[CreateOptions, list[
         options = sharing.settle(store, options)
     if options.runtime:
         options = options._replace(runtime=_runtime(options))
+    if options.joins or options.network not in _NETWORKS:
+        from tiffin.engine import joining
+
+        options = joining.settle(store, options)
     return options, warnings
 
 
@@ -90,7 +95,7 @@ def _create(store: Store, options: CreateOptions, image: Image) -> Container:
         record = _with_log(record, options.log)
     declared = image.settings.get("Volumes") or ()
     if not (options.volumes or options.mounts or options.tmpfs or options.volumes_from or declared):
-        return _insert(store, record, policy)
+        return _insert(store, record, policy, options.joins)
     return _insert_with_mounts(store, record, options, declared)
 
 
@@ -146,7 +151,9 @@ def _insert_with_mounts(
         found = mounts.images(store, wanted)
         prepared = volumes.prepare(record.id, wanted)
         mounted = record._replace(mounts=tuple(mounts.document(mount, found) for mount in prepared))
-        return _insert(store, mounted, _policy(options), {image.id for image in found.values()})
+        return _insert(
+            store, mounted, _policy(options), options.joins, {image.id for image in found.values()}
+        )
     except BaseException:
         volumes.release(record.id, anonymous=True)
         control.discard(store.layout, record.id)
@@ -155,8 +162,14 @@ def _insert_with_mounts(
         os.close(lock)
 
 
-def _insert(store: Store, record: ContainerRecord, policy: str, mounted: Collection[str] = ()) -> Container:
-    """`mounted` are images that it mounts beside its own."""
+def _insert(
+    store: Store,
+    record: ContainerRecord,
+    policy: str,
+    joins: Sequence[Join] = (),
+    mounted: Collection[str] = (),
+) -> Container:
+    """`mounted` are images that it mounts beside its own, `joins` the networks that it is to be in."""
 
     def image_is_here(db: sqlite3.Connection) -> None:
         """It was when its name was looked up; a removal since then must be seen, or the container had no files."""
@@ -165,6 +178,10 @@ def _insert(store: Store, record: ContainerRecord, policy: str, mounted: Collect
                 raise NotFound(f"No such image: {record.image_name if image == record.image else image}")
         for image in mounted:
             db.execute("INSERT INTO mounted_images (container, image) VALUES (?, ?)", (record.id, image))
+        if joins:
+            from tiffin.network.records import write_joins
+
+            write_joins(db, record.id, joins)
 
     try:
         return Containers(store).insert(record, policy=policy, check=image_is_here)
@@ -207,7 +224,7 @@ def plan(options: CreateOptions, image: Image) -> ContainerRecord:
         attach_stderr=options.attach_stderr,
         ports=_ports(options, settings),
         exposed=_exposed(options, settings),
-        network="bridge" if _network(options) == "default" else options.network,
+        network="bridge" if options.network == "default" else options.network,
         extra_hosts=tuple(_checked_host(entry) for entry in options.extra_hosts),
         dns=options.dns,
         dns_search=options.dns_search,
@@ -327,18 +344,6 @@ def _hostname(options: CreateOptions, container_id: str) -> str:
     if not all(character.isascii() and (character.isalnum() or character in "-._") for character in name):
         raise InvalidArgument(f"invalid hostname: {name}")
     return name
-
-
-def _network(options: CreateOptions) -> str:
-    if options.network.startswith("container:"):
-        if options.publish:
-            raise InvalidArgument("conflicting options: port publishing and the container type network mode")
-        raise Unsupported(
-            f"cannot join another container's network ({options.network}); use bridge, host or none"
-        )
-    if options.network not in _NETWORKS:
-        raise InvalidArgument(f"network {options.network} not found; use bridge, host or none")
-    return options.network
 
 
 def _ports(options: CreateOptions, settings: dict[str, Any]) -> tuple[PortSpec, ...]:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from tiffin.engine.building import BuildService
     from tiffin.engine.images import ImageService
     from tiffin.engine.manifests import ManifestService
+    from tiffin.engine.networks import NetworkService
     from tiffin.engine.options import Completed
     from tiffin.engine.registry import RegistryService
     from tiffin.engine.system import SystemService
@@ -86,6 +87,13 @@ class Engine:
         from tiffin.engine.registry import RegistryService
 
         return RegistryService(self._workspace)
+
+    @property
+    def networks(self) -> NetworkService:
+        """Networks, and which containers are in them."""
+        from tiffin.engine.networks import NetworkService
+
+        return NetworkService(self._workspace)
 
     def build(self, context: str = ".", *, tag: str | Sequence[str] = (), **options: Any) -> str:
         """Build the Dockerfile in directory `context`; returns the image ID. `options` are the further fields of

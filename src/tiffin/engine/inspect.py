@@ -8,6 +8,7 @@ from tiffin.containers.store import Containers
 from tiffin.engine import recovery
 from tiffin.engine.times import moment
 from tiffin.network.manager import Networks
+from tiffin.network.records import UNADDRESSED, Join, joins_of
 from tiffin.runtime.defaults import READONLY_PATHS, masked_paths
 from tiffin.supervisor.logs.files import NAME
 from tiffin.typed import TYPE_CHECKING, Any
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
     from tiffin.containers import Container, ContainerRecord
     from tiffin.engine.workspace import Workspace
+    from tiffin.network.records import Endpoint
     from tiffin.state import Layout, Store
 
 
@@ -260,30 +262,55 @@ def _graph(layout: Layout, record: ContainerRecord) -> dict[str, Any]:
 
 def _network(store: Store, container: Container) -> dict[str, Any]:
     record = container.record
-    endpoint = Networks(store).endpoint(container.id) if container.status in LIVE else None
-    address = endpoint.address if endpoint else ""
-    prefix = endpoint.prefix if endpoint else 0
-    gateway = endpoint.gateway if endpoint else ""
-    mac = endpoint.mac if endpoint else ""
+    manager = Networks(store)
+    endpoints = manager.endpoints(container.id) if container.status in LIVE else []
     ports: dict[str, list[dict[str, str]] | None] = {}
     if container.status in LIVE:
         ports = dict.fromkeys(record.exposed)
-        for port in endpoint.ports if endpoint else ():
+        for port in (port for endpoint in endpoints for port in endpoint.ports):
             key = f"{port.container_port}/{port.protocol}"
             ports[key] = [*(ports.get(key) or []), {"HostIp": port.host_ip, "HostPort": str(port.host_port)}]
-    attached = {
-        "NetworkID": endpoint.network if endpoint else "",
-        "Gateway": gateway,
-        "IPAddress": address,
-        "IPPrefixLen": prefix,
-        "MacAddress": mac,
-    }
+    by_id = {network.id: network.name for network in manager.known()}
+    by_name = {by_id.get(endpoint.network, ""): endpoint for endpoint in endpoints}
+    joins = joins_of(store.db, container.id) or (Join(record.network, record.network),)
+    default = by_name.get("bridge")
+    shared = record.network.startswith("container:")
     return {
         "Bridge": "",
+        "SandboxKey": f"/proc/{container.pid}/ns/net" if container.status in LIVE else "",
         "Ports": ports,
-        "Gateway": gateway,
-        "IPAddress": address,
-        "IPPrefixLen": prefix,
-        "MacAddress": mac,
-        "Networks": {record.network: attached},
+        "Gateway": default.gateway if default else "",
+        "IPAddress": default.address if default else "",
+        "IPPrefixLen": default.prefix if default else 0,
+        "MacAddress": default.mac if default else "",
+        "Networks": {}
+        if shared
+        else {join.name: _joined(store, container, join, by_name.get(join.name)) for join in joins},
     }
+
+
+def _joined(store: Store, container: Container, join: Join, endpoint: Endpoint | None) -> dict[str, Any]:
+    """What a container has in one network; of one that does not run, what it asked for."""
+    own = join.network not in ("bridge", *UNADDRESSED)
+    names = [container.name, *join.aliases, container.id[:12]] if own else None
+    found: dict[str, Any] = {
+        "IPAMConfig": {"IPv4Address": join.address} if join.address else None,
+        "Links": None,
+        "Aliases": list(join.aliases) or None,
+        "MacAddress": endpoint.mac if endpoint else join.mac,
+        "DriverOpts": None,
+        "NetworkID": endpoint.network if endpoint else join.network if own else "",
+        "EndpointID": "",
+        "Gateway": endpoint.gateway if endpoint else "",
+        "IPAddress": endpoint.address if endpoint else "",
+        "IPPrefixLen": endpoint.prefix if endpoint else 0,
+        "IPv6Gateway": "",
+        "GlobalIPv6Address": "",
+        "GlobalIPv6PrefixLen": 0,
+        "DNSNames": list(dict.fromkeys(names)) if names else None,
+    }
+    if endpoint:
+        from tiffin.engine.networks import endpoint_id
+
+        found["EndpointID"] = endpoint_id(store, container.id, endpoint.network)
+    return found

@@ -7,6 +7,7 @@ from tiffin.typed import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     from tiffin.engine.sizes import ContainerSize
+    from tiffin.network.records import Join
 
 Sink = int | Callable[[bytes], None]
 """Where output goes: a descriptor, or a function called with each piece; -1 drops it."""
@@ -18,7 +19,8 @@ class CreateOptions(NamedTuple):
     entrypoint  None is the image's; () or ("",) clears it, and the image's cmd with it
     env         "K=V", or "K" alone for the caller's own value (left out when unset)
     volumes     -v texts; mounts: --mount texts; tmpfs: --tmpfs texts; publish: -p texts; labels: "k=v"
-    network     "bridge", "host" or "none"
+    network     a network's name or ID, "host", "none" or "container:NAME"
+    joins       networks by their names, with what is asked of each; when there are any, `network` is not read
     platform    "linux/arm64": of an image for several, the one for this; "" takes what the name stands for
     resources   bytes, nano-CPUs; see Resources
     ulimits     (name, soft, hard)
@@ -83,6 +85,7 @@ class CreateOptions(NamedTuple):
     annotations: tuple[str, ...] = ()
     volumes_from: tuple[str, ...] = ()
     platform: str = ""
+    joins: "tuple[Join, ...]" = ()
     restart: RestartPolicy = RestartPolicy()
     healthcheck: dict[str, Any] | None = None
     runtime: str = ""

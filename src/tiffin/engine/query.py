@@ -74,7 +74,15 @@ def _running(rows: Containers) -> list[Container]:
 def summarize(store: Store, found: Sequence[Container]) -> list[Summary]:
     """What `ps` shows of these."""
     bindings, now = _bindings(store), time.time_ns()
-    return [_summary(container, bindings.get(container.id, []), now) for container in found]
+    joined: dict[str, list[str]] = {}
+    for member, name in store.db.execute("SELECT container, name FROM memberships ORDER BY position"):
+        joined.setdefault(member, []).append(name)
+    return [
+        _summary(container, bindings.get(container.id, []), now)._replace(
+            network=",".join(joined.get(container.id, [container.record.network]))
+        )
+        for container in found
+    ]
 
 
 def status_text(container: Container, now: int) -> str:

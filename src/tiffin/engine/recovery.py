@@ -11,7 +11,7 @@ import time
 
 from tiffin.containers.states import SUPERVISED, State
 from tiffin.containers.store import Container, Containers
-from tiffin.errors import Conflict, NotFound
+from tiffin.errors import Conflict, EngineError, NotFound
 from tiffin.supervisor import control, processes
 from tiffin.typed import TYPE_CHECKING
 
@@ -28,9 +28,11 @@ _DIED_EARLY = "the container's supervisor died before the container was started"
 
 
 def reconcile(store: Store) -> None:
-    """Recover every container whose supervisor died. Idempotent; safe beside other processes."""
+    """Recover every container whose supervisor died, and put networks back that somebody flushed. Idempotent; safe
+    beside other processes."""
     _release_orphans(store)
     _discard_orphans(store)
+    _mend_networks(store)
     found = [
         container
         for container in Containers(store).in_states(SUPERVISED)
@@ -41,6 +43,16 @@ def reconcile(store: Store) -> None:
 
         live = {container.id for container in Containers(store).in_states(SUPERVISED)}
         Networks(store).reconcile(live)
+
+
+def _mend_networks(store: Store) -> None:
+    if store.db.execute("SELECT 1 FROM endpoints LIMIT 1").fetchone() is not None:
+        from tiffin.network.manager import Networks
+
+        try:
+            Networks(store).mend()
+        except OSError as error:
+            raise EngineError(f"cannot put the networks back: {error}") from error
 
 
 def _release_orphans(store: Store) -> None:

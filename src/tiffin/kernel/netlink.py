@@ -42,7 +42,7 @@ _NLMSGERR_ATTR_MSG = 1
 
 _RTM_NEWLINK, _RTM_DELLINK, _RTM_GETLINK, _RTM_SETLINK = 16, 17, 18, 19
 _RTM_NEWADDR, _RTM_GETADDR = 20, 22
-_RTM_NEWROUTE, _RTM_GETROUTE = 24, 26
+_RTM_NEWROUTE, _RTM_DELROUTE, _RTM_GETROUTE = 24, 25, 26
 _RTM_NEWQDISC, _RTM_DELQDISC = 36, 37
 
 _IFLA_ADDRESS, _IFLA_IFNAME, _IFLA_MTU, _IFLA_MASTER, _IFLA_PROTINFO, _IFLA_LINKINFO = 1, 3, 4, 10, 12, 18
@@ -53,6 +53,7 @@ _VETH_INFO_PEER = 1
 _IFLA_INET6_ADDR_GEN_MODE = 8
 _ADDR_GEN_NONE = 1
 _IFLA_BRPORT_MODE = 4  # hairpin
+_IFLA_BRPORT_ISOLATED = 33
 _AF_BRIDGE = 7
 _IFF_UP = 1
 _IFA_ADDRESS, _IFA_LOCAL, _IFA_BROADCAST = 1, 2, 4
@@ -307,6 +308,14 @@ def set_hairpin(ifindex: int) -> Request:
     )
 
 
+def isolate_port(ifindex: int) -> Request:
+    """Keep a bridge port from the other ports that are isolated too; the bridge itself it reaches."""
+    mode = nested(_IFLA_PROTINFO, attribute(_IFLA_BRPORT_ISOLATED, b"\1"))
+    return Request(
+        _RTM_SETLINK, 0, _IFINFO.pack(_AF_BRIDGE, 0, ifindex, 0, 0) + mode, f"bridge port {ifindex}"
+    )
+
+
 def delete_link(name: str) -> Request:
     """Delete an interface; a veth's takes the kernel some 20 ms."""
     return Request(_RTM_DELLINK, 0, _IFINFO.pack(0, 0, 0, 0, 0) + _text(_IFLA_IFNAME, name), name)
@@ -331,6 +340,12 @@ def add_route(gateway: str, destination: str = _ANYWHERE, prefix: int = 0) -> Re
         body += attribute(_RTA_DST, socket.inet_aton(destination))
     body += attribute(_RTA_GATEWAY, socket.inet_aton(gateway))
     return Request(_RTM_NEWROUTE, _NLM_F_CREATE | _NLM_F_EXCL, body, f"{destination}/{prefix} via {gateway}")
+
+
+def delete_default_route() -> Request:
+    """Take out the default route. ESRCH when there is none."""
+    body = _ROUTE.pack(socket.AF_INET, 0, 0, 0, _RT_TABLE_MAIN, 0, 255, 0, 0)  # of any protocol and scope
+    return Request(_RTM_DELROUTE, 0, body, "the default route")
 
 
 def shape_output(ifindex: int, rate: int, burst: int, queue: int) -> Request:

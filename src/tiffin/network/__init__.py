@@ -8,14 +8,14 @@ without a network needs two small modules of the ten.
 from tiffin.typed import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from tiffin.network.manager import DEFAULT_NETWORK, Networks
+    from tiffin.network.manager import Networks
     from tiffin.network.ports import format_port, parse_publish
-    from tiffin.network.records import Attachment, Endpoint, Network, PortMapping
+    from tiffin.network.records import DEFAULT_NETWORK, Attachment, Endpoint, Network, PortMapping
 
 _HOMES = {
-    "manager": ("DEFAULT_NETWORK", "Networks"),
+    "manager": ("Networks",),
     "ports": ("format_port", "parse_publish"),
-    "records": ("Attachment", "Endpoint", "Network", "PortMapping"),
+    "records": ("DEFAULT_NETWORK", "Attachment", "Endpoint", "Network", "PortMapping"),
 }
 
 __all__ = [

@@ -49,10 +49,11 @@ def subnet(address: str, prefix: int) -> Subnet:
     return Subnet(to_number(address) & (0xFFFFFFFF << (32 - prefix)) & 0xFFFFFFFF, prefix)
 
 
-def parse_subnet(text: str) -> Subnet:
-    """ "10.210.0.0/16" as a Subnet. Raises InvalidArgument."""
+def parse_subnet(text: str, longest: int = 30) -> Subnet:
+    """ "10.210.0.0/16" as a Subnet. Raises InvalidArgument; also for a prefix beyond `longest`, by default that of the
+    smallest network with a gateway and a container."""
     address, _, prefix = text.partition("/")
-    if not (prefix.isascii() and prefix.isdigit() and len(prefix) <= 2 and 1 <= int(prefix) <= 30):
+    if not (prefix.isascii() and prefix.isdigit() and len(prefix) <= 2 and 1 <= int(prefix) <= longest):
         raise InvalidArgument(f"invalid subnet {text!r}; write an address and a length, as 10.210.0.0/16")
     return subnet(address, int(prefix))
 

@@ -39,8 +39,13 @@ def make(host: netlink.Socket, network: Network) -> netlink.Link:
     interrupted attempt left is used. Idempotent; the caller keeps others of this engine out."""
     link = host.link(network.bridge)
     if link is None:
-        mac = addresses.mac_for(network.gateway)
-        host.run(netlink.add_bridge(network.bridge, mac=mac, mtu=_uplink_mtu(host)))
+        host.run(
+            netlink.add_bridge(
+                network.bridge,
+                mac=addresses.mac_for(network.gateway),
+                mtu=network.settings.mtu or _uplink_mtu(host),
+            )
+        )
         link = host.link(network.bridge)
         if link is None:
             raise EngineError(f"bridge {network.bridge} vanished while it was made; try again")
@@ -52,41 +57,80 @@ def make(host: netlink.Socket, network: Network) -> netlink.Link:
     return link
 
 
-def connect(host: netlink.Socket, link: netlink.Link, endpoint: Endpoint) -> int:
-    """Make a network namespace, with `lo` up and `eth0` on the bridge, addressed and routed; returns its
+def connect(host: netlink.Socket, link: netlink.Link, endpoint: Endpoint, network: Network) -> int:
+    """Make a network namespace, with `lo` up and an interface on the bridge, addressed and routed; returns its
     descriptor. Nothing stays when it fails. For a moment this thread is in the new namespace."""
     fd, inside = _make_namespace()
     try:
         with inside:
-            host.run(
-                netlink.add_veth(
-                    endpoint.veth,
-                    peer="eth0",
-                    peer_netns=fd,
-                    peer_mac=endpoint.mac,
-                    master=link.ifindex,
-                    mtu=link.mtu,
-                ),
-                netlink.no_ipv6_address(endpoint.veth),
-            )
-            eth0 = inside.link("eth0")
-            if eth0 is None:
-                raise EngineError(f"interface {endpoint.veth} vanished while it was made; try again")
-            inside.run(netlink.set_link("lo", up=True), netlink.set_link("eth0", up=True))
-            host.run(netlink.set_link(endpoint.veth, up=True))
-            inside.run(
-                netlink.add_address(eth0.ifindex, endpoint.address, endpoint.prefix),
-                netlink.add_route(endpoint.gateway),
-            )
-            _await_running(inside, "eth0")
-            port = _await_running(host, endpoint.veth)
-            _await_running(host, link.name)  # a bridge runs while a port does
-        if port is not None and endpoint.ports:
-            host.run(netlink.set_hairpin(port.ifindex))
+            inside.run(netlink.set_link("lo", up=True))
+            plug(host, link, inside, fd, endpoint, network)
+            if not network.settings.internal:
+                inside.run(netlink.add_route(endpoint.gateway))
     except BaseException:
         os.close(fd)
         raise
     return fd
+
+
+def plug(
+    host: netlink.Socket,
+    link: netlink.Link,
+    inside: netlink.Socket,
+    fd: int,
+    endpoint: Endpoint,
+    network: Network,
+) -> None:
+    """Give the namespace of descriptor `fd`, for which the socket `inside` speaks, one more interface: on the bridge
+    `link`, up, addressed, ready to carry packets. Adds no default route."""
+    name = endpoint.interface
+    host.run(
+        netlink.add_veth(
+            endpoint.veth,
+            peer=name,
+            peer_netns=fd,
+            peer_mac=endpoint.mac,
+            master=link.ifindex,
+            mtu=link.mtu,
+        ),
+        netlink.no_ipv6_address(endpoint.veth),
+    )
+    its = inside.link(name)
+    if its is None:
+        raise EngineError(f"interface {endpoint.veth} vanished while it was made; try again")
+    inside.run(netlink.set_link(name, up=True))
+    host.run(netlink.set_link(endpoint.veth, up=True))
+    inside.run(netlink.add_address(its.ifindex, endpoint.address, endpoint.prefix))
+    _await_running(inside, name)
+    port = _await_running(host, endpoint.veth)
+    _await_running(host, link.name)  # a bridge runs while a port does
+    if port is not None and endpoint.ports:
+        host.run(netlink.set_hairpin(port.ifindex))
+    if port is not None and network.settings.isolated:
+        host.run(netlink.isolate_port(port.ifindex))
+
+
+def route_by(inside: netlink.Socket, gateway: str) -> None:
+    """Make `gateway` the namespace's way to everywhere; "" for none."""
+    try:
+        inside.run(netlink.delete_default_route())
+    except ProcessLookupError:
+        pass  # there was none
+    if gateway:
+        inside.run(netlink.add_route(gateway))
+
+
+def socket_in(netns_fd: int) -> netlink.Socket:
+    """A netlink socket of that namespace; this thread is back in its own afterwards."""
+    home = os.open(_OWN_NAMESPACE, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        setns(netns_fd, CLONE_NEWNET)
+        try:
+            return netlink.Socket()
+        finally:
+            setns(home, CLONE_NEWNET)
+    finally:
+        os.close(home)
 
 
 def forward_packets() -> str:

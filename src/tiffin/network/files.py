@@ -53,6 +53,15 @@ def resolv_conf(
     return "\n".join(kept) + "\n"
 
 
+def named_resolv_conf(search: Iterable[str] = (), options: Iterable[str] = ()) -> str:
+    """The text of /etc/resolv.conf for a container whose names our resolver knows: it is asked for a short name before
+    the search list is tried."""
+    given = list(options)
+    if not any(option.startswith("ndots:") for option in given):
+        given.append("ndots:0")
+    return resolv_conf(servers=["127.0.0.11"], search=search, options=given)
+
+
 def host_resolv_conf() -> str:
     """The host's resolv.conf; systemd-resolved's own where the host asks that alone; "" without any."""
     text = _read(_RESOLV)

@@ -4,7 +4,7 @@
                           packets routed straight at a container's address from another interface
     prerouting   nat      packets for an address of this machine: to a container if the port is published
     output       nat      the same for the machine's own connections
-    forward      filter   into a bridge only replies and what was published
+    forward      filter   into a bridge only replies and what was published; out of an internal one nothing
     postrouting  nat      containers leave under the machine's address; so do those that meet a container
                           through a published port from the loopback or from the same bridge
 
@@ -76,6 +76,13 @@ _POSTROUTING = """\
     oifname "{bridge}" ip saddr 127.0.0.0/8 masquerade
     oifname "{bridge}" ip saddr {subnet} ct status dnat masquerade"""
 
+_CLOSED = """\
+    iifname "{bridge}" oifname != "{bridge}" drop
+    iifname != "{bridge}" oifname "{bridge}" drop"""
+_LOCAL = """\
+    oifname "{bridge}" ip saddr 127.0.0.0/8 masquerade
+    oifname "{bridge}" ip saddr {subnet} ct status dnat masquerade"""
+
 
 class Firewall:
     """The table of one engine. Not itself locked: the caller keeps `replace` apart from the others."""
@@ -86,8 +93,12 @@ class Firewall:
     def rules(self, networks: Sequence[Network]) -> str:
         """The table's text for these networks, without ports."""
         parts = [
-            "\n".join(text.format(bridge=network.bridge, subnet=network.subnet) for network in networks)
-            for text in (_GUARD, _FORWARD, _POSTROUTING)
+            "\n".join(
+                text.format(bridge=network.bridge, subnet=network.subnet)
+                for network in networks
+                for text in _chosen(chain, network)
+            )
+            for chain in (_GUARD, _FORWARD, _POSTROUTING)
         ]
         return _TABLE.format(table=self.table, guard=parts[0], forward=parts[1], postrouting=parts[2])
 
@@ -160,6 +171,18 @@ def run_nft(script: str) -> None:
             os.close(complaint)
     finally:
         os.close(source)
+
+
+def _chosen(chain: str, network: Network) -> tuple[str, ...]:
+    """The rules that a network has in the place of a chain's usual ones."""
+    if network.options == "{}":
+        return (chain,)
+    settings = network.settings
+    if settings.internal:
+        return {_FORWARD: (_CLOSED,), _POSTROUTING: ()}.get(chain, (chain,))
+    if chain is _POSTROUTING and not settings.masquerade:
+        return (_LOCAL,)
+    return (chain,)
 
 
 def _version(rules: str) -> str:

@@ -1,5 +1,6 @@
 """The nouns of the network room as plain values: networks, endpoints, ports, attachments."""
 
+import json
 import os
 from collections.abc import Sequence
 
@@ -10,12 +11,14 @@ if TYPE_CHECKING:
 
 ANY_ADDRESS = "0.0.0.0"  # noqa: S104 - what a port published without an address means, as Docker has it
 
+DEFAULT_NETWORK = "bridge"
 UNADDRESSED = ("none", "host")
 """Networks in which a container has no address: the manager has nothing to do for them."""
 
 
 class Network(NamedTuple):
-    """A network. `subnet` is "10.210.0.0/16", `gateway` the bridge's own address in it; `created` in ns."""
+    """A network. `subnet` is "10.210.0.0/16", `gateway` the bridge's own address in it; `created` in ns; `options` is a
+    JSON document of the fields of NetworkOptions that are not their defaults."""
 
     id: str
     name: str
@@ -24,6 +27,53 @@ class Network(NamedTuple):
     subnet: str
     gateway: str
     created: int
+    options: str = "{}"
+
+    @property
+    def settings(self) -> "NetworkOptions":
+        """`options` as a value."""
+        return NetworkOptions() if self.options == "{}" else NetworkOptions(**json.loads(self.options))
+
+
+class NetworkOptions(NamedTuple):
+    """What `network create` settles about a network beside its place. The dictionaries are never mutated.
+
+    ip_range      the part of the subnet that containers are given addresses of; "" for all of it
+    auxiliary     name: address of hosts on the network that are none of ours; never given to a container
+    internal      no way in or out: no route, no address translation, no published ports
+    isolated      containers do not reach each other over it (com.docker.network.bridge.enable_icc=false)
+    masquerade    containers leave under the machine's address
+    mtu           of its interfaces; 0: the uplink's
+    host_address  where ports are published that name no address; "" for every address
+    driver_options  as they were given; asked: whether the subnet was the user's choice
+    """
+
+    ip_range: str = ""
+    auxiliary: dict[str, str] = {}
+    internal: bool = False
+    isolated: bool = False
+    masquerade: bool = True
+    mtu: int = 0
+    host_address: str = ""
+    attachable: bool = False
+    labels: dict[str, str] = {}
+    driver_options: dict[str, str] = {}
+
+    def to_json(self) -> str:
+        """What differs from the defaults."""
+        changed = {key: value for key, value in self._asdict().items() if value != self._field_defaults[key]}
+        return json.dumps(changed, separators=(",", ":"))
+
+
+class Join(NamedTuple):
+    """A network that a container is in, or is to be in when it starts: `network` is its ID ("bridge" for the default
+    one, whose row comes with its first use); `address` and `mac` as asked for, "" for any."""
+
+    network: str
+    name: str
+    address: str = ""
+    mac: str = ""
+    aliases: tuple[str, ...] = ()
 
 
 class PortMapping(NamedTuple):
@@ -52,6 +102,8 @@ class Endpoint(NamedTuple):
     mac: str
     veth: str
     ports: tuple[PortMapping, ...]
+    interface: str = "eth0"
+    aliases: tuple[str, ...] = ()
 
 
 class Published(NamedTuple):
@@ -69,7 +121,9 @@ class Attachment(NamedTuple):
 
     netns_fd  the container's network namespace; -1: none was made ("none": the runtime makes an empty one,
               "host": the container stays in the host's)
-    reserved  sockets that keep the published ports from others: hold them open as long as the container runs
+    reserved  sockets that keep the published ports from others, and the connection to the resolver: hold them open as
+              long as the container runs
+    named     whether it asks the resolver for names
     notices   lines to tell the user, such as a machine setting that was changed
 
     All descriptors are close-on-exec and the holder's to close. The texts are "" without an address.
@@ -83,6 +137,7 @@ class Attachment(NamedTuple):
     ports: tuple[PortMapping, ...] = ()
     reserved: tuple[int, ...] = ()
     notices: tuple[str, ...] = ()
+    named: bool = False
 
     def close_namespace(self) -> "Attachment":
         """Close netns_fd, once the container is in it; returns the attachment without it."""
@@ -110,3 +165,26 @@ def is_attached(db: "sqlite3.Connection", container_id: str) -> bool:
         " UNION ALL SELECT 1 FROM published_ports WHERE container = ?1 LIMIT 1"
     )
     return db.execute(query, (container_id,)).fetchone() is not None
+
+
+def joins_of(db: "sqlite3.Connection", container_id: str) -> tuple[Join, ...]:
+    """The container's memberships, in order; () when it has the one network of its record."""
+    rows = db.execute(
+        "SELECT network, name, address, mac, aliases FROM memberships WHERE container = ? ORDER BY position",
+        (container_id,),
+    )
+    return tuple(
+        Join(network, name, address, mac, tuple(json.loads(aliases)))
+        for network, name, address, mac, aliases in rows
+    )
+
+
+def write_joins(db: "sqlite3.Connection", container_id: str, joins: Sequence[Join]) -> None:
+    """Put these in the place of the container's memberships; within the caller's transaction."""
+    db.execute("DELETE FROM memberships WHERE container = ?", (container_id,))
+    for position, join in enumerate(joins):
+        db.execute(
+            "INSERT INTO memberships (container, position, network, name, address, mac, aliases)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?)",
+            (container_id, position, *join[:4], json.dumps(join.aliases)),
+        )

@@ -6,11 +6,9 @@ the pair, so that nothing is to be taken down. Control groups have no limit for 
 
 from __future__ import annotations
 
-import os
-
 from tiffin.errors import EngineError, InvalidArgument
 from tiffin.kernel import netlink
-from tiffin.kernel.namespaces import CLONE_NEWNET, setns
+from tiffin.network.bridge import socket_in
 from tiffin.typed import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -22,16 +20,17 @@ _QUEUE_SECONDS = 0.05  # what waits longer than that is dropped: TCP then slows 
 
 
 def shape(store: Store, container_id: str, netns_fd: int, inward: int, outward: int) -> None:
-    """Limit an attached container to `inward` and `outward` bits a second; 0 is no limit. Idempotent: what was set
-    before is replaced. Raises InvalidArgument for a container without an interface of its own, EngineError."""
-    row = store.db.execute("SELECT veth FROM endpoints WHERE container = ?", (container_id,)).fetchone()
-    if row is None or netns_fd < 0:
+    """Limit each interface of an attached container to so many bits a second; 0 is no limit. Idempotent: what
+    was set before is replaced. Raises InvalidArgument for a container without an interface of its own, EngineError."""
+    query = "SELECT veth, interface FROM endpoints WHERE container = ?"
+    rows = store.db.execute(query, (container_id,)).fetchall()
+    if not rows or netns_fd < 0:
         raise InvalidArgument("--bandwidth needs a network of the container's own; use --network bridge")
     try:
-        with netlink.Socket() as host:
-            _set(host, str(row[0]), inward)
-        with _socket_in(netns_fd) as inside:
-            _set(inside, "eth0", outward)
+        with netlink.Socket() as host, socket_in(netns_fd) as inside:
+            for veth, interface in rows:
+                _set(host, str(veth), inward)
+                _set(inside, str(interface), outward)
     except OSError as error:
         raise EngineError(f"cannot limit the container's bandwidth: {error}") from error
 
@@ -51,16 +50,3 @@ def _set(where: netlink.Socket, name: str, bits: int) -> None:
         where.run(netlink.unshape_output(link.ifindex))
     except FileNotFoundError:
         pass
-
-
-def _socket_in(netns_fd: int) -> netlink.Socket:
-    """A netlink socket of that namespace; this thread is back in its own afterwards."""
-    home = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        setns(netns_fd, CLONE_NEWNET)
-        try:
-            return netlink.Socket()
-        finally:
-            setns(home, CLONE_NEWNET)
-    finally:
-        os.close(home)

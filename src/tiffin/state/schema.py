@@ -153,7 +153,21 @@ _VOLUME_DRIVERS = [
         JOIN containers ON id = container""",
 ]
 
+# options of a network: see network/records.py. A container's memberships say which networks it joins when it starts, in
+# order; without any it joins its record's. An endpoint is there while it runs.
+_NETWORKS = [
+    "ALTER TABLE networks ADD COLUMN options TEXT NOT NULL DEFAULT '{}'",
+    "ALTER TABLE endpoints ADD COLUMN interface TEXT NOT NULL DEFAULT 'eth0'",
+    "ALTER TABLE endpoints ADD COLUMN aliases TEXT NOT NULL DEFAULT '[]'",
+    """CREATE TABLE memberships (
+        container TEXT NOT NULL, position INTEGER NOT NULL, network TEXT NOT NULL, name TEXT NOT NULL,
+        address TEXT NOT NULL, mac TEXT NOT NULL, aliases TEXT NOT NULL,
+        PRIMARY KEY (container, network)) STRICT, WITHOUT ROWID""",
+    """CREATE TRIGGER container_left AFTER DELETE ON containers
+        BEGIN DELETE FROM memberships WHERE container = OLD.id; END""",
+]
+
 MIGRATIONS: list[list[str]] = [
     _FIRST, _REMOVED_IMAGES, _REGISTRIES, _DOCUMENTS, _KEPT_DOCUMENTS, _EVENTS, _LOOKUPS,
-    _CHANGED_LIMITS, _KEEPING, _VOLUME_DRIVERS,
+    _CHANGED_LIMITS, _KEEPING, _VOLUME_DRIVERS, _NETWORKS,
 ]  # fmt: skip

@@ -8,7 +8,7 @@ import os
 from tiffin.containers.environment import process_env
 from tiffin.containers.security import parse_security_options
 from tiffin.network import files
-from tiffin.network.records import UNADDRESSED, Attachment, PortMapping, unaddressed
+from tiffin.network.records import UNADDRESSED, Attachment, PortMapping, joins_of, unaddressed
 from tiffin.oci.mount import Mount
 from tiffin.runtime import defaults
 from tiffin.runtime.spec import ContainerOptions, default_spec
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from tiffin.state import Store
 
 _PERIOD = 100_000
+_CONTAINER = "container:"
 
 
 class Prepared(NamedTuple):
@@ -59,7 +60,8 @@ def prepare(store: Store, record: ContainerRecord) -> Prepared:
         _close(made)
         raise
     try:
-        _write_files(directory, record, attachment)
+        if not record.network.startswith(_CONTAINER):
+            _write_files(directory, record, attachment)
         capabilities = defaults.choose_capabilities(
             record.cap_add, record.cap_drop, privileged=record.privileged
         )
@@ -96,9 +98,16 @@ def _attach(store: Store, record: ContainerRecord) -> Attachment:
     ports = tuple(PortMapping(*port) for port in record.ports)
     if record.network in UNADDRESSED:
         return unaddressed(record.network, ports)
+    if record.network.startswith(_CONTAINER):
+        from tiffin.supervisor.shared import network_of
+
+        return Attachment(network_of(store, record.network.removeprefix(_CONTAINER)))
     from tiffin.network.manager import Networks
 
-    return Networks(store).attach(record.id, record.network, ports)
+    joins = joins_of(store.db, record.id)
+    if joins and joins[0].network in UNADDRESSED:  # it left them all
+        return unaddressed(joins[0].network, ports)
+    return Networks(store).attach(record.id, record.network, ports, joins)
 
 
 def _mounts(store: Store, snapshots: Snapshots, record: ContainerRecord) -> list[Mount]:
@@ -197,6 +206,8 @@ def limits(resources: Resources) -> dict[str, Any]:
 
 def file_mounts(record: ContainerRecord, directory: str) -> list[Mount]:
     """The files that a container gets of its own, as far as no mount of its takes their place."""
+    if record.network.startswith(_CONTAINER):  # its names are the other's too
+        directory = f"{os.path.dirname(directory)}/{record.network.removeprefix(_CONTAINER)}"
     taken = {str(mount["destination"]) for mount in record.mounts}
     options = ("bind", "rprivate", "ro") if record.read_only else ("bind", "rprivate")
     return [
@@ -216,7 +227,10 @@ def _write_files(directory: str, record: ContainerRecord, attachment: Attachment
         hosts = _host_file("/etc/hosts") + "".join(f"{address}\t{name}\n" for name, address in extra)
     else:
         hosts = files.hosts(attachment.address, names, extra)
-    resolv = files.resolv_conf(servers=record.dns, search=record.dns_search, options=record.dns_options)
+    if attachment.named:
+        resolv = files.named_resolv_conf(record.dns_search, record.dns_options)
+    else:
+        resolv = files.resolv_conf(servers=record.dns, search=record.dns_search, options=record.dns_options)
     if record.network == "host" and not (record.dns or record.dns_search or record.dns_options):
         resolv = files.host_resolv_conf()
     _write(f"{directory}/hosts", hosts)

@@ -140,6 +140,11 @@ def _donor(store: Store, container_id: str, kind: str) -> Container:
     return donor
 
 
+def network_of(store: Store, container_id: str) -> int:
+    """The network namespace of a running container. Raises NotFound, Conflict."""
+    return open_namespace(_donor(store, container_id, "network"), "net")
+
+
 def open_namespace(donor: Container, kind: str) -> int:
     """A namespace of a running container's. Raises Conflict when it has ended."""
     try:

@@ -6,7 +6,7 @@ import urllib.request
 import pytest
 
 from tests.integration.engine.conftest import Ground, await_that
-from tiffin import Conflict, CreateOptions, InvalidArgument, Unsupported
+from tiffin import Conflict, CreateOptions, InvalidArgument, NotFound
 
 pytestmark = pytest.mark.root
 
@@ -69,9 +69,9 @@ def test_ports_without_a_network_of_its_own_are_discarded_with_a_warning(ground:
 
 
 def test_networks_that_are_not_there(ground: Ground) -> None:
-    with pytest.raises(InvalidArgument, match="network nowhere not found"):
+    with pytest.raises(NotFound, match="network nowhere not found"):
         ground.create("true", network="nowhere")
     with pytest.raises(InvalidArgument, match="conflicting options"):
         ground.create("true", network="container:x", publish=("80",))
-    with pytest.raises(Unsupported):
+    with pytest.raises(NotFound, match="No such container: x"):
         ground.create("true", network="container:x")

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from tiffin.cli.main import Session
     from tiffin.cli.parser import CommandParser, Namespace
 
-DESCRIPTION = "Show everything about containers, images or volumes, as a JSON array or as a template says."
+DESCRIPTION = "Show everything about containers, images, volumes or networks, as JSON or as a template says."
 EXAMPLES = """\
 tiffin inspect web
 tiffin inspect --type image debian
@@ -19,7 +19,7 @@ tiffin inspect -f '{{.State.Status}} {{.NetworkSettings.IPAddress}}' web
 tiffin inspect -f '{{range $port, $bound := .NetworkSettings.Ports}}{{$port}} {{end}}' web
 tiffin inspect -f '{{json .Config.Env}}' web
 """
-_TYPES = ("container", "image", "volume")
+_TYPES = ("container", "image", "volume", "network")
 
 
 def arguments(parser: "CommandParser") -> None:
@@ -27,7 +27,7 @@ def arguments(parser: "CommandParser") -> None:
     parser.switch(
         "-s", "--size", help="add what containers wrote (SizeRw), and with their image (SizeRootFs)"
     )
-    parser.add_argument("--type", metavar="container|image|volume", help="what the names name")
+    parser.add_argument("--type", metavar="container|image|volume|network", help="what the names name")
     parser.add_argument("names", nargs="+", metavar="NAME|ID")
 
 
@@ -52,11 +52,19 @@ def run(args: "Namespace", session: "Session") -> int:
         try:
             return engine.volumes.inspect(name)
         except NotFound:
+            pass
+        try:
+            return engine.networks.inspect(name)
+        except NotFound:
             raise NotFound(f"No such object: {name}") from None
+
+    def network(name: str) -> dict[str, Any]:
+        return engine.networks.inspect(name)
 
     calls: dict[str, Callable[[str], dict[str, Any]]] = {
         "": either,
         "container": container,
         "volume": engine.volumes.inspect,
+        "network": network,
     }
     return show(args.names, calls.get(args.type, engine.images.inspect), args.format)

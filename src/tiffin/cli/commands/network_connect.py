@@ -1,0 +1,29 @@
+"""`tiffin network connect`."""
+
+from tiffin.typed import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from tiffin.cli.main import Session
+    from tiffin.cli.parser import CommandParser, Namespace
+
+DESCRIPTION = "Let a container join a network: at once when it runs, else when it starts."
+EXAMPLES = """\
+tiffin network connect back web
+tiffin network connect --ip 10.77.0.9 --alias db fixed postgres
+"""
+
+
+def arguments(parser: "CommandParser") -> None:
+    add = parser.add_argument
+    add("--alias", action="append", default=[], metavar="NAME", help="a further name in the network")
+    add("--ip", metavar="ADDRESS", help="its address in the network")
+    add("network", metavar="NETWORK")
+    add("container", metavar="CONTAINER")
+
+
+def run(args: "Namespace", session: "Session") -> int:
+    from tiffin.network.records import Join
+
+    join = Join("", args.network, args.ip, "", tuple(args.alias))
+    session.engine.networks.connect(args.network, args.container, join)
+    return 0

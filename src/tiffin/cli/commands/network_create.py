@@ -1,0 +1,55 @@
+"""`tiffin network create`."""
+
+from tiffin.typed import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from tiffin.cli.main import Session
+    from tiffin.cli.parser import CommandParser, Namespace
+
+DESCRIPTION = """\
+Make a network: a bridge of its own, whose containers reach each other and no container of another network."""
+EXAMPLES = """\
+tiffin network create front
+tiffin network create --subnet 10.77.0.0/24 --gateway 10.77.0.1 --ip-range 10.77.0.128/25 fixed
+tiffin network create --internal --label stage=test vault
+tiffin network create -o com.docker.network.driver.mtu=1400 -o com.docker.network.bridge.name=front0 narrow
+"""
+
+
+def arguments(parser: "CommandParser") -> None:
+    add = parser.add_argument
+    parser.switch("--attachable", help="shown by inspect: containers may join every network of this engine")
+    add(
+        "--aux-address",
+        action="append",
+        default=[],
+        metavar="NAME=ADDRESS",
+        help="address that no container gets",
+    )
+    add("-d", "--driver", default="bridge", metavar="DRIVER", help="bridge")
+    add("--gateway", metavar="ADDRESS", help="the bridge's own address (the subnet's first)")
+    parser.switch("--internal", help="no way out of it and none in")
+    add("--ip-range", metavar="SUBNET", help="part of the subnet that containers get addresses of")
+    add("--label", action="append", default=[], metavar="NAME=VALUE", help="set a label")
+    add("-o", "--opt", action="append", default=[], metavar="NAME=VALUE", help="option of the driver")
+    add("--subnet", metavar="SUBNET", help="its addresses, as 10.77.0.0/24 (default: a free one)")
+    add("name", metavar="NETWORK")
+
+
+def run(args: "Namespace", session: "Session") -> int:
+    from tiffin.network.definitions import NetworkRequest
+
+    request = NetworkRequest(
+        name=args.name,
+        driver=args.driver,
+        subnet=args.subnet,
+        gateway=args.gateway,
+        ip_range=args.ip_range,
+        auxiliary=tuple(args.aux_address),
+        internal=args.internal,
+        attachable=args.attachable,
+        labels=tuple(args.label),
+        options=tuple(args.opt),
+    )
+    print(session.engine.networks.create(request))
+    return 0

@@ -1,0 +1,233 @@
+"""Making and removing networks: their rows. Bridges and rules come with the first container (see manager)."""
+
+from __future__ import annotations
+
+import os
+import time
+
+from tiffin.errors import Conflict, InvalidArgument, NotFound, Unsupported
+from tiffin.kernel import netlink
+from tiffin.network import addresses, bridge
+from tiffin.network.records import UNADDRESSED, Network, NetworkOptions
+from tiffin.state import lock_file
+from tiffin.state.events import emit
+from tiffin.typed import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from tiffin.network.manager import Networks
+    from tiffin.state import Store
+
+_NAME_MAX = 128
+_PREDEFINED = ("bridge", *UNADDRESSED, "default")
+_BRIDGE = "com.docker.network.bridge."
+_MTU = "com.docker.network.driver.mtu"
+_KNOWN = (
+    f"{_BRIDGE}name",
+    f"{_BRIDGE}enable_icc",
+    f"{_BRIDGE}enable_ip_masquerade",
+    f"{_BRIDGE}host_binding_ipv4",
+    _MTU,
+)
+_NO_POOL = "all predefined address pools have been fully subnetted; give one with --subnet"
+
+
+class NetworkRequest(NamedTuple):
+    """What `network create` takes, as its options word it."""
+
+    name: str
+    driver: str = "bridge"
+    subnet: str = ""
+    gateway: str = ""
+    ip_range: str = ""
+    auxiliary: tuple[str, ...] = ()
+    internal: bool = False
+    attachable: bool = False
+    labels: tuple[str, ...] = ()
+    options: tuple[str, ...] = ()
+
+
+def create(store: Store, networks: Networks, request: NetworkRequest) -> Network:
+    """Add a network. Raises InvalidArgument, Conflict (its name), NotFound (its driver), Unsupported."""
+    _check_name(request.name)
+    if request.driver != "bridge":
+        raise NotFound(f'plugin "{request.driver}" not found; the driver of networks made here is bridge')
+    options = _options(request)
+    fd = lock_file(f"{store.layout.run}/network.lock")
+    try:
+        with netlink.Socket() as host:
+            own = _subnet(host, networks, request)
+            gateway = request.gateway or addresses.to_text(_first_host(own, options))
+            _check_addresses(own, gateway, options)
+            identity = os.urandom(32).hex()
+            name = options.driver_options.get(f"{_BRIDGE}name", "") or f"tn-{identity[:12]}"
+            _check_bridge(host, networks, name)
+        made = Network(
+            identity, request.name, "bridge", name, str(own), gateway, time.time_ns(), options.to_json()
+        )
+        with store.transaction() as db:
+            if db.execute("SELECT 1 FROM networks WHERE name = ?", (request.name,)).fetchone():
+                raise Conflict(f"network with name {request.name} already exists")
+            db.execute(
+                "INSERT INTO networks (id, name, driver, bridge, subnet, gateway, created, options, detail) "
+                "VALUES (?, ?, ?, ?, ?, ?, ?, ?, '{}')",
+                made,
+            )
+            emit(db, "network", "create", made.id, {"name": made.name, "type": made.driver})
+    finally:
+        os.close(fd)
+    networks.apply_rules()
+    return made
+
+
+def remove(store: Store, networks: Networks, network: Network) -> None:
+    """Remove a network and its bridge. Raises Conflict while a container that runs is in it."""
+    fd = lock_file(f"{store.layout.run}/network.lock")
+    try:
+        with store.transaction() as db:
+            query = """SELECT coalesce(c.name, e.container), e.container FROM endpoints e
+                LEFT JOIN containers c ON c.id = e.container WHERE e.network = ?"""
+            held = db.execute(query, (network.id,)).fetchall()
+            if held:
+                who = ", ".join(f'name:"{name}" id:"{owner[:12]}"' for name, owner in held)
+                raise Conflict(
+                    f"error while removing network: network {network.name} has active endpoints ({who})"
+                )
+            if not db.execute("DELETE FROM networks WHERE id = ?", (network.id,)).rowcount:
+                raise NotFound(f"network {network.name} not found")
+            emit(db, "network", "destroy", network.id, {"name": network.name, "type": network.driver})
+        with netlink.Socket() as host:
+            if host.link(network.bridge) is not None:
+                host.run(netlink.delete_link(network.bridge))
+    finally:
+        os.close(fd)
+    networks.apply_rules()
+
+
+def check_address(network: Network, address: str) -> None:
+    """That a container may be given this address by its user. Raises InvalidArgument."""
+    own = addresses.parse_subnet(network.subnet)
+    if not addresses.Subnet(addresses.to_number(address), 32).overlaps(own):
+        raise InvalidArgument(
+            f"invalid config for network {network.name}: invalid endpoint settings: "
+            f"no configured subnet or ip-range contain the IP address {address}"
+        )
+
+
+def _check_name(name: str) -> None:
+    plain = name.replace("_", "").replace(".", "").replace("-", "")
+    if not (name and name[0].isascii() and name[0].isalnum() and len(name) <= _NAME_MAX):
+        raise InvalidArgument(
+            f"invalid network name {name!r}: letters, digits, '_', '.' and '-', a letter first"
+        )
+    if not (plain.isascii() and plain.isalnum()):
+        raise InvalidArgument(
+            f"invalid network name {name!r}: letters, digits, '_', '.' and '-', a letter first"
+        )
+    if name in _PREDEFINED:
+        raise InvalidArgument(f"operation is not permitted on predefined {name} network")
+
+
+def _options(request: NetworkRequest) -> NetworkOptions:
+    given = pairs(request.options, "--opt")
+    for key in given:
+        if key.startswith("com.docker.network.") and key not in _KNOWN:
+            raise Unsupported(f"unknown option {key}; known: {', '.join(_KNOWN)}")
+    host_address = given.get(f"{_BRIDGE}host_binding_ipv4", "")
+    if host_address:
+        addresses.to_number(host_address)
+    mtu = given.get(_MTU, "0")
+    if not (mtu.isascii() and mtu.isdigit() and (mtu == "0" or 68 <= int(mtu) <= 65535)):
+        raise InvalidArgument(f"invalid {_MTU} {mtu!r}; a number from 68 to 65535")
+    auxiliary = pairs(request.auxiliary, "--aux-address")
+    return NetworkOptions(
+        ip_range=request.ip_range,
+        auxiliary=auxiliary,
+        internal=request.internal,
+        isolated=not _flag(given, f"{_BRIDGE}enable_icc"),
+        masquerade=_flag(given, f"{_BRIDGE}enable_ip_masquerade"),
+        mtu=int(mtu),
+        host_address="" if host_address == "0.0.0.0" else host_address,  # noqa: S104 - every address
+        attachable=request.attachable,
+        labels=pairs(request.labels, "--label", bare=True),
+        driver_options=given,
+    )
+
+
+def pairs(entries: Sequence[str], option: str, *, bare: bool = False) -> dict[str, str]:
+    """ "name=value" words as a dictionary. Raises InvalidArgument."""
+    found: dict[str, str] = {}
+    for entry in entries:
+        key, equals, value = entry.partition("=")
+        if not key or not (equals or bare):
+            raise InvalidArgument(f"invalid argument {entry!r} for {option}: write NAME=VALUE")
+        found[key] = value
+    return found
+
+
+def _flag(given: Mapping[str, str], key: str) -> bool:
+    text = given.get(key, "true").lower()
+    if text not in ("true", "false", "1", "0"):
+        raise InvalidArgument(f"invalid {key} {text!r}; true or false")
+    return text in ("true", "1")
+
+
+def _subnet(host: netlink.Socket, networks: Networks, request: NetworkRequest) -> addresses.Subnet:
+    """The subnet, apart from those of the other networks and, when it is ours to choose, from what the machine has."""
+    known = networks.known()
+    if not request.subnet:
+        if request.gateway or request.ip_range or request.auxiliary:
+            raise InvalidArgument(
+                f"no matching subnet for {request.gateway or request.ip_range or request.auxiliary[0]}; "
+                "give --subnet too"
+            )
+        used = bridge.used_subnets(host, "") + [addresses.parse_subnet(one.subnet) for one in known]
+        try:
+            return addresses.choose_subnet(used, int.from_bytes(os.urandom(2), "big"))
+        except Unsupported as error:
+            raise Unsupported(_NO_POOL) from error
+    own = addresses.parse_subnet(request.subnet)
+    for one in known:
+        if own.overlaps(addresses.parse_subnet(one.subnet)):
+            raise InvalidArgument(
+                "invalid pool request: Pool overlaps with other one on this address space: "
+                f"{own} with {one.subnet} of network {one.name}"
+            )
+    for address in host.addresses():
+        if own.overlaps(addresses.subnet(address.address, address.prefix)):
+            raise InvalidArgument(
+                "invalid pool request: Pool overlaps with other one on this address space: "
+                f"{own} with {address.address}/{address.prefix} of this machine"
+            )
+    return own
+
+
+def _first_host(own: addresses.Subnet, options: NetworkOptions) -> int:
+    reserved = {addresses.to_number(address) for address in options.auxiliary.values()}
+    return next(n for n in range(own.base + 1, own.base + own.size) if n not in reserved)
+
+
+def _check_addresses(own: addresses.Subnet, gateway: str, options: NetworkOptions) -> None:
+    ends = (own.base, own.base + own.size - 1)
+    for address in (gateway, *options.auxiliary.values()):
+        number = addresses.to_number(address)
+        if not addresses.Subnet(number, 32).overlaps(own):
+            raise InvalidArgument(f"no matching subnet for gateway or auxiliary address {address}")
+        if number in ends:
+            raise InvalidArgument(f"{address} is the first or last address of {own}; take another")
+    if gateway in options.auxiliary.values():
+        raise Conflict(f"Address already in use: {gateway} is the gateway")
+    if options.ip_range:
+        part = addresses.parse_subnet(options.ip_range, longest=32)
+        if not part.overlaps(own) or part.prefix < own.prefix:
+            raise InvalidArgument(f"no matching subnet for range {options.ip_range}")
+
+
+def _check_bridge(host: netlink.Socket, networks: Networks, name: str) -> None:
+    if not (0 < len(name) < 16) or name in (".", "..") or any(c.isspace() or c in '/:"' for c in name):
+        raise InvalidArgument(f"invalid bridge name {name!r}: at most 15 characters, no space, '/' or ':'")
+    if not name.isascii() or not name.isprintable() or any(c in "*{};$\\'" for c in name):
+        raise InvalidArgument(f"invalid bridge name {name!r}: plain letters and digits")
+    if any(one.bridge == name for one in networks.known()) or host.link(name) is not None:
+        raise Conflict(f"bridge {name} exists; a network makes its own: take another name")

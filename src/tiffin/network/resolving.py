@@ -1,0 +1,138 @@
+"""Names for containers on networks that users made: how the resolver (see resolver.py) comes by its sockets.
+
+A container's /etc/resolv.conf names 127.0.0.11. In its own network namespace a rule leads port 53 of that address to
+two sockets on free ports, so that a name server in the container may have port 53. Whoever attaches the container makes
+them before its first process runs, and hands them to the resolver: what is asked meanwhile waits in them.
+
+    supervisor ──{"container": ID} + udp, tcp (SCM_RIGHTS)──▶ run/resolver.sock
+               ──────── connection: as long as it is open, the container is served ────────
+
+The first container starts the resolver; it ends when it serves none any more. Should it be killed, the next command
+that looks after the networks starts another, which finds the running containers by their rows.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import sys
+
+from tiffin.errors import EngineError
+from tiffin.kernel.namespaces import CLONE_NEWNET, setns
+from tiffin.network.firewall import run_nft
+from tiffin.state import lock_file
+from tiffin.typed import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from tiffin.state import Layout
+
+ADDRESS = "127.0.0.11"
+LISTENER = 3  # the descriptor that a resolver is born with
+_NAME = "resolver.sock"
+_TABLE = """\
+table ip tiffin_dns {{}}
+delete table ip tiffin_dns
+table ip tiffin_dns {{
+  chain output {{
+    type nat hook output priority -100; policy accept;
+    ip daddr {address} udp dport 53 dnat to {address}:{udp}
+    ip daddr {address} tcp dport 53 dnat to {address}:{tcp}
+  }}
+}}
+"""
+
+
+def open_sockets(netns_fd: int) -> tuple[socket.socket, socket.socket]:
+    """The sockets, UDP and TCP, to which port 53 of ADDRESS leads in that namespace. The calling thread is in it for a
+    moment."""
+    home = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        setns(netns_fd, CLONE_NEWNET)
+        try:
+            udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+            tcp = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+            udp.bind((ADDRESS, 0))
+            tcp.bind((ADDRESS, 0))
+            tcp.listen(32)
+            ports = {"udp": udp.getsockname()[1], "tcp": tcp.getsockname()[1]}
+            run_nft(_TABLE.format(address=ADDRESS, **ports))
+            return udp, tcp
+        finally:
+            setns(home, CLONE_NEWNET)
+    finally:
+        os.close(home)
+
+
+def serve(layout: Layout, container_id: str, netns_fd: int, pid: int = 0) -> int:
+    """Have a container's names resolved: as long as the returned connection is open, or with `pid` as long as that
+    process, its first, is there. Raises EngineError."""
+    try:
+        udp, tcp = open_sockets(netns_fd)
+        with udp, tcp, socket_to(layout) as connection:
+            message = json.dumps({"container": container_id, "pid": pid}).encode()
+            socket.send_fds(connection, [message], [udp.fileno(), tcp.fileno()])
+            return connection.detach()
+    except OSError as error:
+        raise EngineError(f"cannot reach the resolver of names: {error}") from error
+
+
+def socket_to(layout: Layout) -> socket.socket:
+    """A connection to the engine's resolver, which is started when there is none."""
+    directory = os.open(layout.run, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    path = f"/proc/self/fd/{directory}/{_NAME}"  # a socket's own path may have 107 bytes only
+    lock = lock_file(f"{layout.run}/resolver.lock")
+    connection = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    try:
+        try:
+            connection.connect(path)
+        except (FileNotFoundError, ConnectionRefusedError):
+            _start(layout, path)
+            connection.connect(path)
+        return connection
+    except BaseException:
+        connection.close()
+        raise
+    finally:
+        os.close(lock)
+        os.close(directory)
+
+
+def retire(layout: Layout, listener: socket.socket) -> socket.socket | None:
+    """For the resolver that serves nobody: withdraw, so that the next container starts another; or a connection that
+    came at this very moment."""
+    lock = lock_file(f"{layout.run}/resolver.lock")
+    try:
+        listener.setblocking(False)
+        try:
+            return listener.accept()[0]
+        except BlockingIOError:
+            os.unlink(f"{layout.run}/{_NAME}")
+            return None
+    finally:
+        os.close(lock)
+
+
+def _start(layout: Layout, path: str) -> None:
+    """Under the lock. A shell puts it into the background: it is to be nobody's child."""
+    try:
+        os.unlink(path)
+    except FileNotFoundError:
+        pass
+    home = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+    program = (
+        f"import sys; sys.path.insert(0, {home!r}); sys.dont_write_bytecode = True;"
+        f" from tiffin.network.resolver import main; main({layout.root!r}, {layout.run!r})"
+    )
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as listener:
+        listener.bind(path)
+        listener.listen(128)
+        words = ["sh", "-c", 'cd / && exec "$@" >/dev/null 2>&1 & :', "sh"]
+        pid = os.posix_spawn(
+            "/bin/sh",
+            [*words, sys.executable, "-I", "-S", "-c", program],
+            {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"},
+            file_actions=[(os.POSIX_SPAWN_DUP2, listener.fileno(), LISTENER)],
+            setsigmask=(),
+        )
+        os.waitpid(pid, 0)

@@ -1,0 +1,141 @@
+"""Names on networks that users made: who is found under which, by whom, and what happens when the resolver dies."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.command import Tiffin, fresh_engine
+from tests.docs import run_page
+from tests.integration.network.test_user_networks import SERVE, address, fetch, server, table
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+pytestmark = pytest.mark.root
+
+
+@pytest.fixture
+def tiffin(tmp_path: Path) -> Iterator[Tiffin]:
+    with fresh_engine(tmp_path / "engine") as made:
+        yield made
+        ids = made.ok("ps", "-aq").split()
+        if ids:
+            made.ok("rm", "-f", *ids)
+        for name in made.ok("network", "ls", "-q", "--filter", "type=custom").split():
+            made.ok("network", "rm", name)
+        await_true(lambda: not resolvers(made))
+
+
+def await_true(test: Callable[[], bool], seconds: float = 20) -> None:
+    end = time.monotonic() + seconds
+    while not test():
+        assert time.monotonic() < end
+        time.sleep(0.02)
+
+
+def resolvers(tiffin: Tiffin) -> list[int]:
+    """The processes that resolve for this engine: their program names its run directory."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        try:
+            words = (entry / "cmdline").read_bytes()
+        except (NotADirectoryError, FileNotFoundError, ProcessLookupError):
+            continue
+        if b"tiffin.network.resolver" in words and f"'{tiffin.run_directory}'".encode() in words:
+            found.append(int(entry.name))
+    return found
+
+
+def ask(tiffin: Tiffin, container: str, name: str) -> set[str]:
+    """The addresses under a name, as nslookup shows them after the server's."""
+    told = tiffin("exec", container, "timeout", "5", "nslookup", name).stdout
+    lines = told.partition("\n\n")[2].splitlines()
+    return {line.split()[-1] for line in lines if line.startswith("Address")}
+
+
+def test_names_of_the_networks_that_are_shared(tiffin: Tiffin) -> None:
+    tiffin.ok("network", "create", "front")
+    tiffin.ok("network", "create", "back")
+    server(tiffin, "web", "--network", "name=front,alias=www", "--network", "back")
+    server(tiffin, "api", "--network", "front", "--network-alias", "pool")
+    server(tiffin, "api2", "--network", "front", "--network-alias", "pool")
+    server(tiffin, "db", "--network", "back")
+    assert "nameserver 127.0.0.11" in tiffin.ok("exec", "web", "cat", "/etc/resolv.conf")
+    assert len(resolvers(tiffin)) == 1
+    api = address(tiffin, "api", "front")
+    short = tiffin.ok("ps", "-q", "--filter", "name=api2")
+    for name in ("api", "api.front", "API"):
+        assert ask(tiffin, "web", name) == {api}
+    assert ask(tiffin, "web", short) == {address(tiffin, "api2", "front")}
+    assert ask(tiffin, "api", "pool") == {api, address(tiffin, "api2", "front")}
+    assert ask(tiffin, "api", "www") == {address(tiffin, "web", "front")}
+    assert ask(tiffin, "web", "db") == {address(tiffin, "db", "back")}
+    assert ask(tiffin, "db", "api") == set()
+    assert "api.front" in tiffin("exec", "web", "nslookup", api).stdout
+    assert {fetch(tiffin, "web", "pool") for _ in range(12)} == {"api", "api2"}
+    tiffin.ok("network", "connect", "--alias", "store", "front", "db")
+    assert ask(tiffin, "api", "store") == {address(tiffin, "db", "front")}
+    tiffin.ok("rename", "api2", "other")
+    assert ask(tiffin, "web", "other") == {address(tiffin, "other", "front")}
+    tiffin.ok("network", "disconnect", "front", "db")
+    assert ask(tiffin, "api", "store") == set()
+
+
+def test_a_container_of_the_default_bridge_gets_names_with_its_first_network(tiffin: Tiffin) -> None:
+    server(tiffin, "one")
+    assert not resolvers(tiffin)
+    tiffin.ok("network", "create", "front")
+    server(tiffin, "two", "--network", "front")
+    tiffin.ok("network", "connect", "front", "one")
+    assert ask(tiffin, "one", "two") == {address(tiffin, "two", "front")}
+
+
+def test_a_killed_resolver_is_replaced_by_the_next_command(tiffin: Tiffin) -> None:
+    tiffin.ok("network", "create", "front")
+    server(tiffin, "one", "--network", "front")
+    server(tiffin, "two", "--network", "front")
+    (first,) = resolvers(tiffin)
+    os.kill(first, signal.SIGKILL)
+    await_true(lambda: not resolvers(tiffin))
+    tiffin.ok("ps")
+    await_true(lambda: ask(tiffin, "one", "two") == {address(tiffin, "two", "front")})
+    tiffin.ok("rm", "-f", "one", "two")
+    await_true(lambda: not resolvers(tiffin))
+
+
+def test_flushed_rules_come_back_by_themselves(tiffin: Tiffin) -> None:
+    """T50."""
+    tiffin.ok("network", "create", "front")
+    tiffin.ok("run", "-d", "--name", "one", "--network", "front", "busybox", *SERVE)
+    await_true(lambda: bool(ask(tiffin, "one", "one")))
+    subprocess.run(["nft", "delete", "table", "ip", table(tiffin)], check=True)
+    listing = ["nft", "list", "table", "ip", table(tiffin)]
+    await_true(lambda: subprocess.run(listing, capture_output=True).returncode == 0, seconds=5)
+
+
+def test_an_internal_network_asks_nobody_else(tiffin: Tiffin) -> None:
+    """T50: names that a container makes up would else carry its words to whoever answers for them."""
+    tiffin.ok("network", "create", "--internal", "vault")
+    server(tiffin, "one", "--network", "vault", "--dns", "127.0.0.1")
+    told = tiffin("exec", "one", "timeout", "5", "nslookup", "secret.example.com")
+    assert "SERVFAIL" in told.stdout + told.stderr
+    assert ask(tiffin, "one", "one") == {address(tiffin, "one", "vault")}
+
+
+def test_the_page_does_what_it_says(tiffin: Tiffin, tmp_path: Path) -> None:
+    told = run_page("networks.md", tiffin, tmp_path)
+    for expected in (
+        "no db for api",
+        "10.77.9.7/24",
+        "02:42:0a:4d:09:07",
+        "10.77.9.0/24",
+        "Deleted Networks:",
+    ):
+        assert expected in told, told
