@@ -31,7 +31,6 @@ def reconcile(store: Store) -> None:
     """Recover every container whose supervisor died, and put networks back that somebody flushed. Idempotent; safe
     beside other processes."""
     _release_orphans(store)
-    _discard_orphans(store)
     _mend_networks(store)
     found = [
         container
@@ -57,9 +56,14 @@ def _mend_networks(store: Store) -> None:
 
 def _release_orphans(store: Store) -> None:
     """Volumes taken for a container whose `create` died before there was a container, and its run directory."""
-    names = os.listdir(f"{store.layout.run}/containers")
-    known = {row[0] for row in store.db.execute("SELECT id FROM containers")}
+    try:
+        names = os.listdir(f"{store.layout.run}/containers")
+    except FileNotFoundError:
+        names = []  # the run directory went while an engine was open: the machine's own cleaning
     taken = {row[0] for row in store.db.execute("SELECT DISTINCT container FROM volume_uses")}
+    if not names and not taken:
+        return
+    known = {row[0] for row in store.db.execute("SELECT id FROM containers")}
     for container_id in (taken | set(names)) - known:
         lock = control.acquire(store.layout, container_id, wait=False)
         if lock >= 0:
@@ -69,27 +73,6 @@ def _release_orphans(store: Store) -> None:
                         from tiffin.volumes import Volumes
 
                         Volumes(store).release(container_id, anonymous=True)
-                    control.discard(store.layout, container_id)
-            finally:
-                os.close(lock)
-
-
-def _discard_orphans(store: Store) -> None:
-    """Run directories whose container is no more, or whose `create` died before there was one."""
-    try:
-        names = os.listdir(f"{store.layout.run}/containers")
-    except FileNotFoundError:
-        return
-    if not names:
-        return
-    known = {row[0] for row in store.db.execute("SELECT id FROM containers")}
-    for container_id in names:
-        if container_id in known:
-            continue
-        lock = control.acquire(store.layout, container_id, wait=False)
-        if lock >= 0:
-            try:
-                if Containers(store).get(container_id) is None and not _uses_volumes(store, container_id):
                     control.discard(store.layout, container_id)
             finally:
                 os.close(lock)

@@ -21,8 +21,8 @@ def seen(tiffin: Tiffin, options: list[str], script: str) -> str:
     return tiffin.ok(*QUIET, *options, "busybox", "sh", "-c", script)
 
 
-def host_config(tiffin: Tiffin, *options: str) -> dict[str, object]:
-    name = tiffin.ok("create", "--network", "none", *options, "busybox", "true")
+def host_config(tiffin: Tiffin, *options: str, network: str = "none") -> dict[str, object]:
+    name = tiffin.ok("create", "--network", network, *options, "busybox", "true")
     found = json.loads(tiffin.ok("inspect", name))[0]["HostConfig"]
     tiffin.ok("rm", name)
     return dict(found)
@@ -155,7 +155,7 @@ def test_inspect_says_what_was_asked(shared: Tiffin) -> None:
     found = host_config(
         shared, "--cpuset-mems", "0", "--memory-swappiness", "5", "--blkio-weight", "100", "-m", "64m",
         "--device-read-bps", f"{disk}:1mb", "--device", "/dev/null:/dev/n:r", "--device-cgroup-rule", "c 1:3 r",
-        "--cgroup-parent", "/tiffin-test", "--bandwidth", "8mbit", "--annotation", "a=b", "--network", "bridge",
+        "--cgroup-parent", "/tiffin-test", "--bandwidth", "8mbit", "--annotation", "a=b", network="bridge",
     )  # fmt: skip
     expected = {
         "CpusetMems": "0", "MemorySwappiness": 5 if V1 else None, "BlkioWeight": 100,

@@ -291,7 +291,10 @@ def test_runs_signals_are_the_containers_also_at_a_terminal(shared: Tiffin) -> N
         at.signal(signal.SIGHUP)
         assert at.wait() == -signal.SIGHUP
         assert at.restored
-    assert "got HUP" in shared.ok("logs", "signalled")
+    deadline = time.monotonic() + 20
+    while "got HUP" not in shared.ok("logs", "signalled"):  # the shell looks between two of its commands
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
     shared.ok("rm", "-f", "signalled")
 
 

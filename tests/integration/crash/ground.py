@@ -102,7 +102,8 @@ class Ground:
             self.tiffin.ok("run", "--rm", "--network", "none", name, "/bin/true")
         self.engine.images.prune()
         assert self.engine.system.fsck() == []
-        assert self.orphans() == []
+        left = self.orphans()
+        assert left == [], left
 
     def orphans(self) -> list[str]:
         """What is on the disk and in no row, found without any of the engine's code."""
