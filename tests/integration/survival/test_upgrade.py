@@ -64,7 +64,10 @@ class Installed:
         subprocess.run([sys.executable, "-m", "venv", "--without-pip", directory / "venv"], check=True)
         (packages,) = (directory / "venv" / "lib").glob("python*/site-packages")
         self.package = packages / "tiffin"
-        (packages / "dependencies.pth").write_text(sysconfig.get_path("purelib") + "\n")
+        # What tiffin needs, without the tiffin that may be installed beside it.
+        for needed in Path(sysconfig.get_path("purelib")).iterdir():
+            if not needed.name.startswith("tiffin") and not (packages / needed.name).exists():
+                (packages / needed.name).symlink_to(needed)
 
     def pip(self, *words: str | Path) -> None:
         command = [
