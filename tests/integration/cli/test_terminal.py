@@ -121,6 +121,8 @@ def test_keys_that_raise_signals_reach_the_foreground_program_alone(shared: Tiff
         at.expect("fg\r\n.*sleep 1001")
         at.type("\x03")
         at.expect(PROMPT)
+        at.type("wait\r")  # until the shell has seen the end of its job: with one left it would ask first
+        at.expect(PROMPT)
         at.type("exit 3\r")
         assert at.wait() == 3
 

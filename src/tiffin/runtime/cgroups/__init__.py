@@ -101,12 +101,20 @@ def open_cgroup(path: str, hierarchies: Hierarchies | None = None) -> Cgroup:
 
 
 def prune_parent(parent: str, hierarchies: Hierarchies | None = None) -> None:
-    """Remove an engine's parent cgroup if no container is left in it. Idempotent."""
+    """Remove an engine's parent cgroup if no container is left in it: wherever control groups are mounted, as another
+    runtime makes it in hierarchies that ours has no use for. Idempotent."""
     import os
 
-    found = hierarchies or detect()
-    for mount in found.mounts():
+    mounts = {*(hierarchies or detect()).mounts(), *(_all_mounts() if hierarchies is None else ())}
+    for mount in mounts:
         try:
             os.rmdir(f"{mount}/{parent}")
         except OSError:
             continue  # in use, or not there
+
+
+def _all_mounts() -> list[str]:
+    """Where control groups of any kind are mounted (proc(5), mounts)."""
+    with open("/proc/self/mounts", encoding="utf-8", errors="surrogateescape") as file:
+        fields = [line.split(" ") for line in file]
+    return [field[1] for field in fields if field[2] in ("cgroup", "cgroup2")]
