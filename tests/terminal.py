@@ -116,6 +116,12 @@ class Terminal:
             pass
         return self.process.returncode
 
+    def read_for(self, seconds: float) -> None:
+        """Take what is shown within the time."""
+        end = time.monotonic() + seconds
+        while (left := end - time.monotonic()) > 0:
+            self._read(left)
+
     def _read(self, seconds: float) -> bool:
         if not select.select([self.master], [], [], seconds)[0]:
             return False

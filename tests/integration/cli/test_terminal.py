@@ -431,8 +431,12 @@ def test_attach_without_stdin_types_nothing_and_stays_cooked(shared: Tiffin, box
         Terminal(shared.argv("attach", box)) as other,
     ):
         other.until(lambda: other.raw)
-        other.type("echo seen\r")
-        at.expect("seen")
+        deadline = time.monotonic() + 30
+        while "seen" not in at.shown:  # nothing else tells when a client that types nothing is there
+            assert time.monotonic() < deadline
+            other.type("echo seen\r")
+            other.expect("seen")
+            at.read_for(0.2)
         assert not at.raw
         at.type("\x03")
         assert at.wait() == 130
