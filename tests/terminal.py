@@ -116,6 +116,26 @@ class Terminal:
             pass
         return self.process.returncode
 
+    def until_full(self) -> None:
+        """Read nothing until the program can write no more, and waits. That the terminal takes no more does not say
+        so: it may have room again and not have told who waits for it, until somebody reads."""
+        deadline = time.monotonic() + PATIENCE
+        last, steady = self._writes(), 0
+        while steady < 5:
+            assert time.monotonic() < deadline, "the program went on writing to a terminal that nobody reads"
+            time.sleep(0.05)
+            now = self._writes()
+            steady = steady + 1 if now == last and self._state() == "S" else 0
+            last = now
+
+    def _writes(self) -> str:
+        with open(f"/proc/{self.process.pid}/io") as file:
+            return next(line for line in file if line.startswith("syscw"))
+
+    def _state(self) -> str:
+        with open(f"/proc/{self.process.pid}/stat") as file:
+            return file.read().rpartition(")")[2].split()[0]
+
     def read_for(self, seconds: float) -> None:
         """Take what is shown within the time."""
         end = time.monotonic() + seconds
@@ -141,8 +161,7 @@ class Terminal:
     @property
     def stopped(self) -> bool:
         """Whether the program is suspended (its parent is this process)."""
-        with open(f"/proc/{self.process.pid}/stat") as file:
-            return file.read().rpartition(")")[2].split()[0] == "T"
+        return self._state() == "T"
 
     def suspend_and_continue(self) -> None:
         """kill -TSTP, wait for it, kill -CONT."""
