@@ -1,6 +1,7 @@
 """Where commands are killed, and what must hold afterwards: an engine of its own, archives of small images of several
 layers, and a registry that another engine serves."""
 
+import fcntl
 import io
 import os
 import random
@@ -100,10 +101,25 @@ class Ground:
         assert damage == []
         for name in sorted(self.names()):
             self.tiffin.ok("run", "--rm", "--network", "none", name, "/bin/true")
+        self.settle()
         self.engine.images.prune()
         assert self.engine.system.fsck() == []
         left = self.orphans()
         assert left == [], left
+
+    def settle(self) -> None:
+        """Wait until no living process is at work in the store. A supervisor removes the files of its container after
+        it has told the end; a process that is killed has its locks until the kernel has taken it apart. What they
+        hold is not left over, and no prune touches it; what they leave is locked by nobody, and stays to be found."""
+        deadline = time.monotonic() + 30
+        while busy := self.held():
+            assert time.monotonic() < deadline, f"still held after 30 s: {busy}"
+            time.sleep(0.01)
+
+    def held(self) -> list[str]:
+        """What is locked by a living process: the store for adding, and half-made or half-removed things."""
+        paths = [self.root / "content.lock", *(self.root / "staging").iterdir()]
+        return [str(path) for path in paths if _is_locked(path)]
 
     def orphans(self) -> list[str]:
         """What is on the disk and in no row, found without any of the engine's code."""
@@ -144,6 +160,20 @@ class Ground:
     def close(self) -> None:
         self.engine.teardown()
         self.engine.close()
+
+
+def _is_locked(path: Path) -> bool:
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(fd)
+    return False
 
 
 class Server:
