@@ -2,7 +2,7 @@
 
 `Networks` attaches and detaches; `parse_publish` reads `-p`; `files` writes the two texts. The way of packets
 is told in `firewall`, the interfaces are made in `bridge`. Each name is loaded when it is first used: a container
-without a network needs two small modules of the ten.
+without a network needs two small modules of them.
 """
 
 from tiffin.typed import TYPE_CHECKING, Any

@@ -7,7 +7,7 @@ import time
 
 from tiffin.errors import Conflict, InvalidArgument, NotFound, Unsupported
 from tiffin.kernel import netlink
-from tiffin.network import addresses, bridge
+from tiffin.network import addresses, bridge, rows
 from tiffin.network.records import UNADDRESSED, Network, NetworkOptions
 from tiffin.state import lock_file
 from tiffin.state.events import emit
@@ -69,11 +69,7 @@ def create(store: Store, networks: Networks, request: NetworkRequest) -> Network
         with store.transaction() as db:
             if db.execute("SELECT 1 FROM networks WHERE name = ?", (request.name,)).fetchone():
                 raise Conflict(f"network with name {request.name} already exists")
-            db.execute(
-                "INSERT INTO networks (id, name, driver, bridge, subnet, gateway, created, options, detail) "
-                "VALUES (?, ?, ?, ?, ?, ?, ?, ?, '{}')",
-                made,
-            )
+            rows.write_network(db, made)
             emit(db, "network", "create", made.id, {"name": made.name, "type": made.driver})
     finally:
         os.close(fd)
