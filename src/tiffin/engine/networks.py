@@ -113,8 +113,8 @@ class NetworkService:
                 with _namespace(member) as fd:
                     Networks(store).join(member.id, fd, wanted)
                     _save(store, member, after)
-                    if network.name != DEFAULT_NETWORK:
-                        _name(store, member, fd)
+                if network.name != DEFAULT_NETWORK:
+                    _name(store, member)
             else:
                 _save_stopped(store, member, after)
 
@@ -249,16 +249,16 @@ def _save_stopped(store: Store, member: Container, joins: Sequence[Join]) -> Non
         os.close(lock)
 
 
-def _name(store: Store, member: Container, namespace: int) -> None:
+def _name(store: Store, member: Container) -> None:
     """A container that had no named network before: it asks our resolver from now on."""
     from tiffin.network.files import named_resolv_conf
-    from tiffin.network.resolving import ADDRESS, serve
+    from tiffin.network.resolving import ADDRESS, adopt
 
+    adopt(store.layout)
     path = f"{store.layout.container(member.id)}/resolv.conf"
     with open(path, encoding="utf-8") as file:
         if f"nameserver {ADDRESS}\n" in file.read(1 << 16):
             return
-    os.close(serve(store.layout, member.id, namespace, member.pid))
     text = named_resolv_conf(member.record.dns_search, member.record.dns_options)
     # Written in place: the container has this very file mounted.
     fd = os.open(path, os.O_WRONLY | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC)

@@ -236,9 +236,9 @@ class Networks:
             return False
         known = self.known()
         if any(network.id in used and network.name != DEFAULT_NETWORK for network in known):
-            from tiffin.network.resolving import socket_to
+            from tiffin.network.resolving import keep
 
-            socket_to(self.store.layout).close()  # starts one if there is none
+            keep(self.store.layout)
         with netlink.Socket() as host:
             links = [host.link(network.bridge) for network in known if network.id in used]
             if all(link is not None and link.up for link in links) and self.firewall.in_place(known):

@@ -121,8 +121,8 @@ class Attachment(NamedTuple):
 
     netns_fd  the container's network namespace; -1: none was made ("none": the runtime makes an empty one,
               "host": the container stays in the host's)
-    reserved  sockets that keep the published ports from others, and the connection to the resolver: hold them open as
-              long as the container runs
+    reserved  sockets that keep the published ports from others, and last, if it is named, the connection to the
+              resolver: hold them open as long as the container runs
     named     whether it asks the resolver for names
     notices   lines to tell the user, such as a machine setting that was changed
 

@@ -20,10 +20,11 @@ import time
 from contextlib import suppress
 
 from tiffin.errors import InvalidArgument, TiffinError
+from tiffin.kernel.process import process_start_time
 from tiffin.network import dnswire as wire
 from tiffin.network.manager import Networks
 from tiffin.network.records import DEFAULT_NETWORK
-from tiffin.network.resolving import LISTENER, open_sockets, retire
+from tiffin.network.resolving import LISTENER, SERVED, open_sockets, retire
 from tiffin.state import Layout, Store, locate, open_store
 from tiffin.typed import TYPE_CHECKING, NamedTuple
 
@@ -91,6 +92,7 @@ class Resolver:
         self._lock = threading.Lock()
         self._turn = 0
         self._flushed = False
+        self._adopting: list[socket.socket] = []
 
     def run(self) -> None:
         """Until no container has been served for a while."""
@@ -100,6 +102,8 @@ class Resolver:
         self._adopt()
         since = time.monotonic()
         while True:
+            if self._adopting:
+                self._adopt()
             idle = not self._served
             for key, _ in self._selector.select(_LINGER if idle or self._flushed else None):
                 key.data()
@@ -135,39 +139,33 @@ class Resolver:
             data, fds, _, _ = socket.recv_fds(connection, 4096, 2)
         except OSError:
             data, fds = b"", []
-        if len(fds) != 2:  # somebody only wanted to know whether we are here
-            for fd in fds:
-                os.close(fd)
-            connection.close()
+        if len(fds) == 2:
+            udp, tcp = (socket.socket(fileno=fd) for fd in fds)
+            with suppress(OSError):  # its supervisor has died meanwhile: the watch tells
+                connection.send(SERVED)
+            self._serve(json.loads(data)["container"], udp, tcp, connection.detach())
             return
-        message = json.loads(data)
-        pid = int(message["pid"])
-        udp, tcp = (socket.socket(fileno=fd) for fd in fds)
-        if not pid:
-            self._serve(message["container"], udp, tcp, connection.detach())
-            return
-        connection.close()
-        try:
-            watch = os.pidfd_open(pid)
-        except OSError:
-            udp.close()
-            tcp.close()
-            return
-        self._serve(message["container"], udp, tcp, watch)
+        for fd in fds:
+            os.close(fd)
+        if data:
+            self._adopting.append(connection)
+        else:
+            connection.close()  # somebody changed his mind
 
     def _serve(self, container: str, udp: socket.socket, tcp: socket.socket, watch: int) -> None:
-        self._forget(container)
+        """In the place of what served it before. Nothing that is still to be done for that one harms this one."""
+        self._forget(container, self._served.get(container))
         udp.setblocking(False)
         tcp.setblocking(False)
-        self._served[container] = Served(udp, tcp, watch)
+        served = self._served[container] = Served(udp, tcp, watch)
         self._watch(udp.fileno(), lambda: self._datagram(container, udp))
         self._watch(tcp.fileno(), lambda: self._connection(container, tcp))
-        self._watch(watch, lambda: self._forget(container))
+        self._watch(watch, lambda: self._forget(container, served))
 
-    def _forget(self, container: str) -> None:
-        served = self._served.pop(container, None)
-        if served is None:
+    def _forget(self, container: str, served: Served | None) -> None:
+        if served is None or self._served.get(container) is not served:
             return
+        del self._served[container]
         for fd in (served.udp.fileno(), served.tcp.fileno(), served.watch):
             self._selector.unregister(fd)
         served.udp.close()
@@ -175,31 +173,39 @@ class Resolver:
         os.close(served.watch)
 
     def _adopt(self) -> None:
-        """Serve the containers of a resolver that was killed: those that run and are on networks with names."""
+        """Serve the containers that run and are on networks with names and are not served: those of a resolver that was
+        killed, and one that joined its first such network."""
         rows = self._store.db.execute(
-            "SELECT DISTINCT c.id, c.pid FROM containers c JOIN endpoints e ON e.container = c.id"
+            "SELECT DISTINCT c.id, c.pid, c.pid_start FROM containers c JOIN endpoints e ON e.container = c.id"
             " JOIN networks n ON n.id = e.network WHERE n.name != ? AND c.pid > 0",
             (DEFAULT_NETWORK,),
         ).fetchall()
-        while (
-            self._greet()
-        ):  # whoever runs by now, and was not another's, has handed its sockets over already
+        # Whoever runs by now, and was not another's, has handed its sockets over already: nobody else makes any.
+        while self._greet():
             pass
-        for container, pid in rows:
-            if container in self._served:
-                continue
-            with suppress(OSError, TiffinError):
-                watch = os.pidfd_open(pid)
-                try:
-                    namespace = os.open(f"/proc/{pid}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
-                    try:
-                        udp, tcp = open_sockets(namespace)
-                    finally:
-                        os.close(namespace)
-                except BaseException:
-                    os.close(watch)
-                    raise
-                self._serve(container, udp, tcp, watch)
+        waiting, self._adopting = self._adopting, []
+        for container, pid, start in rows:
+            if container not in self._served:
+                with suppress(OSError, TiffinError):  # it has ended
+                    self._take(container, pid, start)
+        for connection in waiting:
+            with connection, suppress(OSError):
+                connection.send(SERVED)
+
+    def _take(self, container: str, pid: int, start: int) -> None:
+        watch = os.pidfd_open(pid)
+        try:
+            namespace = os.open(f"/proc/{pid}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+            try:
+                if process_start_time(pid) != start:
+                    raise ProcessLookupError(f"process {pid} is another one now")
+                udp, tcp = open_sockets(namespace)
+            finally:
+                os.close(namespace)
+        except BaseException:
+            os.close(watch)
+            raise
+        self._serve(container, udp, tcp, watch)
 
     def _watch_firewall(self) -> None:
         events = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, 12)

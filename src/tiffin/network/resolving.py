@@ -5,7 +5,14 @@ two sockets on free ports, so that a name server in the container may have port 
 them before its first process runs, and hands them to the resolver: what is asked meanwhile waits in them.
 
     supervisor ──{"container": ID} + udp, tcp (SCM_RIGHTS)──▶ run/resolver.sock
+               ◀─"served"───────────────────────────────────
                ──────── connection: as long as it is open, the container is served ────────
+
+    a command  ──{}──▶ run/resolver.sock     "see who runs and is not served yet"
+               ◀─"served"────────────────
+
+In the namespace of a container that runs already nobody but the resolver makes sockets: two who do so at the same
+time would leave the rule of one with the sockets of the other.
 
 The first container starts the resolver; it ends when it serves none any more. Should it be killed, the next command
 that looks after the networks starts another, which finds the running containers by their rows.
@@ -15,6 +22,7 @@ from __future__ import annotations
 
 import json
 import os
+import select
 import socket
 import sys
 
@@ -29,7 +37,11 @@ if TYPE_CHECKING:
 
 ADDRESS = "127.0.0.11"
 LISTENER = 3  # the descriptor that a resolver is born with
+SERVED = b"served"
 _NAME = "resolver.sock"
+_ADOPT = b"{}"
+_TRIES = 3
+_PATIENCE = 30.0  # seconds: a machine may have much to do
 _TABLE = """\
 table ip tiffin_dns {{}}
 delete table ip tiffin_dns
@@ -64,32 +76,79 @@ def open_sockets(netns_fd: int) -> tuple[socket.socket, socket.socket]:
         os.close(home)
 
 
-def serve(layout: Layout, container_id: str, netns_fd: int, pid: int = 0) -> int:
-    """Have a container's names resolved: as long as the returned connection is open, or with `pid` as long as that
-    process, its first, is there. Raises EngineError."""
+def serve(layout: Layout, container_id: str, netns_fd: int) -> int:
+    """Have the names of a container resolved whose first process is yet to start, as long as the returned connection is
+    open; `await_served` says from when on. Raises EngineError."""
     try:
         udp, tcp = open_sockets(netns_fd)
-        with udp, tcp, socket_to(layout) as connection:
-            message = json.dumps({"container": container_id, "pid": pid}).encode()
+        with udp, tcp, socket_to(layout)[0] as connection:
+            message = json.dumps({"container": container_id}).encode()
             socket.send_fds(connection, [message], [udp.fileno(), tcp.fileno()])
             return connection.detach()
     except OSError as error:
         raise EngineError(f"cannot reach the resolver of names: {error}") from error
 
 
-def socket_to(layout: Layout) -> socket.socket:
-    """A connection to the engine's resolver, which is started when there is none."""
+def await_served(layout: Layout, connection: int) -> None:
+    """Until the container of that connection is served. Its row must say by now that it runs: a resolver that was
+    killed meanwhile is replaced, and the new one finds it by that. Raises EngineError."""
+    if not _is_told(connection):
+        adopt(layout)
+
+
+def adopt(layout: Layout) -> None:
+    """Have every container served that runs and is on a network with names, by a new resolver if there is none.
+    Returns when they are. Raises EngineError."""
+    try:
+        for _ in range(_TRIES):
+            with socket_to(layout)[0] as connection:
+                connection.send(_ADOPT)
+                if _is_told(connection.fileno()):
+                    return
+    except OSError as error:
+        raise EngineError(f"cannot reach the resolver of names: {error}") from error
+    raise EngineError(f"the resolver of names ended {_TRIES} times while it started; look for what kills it")
+
+
+def keep(layout: Layout) -> None:
+    """The same without waiting for a resolver that is there: for whoever only looks after things."""
+    connection, started = socket_to(layout)
+    with connection:
+        connection.send(_ADOPT)
+        if started:
+            _is_told(connection.fileno())
+
+
+def _is_told(connection: int) -> bool:
+    """Whether the resolver says "served" rather than dies. Raises EngineError when it does neither."""
+    poller = select.poll()
+    poller.register(connection, select.POLLIN)
+    if not poller.poll(_PATIENCE * 1000):
+        raise EngineError(
+            f"the resolver of names has not answered for {_PATIENCE:.0f} s; end it, another one is started"
+        )
+    try:
+        return bool(os.read(connection, 64))
+    except ConnectionResetError:
+        return False
+
+
+def socket_to(layout: Layout) -> tuple[socket.socket, bool]:
+    """A connection to the engine's resolver, and whether it had to be started."""
     directory = os.open(layout.run, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     path = f"/proc/self/fd/{directory}/{_NAME}"  # a socket's own path may have 107 bytes only
     lock = lock_file(f"{layout.run}/resolver.lock")
     connection = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    connection.settimeout(_PATIENCE)
+    started = False
     try:
         try:
             connection.connect(path)
         except (FileNotFoundError, ConnectionRefusedError):
             _start(layout, path)
             connection.connect(path)
-        return connection
+            started = True
+        return connection, started
     except BaseException:
         connection.close()
         raise

@@ -80,6 +80,10 @@ def begin(
     stdio = Stdio(console=process.console_fd) if record.tty else ends.ours
     session = serve(process.pidfd, stdio, log)
     try:
+        if attachment.named:
+            from tiffin.network.resolving import await_served  # loaded by now
+
+            await_served(store.layout, attachment.reserved[-1])
         process.start()
     except BaseException:
         attachment.close()
