@@ -11,8 +11,8 @@ import pytest
 from tests.suites.box import Box
 from tiffin.errors import Conflict
 from tiffin.kernel.process import process_start_time
-from tiffin.runtime.delete import send_signal
 from tiffin.runtime.exec import ExecRequest, exec_process
+from tiffin.supervisor import processes
 
 pytestmark = pytest.mark.root
 
@@ -27,18 +27,21 @@ def test_t39_a_recycled_pid_is_neither_signalled_nor_joined(box: Box) -> None:
     bystander = subprocess.Popen(["sleep", "100"])
     try:
         start = process_start_time(bystander.pid)
-        assert not send_signal(bystander.pid, start - 1, signal.SIGKILL)
-        assert bystander.poll() is None
+        assert processes.open_process(bystander.pid, start - 1) == -1
         process = box.spec("true")["process"]
         request = ExecRequest(bystander.pid, start - 1, f"{box.parent}/x", process, helper_fd=box.helper)
         with pytest.raises(Conflict, match="is not running"):
             exec_process(request)
-        assert send_signal(bystander.pid, start, signal.SIGTERM)
-        assert bystander.wait() == -signal.SIGTERM
+        assert bystander.poll() is None
+        pidfd = processes.open_process(bystander.pid, start)
+        with processes.closing(pidfd):
+            assert processes.send(pidfd, signal.SIGTERM)
+            assert bystander.wait() == -signal.SIGTERM
+            assert not processes.send(pidfd, signal.SIGKILL)
     finally:
         bystander.kill()
         bystander.wait()
-    assert not send_signal(bystander.pid, start, signal.SIGKILL)
+    assert processes.open_process(bystander.pid, start) == -1
 
 
 def test_t39_stopping_an_ended_container_spares_who_has_its_pid(box: Box) -> None:

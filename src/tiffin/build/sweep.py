@@ -9,7 +9,7 @@ from __future__ import annotations
 import fcntl
 import os
 
-from tiffin.runtime.cgroups import detect
+from tiffin.runtime.cgroups import detect, open_cgroup
 from tiffin.state import Store
 
 PREFIX = "build-"
@@ -33,11 +33,10 @@ def sweep(store: Store) -> None:
     if not names:
         return
     from tiffin.network.manager import Networks
-    from tiffin.runtime.delete import delete
 
     for name in sorted(names):
         if not _alive(f"{layout.staging}/{name}"):
-            delete(f"{layout.cgroup}/{name}")
+            open_cgroup(f"{layout.cgroup}/{name}").delete()
             Networks(store).detach(name)
 
 

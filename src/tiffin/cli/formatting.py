@@ -74,13 +74,6 @@ def _label_heading(name: str) -> str:
     return name.rpartition(".")[2].replace("-", " ").replace("_", " ")
 
 
-def print_rows(
-    form: str, headings: "Mapping[str, str]", columns: "Sequence[str]", rows: "Iterable[Mapping[str, Any]]"
-) -> None:
-    """Print rows as `form` asks: see Listing."""
-    Listing(form, headings, columns).print(rows)
-
-
 def _read(form: str) -> "tuple[bool, Template | None]":
     """Whether it is a table, and its template; none for the default table and for json."""
     if form in ("", "table"):

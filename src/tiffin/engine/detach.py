@@ -2,7 +2,6 @@
 
 from tiffin.errors import InvalidArgument
 
-DEFAULT_KEYS = "ctrl-p,ctrl-q"
 _CONTROLS = "@abcdefghijklmnopqrstuvwxyz[\\]^_"
 
 

@@ -78,11 +78,6 @@ def _release_orphans(store: Store) -> None:
                 os.close(lock)
 
 
-def _uses_volumes(store: Store, container_id: str) -> bool:
-    query = "SELECT 1 FROM volume_uses WHERE container = ? LIMIT 1"
-    return store.db.execute(query, (container_id,)).fetchone() is not None
-
-
 def teardown(workspace: Workspace) -> None:
     """See Engine.teardown."""
     from tiffin.network.manager import Networks

@@ -184,13 +184,6 @@ class Images:
 
         return push_image(self, registry, name, report, **options)
 
-    def open_layer(self, layer: LayerBlob, registry: "Repositories | None" = None) -> BinaryIO:
-        """A layer's compressed blob, be it stored, made again or fetched with `registry`. The caller closes. Raises
-        NotFound when there is no way to it."""
-        from tiffin.images.blobs import open_layer_blob
-
-        return open_layer_blob(self, layer, registry)
-
     def drop_compressed(self, image_ids: "Sequence[str]" = ()) -> "Dropped":
         """Remove the compressed blobs of unpacked layers (of these images; of all): those that a repository is known
         to hold, and those that were tried and can be made again to the byte. Idempotent. Raises Conflict while

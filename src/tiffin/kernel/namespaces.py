@@ -1,8 +1,8 @@
-"""Namespaces: unshare(2), setns(2), and the two names that a UTS namespace holds."""
+"""Namespaces: unshare(2) and setns(2)."""
 
 from __future__ import annotations
 
-from tiffin.kernel.libc import SYS_SETDOMAINNAME, SYS_SETHOSTNAME, SYS_SETNS, SYS_UNSHARE, call
+from tiffin.kernel.libc import SYS_SETNS, SYS_UNSHARE, call
 
 CLONE_NEWTIME = 0x80
 CLONE_FS = 0x200
@@ -25,15 +25,3 @@ def unshare(flags: int) -> None:
 def setns(fd: int, flags: int) -> None:
     """Join the namespace of a /proc/PID/ns/* descriptor (flags may be 0), or a pidfd's namespaces `flags`."""
     call(SYS_SETNS, fd, flags)
-
-
-def sethostname(name: str) -> None:
-    """Set the host name of this UTS namespace (at most 64 bytes)."""
-    raw = name.encode()
-    call(SYS_SETHOSTNAME, raw, len(raw))
-
-
-def setdomainname(name: str) -> None:
-    """Set the NIS domain name of this UTS namespace (at most 64 bytes)."""
-    raw = name.encode()
-    call(SYS_SETDOMAINNAME, raw, len(raw))

@@ -8,7 +8,6 @@ from errno import ESRCH
 from tiffin.kernel.libc import (
     SYS_CLONE,
     SYS_CLOSE_RANGE,
-    SYS_KEYCTL,
     SYS_PIDFD_GETFD,
     SYS_PIDFD_OPEN,
     SYS_PIDFD_SEND_SIGNAL,
@@ -25,9 +24,7 @@ PR_SET_KEEPCAPS = 8
 PR_SET_NAME = 15
 PR_CAPBSET_READ = 23
 PR_SET_CHILD_SUBREAPER = 36
-PR_SET_NO_NEW_PRIVS = 38
 
-_KEYCTL_JOIN_SESSION_KEYRING = 1
 _SIGCHLD = 17
 _F_ADD_SEALS = 1033
 _ALL_SEALS = 0x1 | 0x2 | 0x4 | 0x8  # SEAL, SHRINK, GROW, WRITE
@@ -85,16 +82,6 @@ def set_pdeathsig(signal: int) -> None:
 def set_child_subreaper(subreaper: bool = True) -> None:
     """Become the parent of orphaned descendants."""
     prctl(PR_SET_CHILD_SUBREAPER, int(subreaper))
-
-
-def set_no_new_privs() -> None:
-    """Give up, for good, what set-user-id bits and file capabilities would add at exec."""
-    prctl(PR_SET_NO_NEW_PRIVS, 1)
-
-
-def new_session_keyring() -> None:
-    """Leave the session keyring inherited for a new, empty one. EDQUOT, ENOSYS: there is none to be had."""
-    call(SYS_KEYCTL, _KEYCTL_JOIN_SESSION_KEYRING, 0)
 
 
 def close_range(first: int, last: int = 0xFFFFFFFF, flags: int = 0) -> None:

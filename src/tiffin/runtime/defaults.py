@@ -21,7 +21,6 @@ DEFAULT_CAPABILITIES = (
     "CAP_SETUID",
     "CAP_SYS_CHROOT",
 )
-COMPAT_CAPABILITIES = (*DEFAULT_CAPABILITIES, "CAP_AUDIT_WRITE", "CAP_MKNOD", "CAP_NET_RAW")
 
 # The union of what Docker and Podman hide. thermal_throttle is there once a CPU: see `masked_paths`.
 _MASKED_PATHS = (
@@ -47,7 +46,6 @@ SYSCTLS = {"net.ipv4.ip_unprivileged_port_start": "0", "net.ipv4.ping_group_rang
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 PIDS_LIMIT = 2048
 SHM_SIZE = 64 << 20
-STOP_SIGNAL = 15
 
 
 class Device(NamedTuple):

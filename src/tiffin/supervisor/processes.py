@@ -40,11 +40,6 @@ def open_init(container: Container) -> int:
     return open_process(container.pid, container.pid_start)
 
 
-def open_supervisor(container: Container) -> int:
-    """A pidfd of the container's supervisor, or -1."""
-    return open_process(container.supervisor, container.supervisor_start)
-
-
 def send(pidfd: int, number: int) -> bool:
     """Signal it; False when it has ended."""
     try:

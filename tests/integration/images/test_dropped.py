@@ -10,6 +10,7 @@ from tests.integration.images.engine import open_images
 from tests.integration.peers import need, run
 from tiffin.errors import Conflict, NotFound
 from tiffin.images import Images, LayerBlob
+from tiffin.images.blobs import open_layer_blob
 from tiffin.oci.descriptor import LAYER, LAYER_ZSTD
 
 pytestmark = pytest.mark.root
@@ -129,7 +130,7 @@ def test_what_another_program_compressed_is_not_taken_for_ours(built: Tiffin) ->
     try:
         layer = images.layers(images.resolve("made"))[1]
         images.content.delete(layer.blob)
-        with images.open_layer(layer) as file:
+        with open_layer_blob(images, layer, None) as file:
             assert f"sha256:{hashlib.sha256(file.read()).hexdigest()}" == layer.blob
         for other in (
             layer._replace(media_type=LAYER_ZSTD),
@@ -138,7 +139,7 @@ def test_what_another_program_compressed_is_not_taken_for_ours(built: Tiffin) ->
             layer._replace(media_type=LAYER),
         ):
             with pytest.raises(NotFound, match="was dropped"):
-                images.open_layer(other)
+                open_layer_blob(images, other, None)
         assert not list((built.root / "staging").iterdir())
     finally:
         images.store.close()

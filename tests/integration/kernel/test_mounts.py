@@ -197,19 +197,6 @@ def test_directories_are_made_with_the_owner_asked_for(privately):
     privately(action)
 
 
-def test_the_names_of_the_machine_are_the_namespaces_own(privately):
-    def action(_path) -> None:
-        namespaces.sethostname("box")
-        namespaces.setdomainname("lan")
-        assert os.uname().nodename == "box"
-        with open("/proc/sys/kernel/domainname") as file:
-            assert file.read().strip() == "lan"
-
-    name = os.uname().nodename
-    privately(action)
-    assert os.uname().nodename == name
-
-
 def test_a_namespace_is_joined_by_its_descriptor(privately):
     def action(_path) -> None:
         own = os.readlink("/proc/self/ns/uts")

@@ -18,8 +18,8 @@ from tiffin.errors import (
     NotFound,
 )
 from tiffin.oci.mount import Mount
+from tiffin.runtime.cgroups import open_cgroup
 from tiffin.runtime.console import resize
-from tiffin.runtime.delete import delete
 from tiffin.runtime.rootfs import overlay_by_path
 
 pytestmark = pytest.mark.root
@@ -339,9 +339,9 @@ def test_extra_devices_appear_and_open(box: Box) -> None:
 
 def test_deleting_is_idempotent_and_ends_what_runs(box: Box) -> None:
     init = box.start("sleep 100")
-    delete(init.cgroup.path)
+    open_cgroup(init.cgroup.path).delete()
     assert init.wait() == 137
-    delete(init.cgroup.path)
+    open_cgroup(init.cgroup.path).delete()
 
 
 def test_a_hundred_containers_leave_no_descriptor_mount_or_cgroup(box: Box) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tiffin.cli.formatting import Listing, print_rows
+from tiffin.cli.formatting import Listing
 from tiffin.cli.template import TemplateError
 
 HEADINGS = {"ID": "IMAGE ID", "Name": "NAME", "Labels": "LABELS", "Size": "SIZE"}
@@ -17,7 +17,7 @@ ROWS: list[dict[str, Any]] = [
 
 
 def printed(form: str, capsys: pytest.CaptureFixture[str], rows: list[dict[str, Any]] = ROWS) -> str:
-    print_rows(form, HEADINGS, ("Name", "ID"), rows)
+    Listing(form, HEADINGS, ("Name", "ID")).print(rows)
     return str(capsys.readouterr().out)
 
 
@@ -73,7 +73,7 @@ def test_a_wrong_template_prints_nothing_else(
     form: str, text: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(TemplateError) as caught:
-        print_rows(form, HEADINGS, ("Name",), ROWS)
+        Listing(form, HEADINGS, ("Name",)).print(ROWS)
     assert text in str(caught.value)
     assert caught.value.exit_code == 1
     assert capsys.readouterr().out == ""
@@ -89,10 +89,10 @@ def test_a_field_that_nobody_asks_for_need_not_be_found_out() -> None:
 
 def test_a_plain_table_does_not_load_the_template_engine() -> None:
     program = (
-        "import sys; from tiffin.cli.formatting import print_rows;"
-        "print_rows('', {'A': 'A'}, ('A',), [{'A': 'x'}]);"
+        "import sys; from tiffin.cli.formatting import Listing;"
+        "Listing('', {'A': 'A'}, ('A',)).print([{'A': 'x'}]);"
         "assert 'tiffin.cli.template' not in sys.modules;"
-        "print_rows('{{.A}}', {'A': 'A'}, ('A',), [{'A': 'x'}]);"
+        "Listing('{{.A}}', {'A': 'A'}, ('A',)).print([{'A': 'x'}]);"
         "assert 'tiffin.cli.template' in sys.modules"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)

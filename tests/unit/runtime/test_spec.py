@@ -11,7 +11,7 @@ from referencing.jsonschema import DRAFT4
 from tiffin.errors import InvalidArgument
 from tiffin.kernel.process import CAPABILITIES
 from tiffin.oci.mount import Mount
-from tiffin.runtime.defaults import COMPAT_CAPABILITIES, DEFAULT_CAPABILITIES, choose_capabilities, rlimits
+from tiffin.runtime.defaults import DEFAULT_CAPABILITIES, choose_capabilities, rlimits
 from tiffin.runtime.options import parse_options
 from tiffin.runtime.process import check_process
 from tiffin.runtime.rootfs import check_destination
@@ -168,7 +168,6 @@ def test_what_the_machine_lacks_is_granted_to_nobody_and_named() -> None:
     choice = choose_capabilities(privileged=True, available=lacking)
     assert len(choice.granted) == 39 and choice.missing == ("CAP_KILL", "CAP_SYS_RESOURCE")
     assert choose_capabilities(available=lacking).missing == ("CAP_KILL",)
-    assert len(choose_capabilities(base=COMPAT_CAPABILITIES, available=ALL).granted) == 14
     with pytest.raises(InvalidArgument, match="unknown capability: 'FLY'"):
         choose_capabilities(["FLY"])
 
