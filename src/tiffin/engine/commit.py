@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 
-from tiffin.containers.states import State
+from tiffin.containers.states import LIVE
 from tiffin.engine import recovery
 from tiffin.engine.compressed import drop_unwanted
 from tiffin.engine.images import open_images
-from tiffin.errors import NotFound
+from tiffin.engine.pause import held_still
 from tiffin.layer.apply import apply_layer
 from tiffin.layer.compress import open_decompressed
 from tiffin.layer.diff import Change, changes, diff_tar, tree_tar
@@ -51,7 +51,7 @@ def commit(workspace: Workspace, reference: str, options: CommitOptions) -> str:
 
             changed = apply_changes(changed, options.changes)
         with store.adding():
-            with _trees(store, container) as (upper, lowers), _paused(store, container, options.pause):
+            with _trees(store, container) as (upper, lowers), _still(store, container, options.pause):
                 layer = images.write_layer(lambda out: diff_tar(upper, out, lowers))
             _unpack(store, images, layer)
             history = History(
@@ -128,23 +128,9 @@ def _trees(store: Store, container: Container) -> Iterator[tuple[int, list[int]]
         yield fds[0], fds[1:]
 
 
-@contextmanager
-def _paused(store: Store, container: Container, wanted: bool) -> Iterator[None]:
+def _still(store: Store, container: Container, wanted: bool) -> AbstractContextManager[None]:
     """Every process of a running container stopped meanwhile."""
-    if not wanted or container.status != State.RUNNING:
-        yield
-        return
-    from tiffin.runtime.cgroups import open_cgroup
-
-    cgroup = open_cgroup(container.record.cgroup(store.layout.cgroup))
-    try:
-        cgroup.freeze(True)
-    except FileNotFoundError:
-        raise NotFound(f"No such container: {container.id}") from None
-    try:
-        yield
-    finally:
-        cgroup.freeze(False)
+    return held_still(store, container) if wanted and container.status in LIVE else nullcontext()
 
 
 def _unpack(store: Store, images: Images, layer: LayerBlob) -> None:

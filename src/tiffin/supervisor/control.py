@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from tiffin.state import Layout, lock_file
 
 _SOCKET = "sock"
+_FREEZER = "freezer"
 
 
 def acquire(layout: Layout, container_id: str, *, wait: bool = True) -> int:
@@ -44,10 +45,19 @@ def is_held(layout: Layout, container_id: str) -> bool:
     return lock < 0
 
 
+def acquire_freezer(layout: Layout, container_id: str) -> int:
+    """The lock of whoever freezes or thaws the container, as a descriptor to close; waits for it. -1 when the container
+    has no run directory, and so does not run."""
+    try:
+        return lock_file(f"{layout.container_run(container_id)}/{_FREEZER}")
+    except FileNotFoundError:
+        return -1
+
+
 def discard(layout: Layout, container_id: str) -> None:
     """Remove the run directory of a container that is no more; the caller holds its lock. Idempotent."""
     directory = layout.container_run(container_id)
-    for name in (_SOCKET, "lock"):
+    for name in (_SOCKET, _FREEZER, "lock"):
         try:
             os.unlink(f"{directory}/{name}")
         except FileNotFoundError:
