@@ -6,6 +6,7 @@ in one write, so that a killed supervisor leaves at most one cut entry, which th
 
 import os
 import time
+from abc import ABC, abstractmethod
 
 from tiffin.typed import TYPE_CHECKING
 
@@ -26,7 +27,7 @@ def timestamp(nanoseconds: int) -> str:
     )
 
 
-class LineLog:
+class LineLog(ABC):
     """A LogWriter to files. A subclass says how entries look. A full or failing disk costs log lines and nothing else:
     what could not be written is dropped whole."""
 
@@ -38,13 +39,13 @@ class LineLog:
         self._size = 0
         self._open()
 
+    @abstractmethod
     def encode(self, stream: str, data: bytes, when: int) -> bytes:
         """Entries for `data`, whole lines or an unfinished piece of one, that came at `when` (ns)."""
-        raise NotImplementedError
 
+    @abstractmethod
     def repair(self, fd: int, size: int) -> int:
         """Close an entry that a crash has cut at the end of the file; its new size."""
-        raise NotImplementedError
 
     def write(self, stream: str, data: bytes) -> None:
         """An unfinished line is held until it is finished, full, or `flush`."""

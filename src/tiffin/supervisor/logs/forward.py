@@ -2,6 +2,7 @@
 
 import socket
 import time
+from abc import ABC, abstractmethod
 
 from tiffin.supervisor.logs.files import PIECE
 from tiffin.typed import TYPE_CHECKING
@@ -15,7 +16,7 @@ _PATIENCE = 1.0  # seconds that one send or connect may take
 _PAUSE = 1.0  # seconds between attempts to connect
 
 
-class Forward:
+class Forward(ABC):
     """A LogWriter. A subclass formats one line and sends it; what a server does not take within a second is dropped for
     it, and stays in the local log."""
 
@@ -26,9 +27,9 @@ class Forward:
         self._failed_at = -_PAUSE
         self._rest: dict[str, bytes] = {}
 
+    @abstractmethod
     def message(self, stream: str, line: bytes) -> bytes:
         """The bytes to send for one line, without its newline."""
-        raise NotImplementedError
 
     def write(self, stream: str, data: bytes) -> None:
         self._kept.write(stream, data)
