@@ -64,49 +64,19 @@ def create_options(args: "Namespace", *, detached: bool, attach_stdin: bool) -> 
         image=args.image,
         command=tuple(args.command),
         name=args.name,
-        entrypoint=None if args.entrypoint is None else (args.entrypoint,) if args.entrypoint else (),
-        env=(*env_files(args.env_file), *args.env),
-        user=args.user,
-        workdir=args.workdir,
-        hostname=args.hostname,
-        domainname=args.domainname,
         tty=args.tty,
         open_stdin=args.interactive,
         stdin_once=args.interactive and not detached,
         attach_stdin=attach_stdin,
         attach_stdout=not detached,
         attach_stderr=not detached,
-        volumes=tuple(args.volume),
-        mounts=tuple(args.mount),
-        tmpfs=tuple(args.tmpfs),
-        publish=tuple(args.publish),
-        publish_all=args.publish_all,
-        expose=tuple(args.expose),
-        network=args.network[0] if args.network else "bridge",
-        extra_hosts=tuple(args.add_host),
-        dns=tuple(args.dns),
-        dns_search=tuple(args.dns_search),
-        dns_options=tuple(args.dns_option),
-        resources=resources(args)._replace(
-            memory_swappiness=args.memory_swappiness, oom_kill_disable=args.oom_kill_disable
-        ),
-        cap_add=tuple(args.cap_add),
-        cap_drop=tuple(args.cap_drop),
-        privileged=args.privileged,
-        group_add=tuple(args.group_add),
-        sysctls=tuple(args.sysctl),
-        shm_size=size(args.shm_size, "--shm-size") if args.shm_size else 64 * 1024 * 1024,
-        oom_score_adj=args.oom_score_adj,
-        read_only=args.read_only,
-        init=args.init,
-        stop_signal=args.stop_signal,
-        stop_timeout=args.stop_timeout,
-        labels=tuple(args.label),
         auto_remove=args.rm,
         log=_log(args),
         platform=args.platform,
         **keeping_options(args),
     )
+    for complete in (_with_process, _with_network, _with_files, _with_rights):
+        options = complete(options, args)
     many = len(args.network) > 1 or "=" in options.network
     if many or args.ip or args.network_alias or args.mac_address:
         from tiffin.cli import network_values
@@ -117,6 +87,60 @@ def create_options(args: "Namespace", *, detached: bool, attach_stdin: bool) -> 
 
         options = container_values.complete(options, args)
     return options
+
+
+def _with_process(options: "CreateOptions", args: "Namespace") -> "CreateOptions":
+    return options._replace(
+        entrypoint=None if args.entrypoint is None else (args.entrypoint,) if args.entrypoint else (),
+        env=(*env_files(args.env_file), *args.env),
+        user=args.user,
+        group_add=tuple(args.group_add),
+        workdir=args.workdir,
+        init=args.init,
+        stop_signal=args.stop_signal,
+        stop_timeout=args.stop_timeout,
+        labels=tuple(args.label),
+    )
+
+
+def _with_network(options: "CreateOptions", args: "Namespace") -> "CreateOptions":
+    return options._replace(
+        hostname=args.hostname,
+        domainname=args.domainname,
+        publish=tuple(args.publish),
+        publish_all=args.publish_all,
+        expose=tuple(args.expose),
+        network=args.network[0] if args.network else "bridge",
+        extra_hosts=tuple(args.add_host),
+        dns=tuple(args.dns),
+        dns_search=tuple(args.dns_search),
+        dns_options=tuple(args.dns_option),
+    )
+
+
+def _with_files(options: "CreateOptions", args: "Namespace") -> "CreateOptions":
+    return options._replace(
+        volumes=tuple(args.volume),
+        mounts=tuple(args.mount),
+        tmpfs=tuple(args.tmpfs),
+        shm_size=size(args.shm_size, "--shm-size") if args.shm_size else 64 * 1024 * 1024,
+        read_only=args.read_only,
+    )
+
+
+def _with_rights(options: "CreateOptions", args: "Namespace") -> "CreateOptions":
+    """What its processes may do, and how much of the machine they get."""
+    limits = resources(args)._replace(
+        memory_swappiness=args.memory_swappiness, oom_kill_disable=args.oom_kill_disable
+    )
+    return options._replace(
+        resources=limits,
+        cap_add=tuple(args.cap_add),
+        cap_drop=tuple(args.cap_drop),
+        privileged=args.privileged,
+        sysctls=tuple(args.sysctl),
+        oom_score_adj=args.oom_score_adj,
+    )
 
 
 def resources(args: "Namespace") -> "Resources":

@@ -194,15 +194,14 @@ def _insert(
 def plan(options: CreateOptions, image: Image) -> ContainerRecord:
     """The record, without its mounts. Pure but for the ID, the clock and the caller's environment."""
     settings = image.settings
-    container_id = new_id()
     entrypoint, cmd = merge_command(options, settings)
     if not entrypoint and not cmd:
         raise InvalidArgument("No command specified")
     stop_signal = options.stop_signal or str(settings.get("StopSignal") or "SIGTERM")
     parse_signal(stop_signal)
     check_rights(options)
-    return ContainerRecord(
-        id=container_id,
+    record = ContainerRecord(
+        id=new_id(),
         name=options.name,
         image=image.id,
         image_name=options.image,
@@ -214,14 +213,43 @@ def plan(options: CreateOptions, image: Image) -> ContainerRecord:
         env=merge_env(options.env, settings.get("Env") or ()),
         user=options.user or str(settings.get("User") or ""),
         cwd=_workdir(options.workdir or str(settings.get("WorkingDir") or "") or "/"),
-        hostname=_hostname(options, container_id),
-        domainname=options.domainname,
+        shell=tuple(settings.get("Shell") or ()),
+        labels=_labels(options.labels, settings.get("Labels") or {}),
+        annotations=_pairs(options.annotations, "--annotation") if options.annotations else {},
+        volumes=tuple(settings.get("Volumes") or ()),
+        volumes_from=options.volumes_from,
+        runtime=options.runtime,
+        stop_signal=stop_signal,
+    )
+    record = _with_life(record, options, settings)
+    record = _with_network(record, options, settings)
+    return _with_isolation(_with_rights(record, options), options)
+
+
+def _with_life(record: ContainerRecord, options: CreateOptions, settings: dict[str, Any]) -> ContainerRecord:
+    """Its streams, what is watched while it runs, and how it ends."""
+    return record._replace(
         tty=options.tty,
         open_stdin=options.open_stdin,
         stdin_once=options.stdin_once,
         attach_stdin=options.attach_stdin,
         attach_stdout=options.attach_stdout,
         attach_stderr=options.attach_stderr,
+        log=options.log,
+        healthcheck=healthcheck(options.healthcheck, settings.get("Healthcheck")),
+        init=options.init,
+        stop_timeout=10 if options.stop_timeout is None else options.stop_timeout,
+        auto_remove=options.auto_remove,
+    )
+
+
+def _with_network(
+    record: ContainerRecord, options: CreateOptions, settings: dict[str, Any]
+) -> ContainerRecord:
+    """What it is called, whom it reaches and how it is reached."""
+    return record._replace(
+        hostname=_hostname(options, record.id),
+        domainname=options.domainname,
         ports=_ports(options, settings),
         exposed=_exposed(options, settings),
         network="bridge" if options.network == "default" else options.network,
@@ -229,37 +257,37 @@ def plan(options: CreateOptions, image: Image) -> ContainerRecord:
         dns=options.dns,
         dns_search=options.dns_search,
         dns_options=options.dns_options,
+    )
+
+
+def _with_rights(record: ContainerRecord, options: CreateOptions) -> ContainerRecord:
+    """What its processes may do, and how much of the machine they get."""
+    return record._replace(
         resources=limits.check(options.resources),
+        ulimits=options.ulimits,
+        shm_size=options.shm_size,
+        oom_score_adj=options.oom_score_adj,
         cap_add=options.cap_add,
         cap_drop=options.cap_drop,
         privileged=options.privileged,
         security_opts=options.security_opts,
         group_add=options.group_add,
-        sysctls=_pairs(options.sysctls, "--sysctl"),
-        ulimits=options.ulimits,
-        shm_size=options.shm_size,
-        oom_score_adj=options.oom_score_adj,
+        devices=options.devices,
+        device_rules=options.device_rules,
         read_only=options.read_only,
-        init=options.init,
-        stop_signal=stop_signal,
-        stop_timeout=10 if options.stop_timeout is None else options.stop_timeout,
-        labels=_labels(options.labels, settings.get("Labels") or {}),
-        auto_remove=options.auto_remove,
-        log=options.log,
-        healthcheck=healthcheck(options.healthcheck, settings.get("Healthcheck")),
-        volumes=tuple(settings.get("Volumes") or ()),
+    )
+
+
+def _with_isolation(record: ContainerRecord, options: CreateOptions) -> ContainerRecord:
+    """Whose namespaces and cgroup it lives in, and what is set in them."""
+    return record._replace(
         pid_mode=options.pid,
         ipc_mode=options.ipc,
         uts_mode=options.uts,
         userns_mode=options.userns,
         cgroupns_mode=options.cgroupns,
         cgroup_parent=options.cgroup_parent,
-        devices=options.devices,
-        device_rules=options.device_rules,
-        annotations=_pairs(options.annotations, "--annotation") if options.annotations else {},
-        volumes_from=options.volumes_from,
-        shell=tuple(settings.get("Shell") or ()),
-        runtime=options.runtime,
+        sysctls=_pairs(options.sysctls, "--sysctl"),
     )
 
 
