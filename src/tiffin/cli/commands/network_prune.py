@@ -1,7 +1,7 @@
 """`tiffin network prune`."""
 
 from tiffin.cli import output
-from tiffin.cli.confirm import confirmed
+from tiffin.cli.pruning import add_prune_options, approved, report
 from tiffin.typed import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -15,14 +15,7 @@ EXAMPLES = "tiffin network prune\ntiffin network prune -f --filter until=24h --f
 
 
 def arguments(parser: "CommandParser") -> None:
-    parser.add_argument(
-        "--filter",
-        action="append",
-        default=[],
-        metavar="KEY=VALUE",
-        help="until=TIME, label=NAME[=VALUE], label!=...",
-    )
-    parser.switch("-f", "--force", help="do not ask")
+    add_prune_options(parser)
 
 
 def run(args: "Namespace", session: "Session") -> int:
@@ -31,13 +24,8 @@ def run(args: "Namespace", session: "Session") -> int:
     plan = networks.plan_prune(args.filter)
     if not plan:
         return 0
-    print("WARNING! This will remove all custom networks not used by at least one container:\n")
-    output.lines(plan)
-    print(flush=True)
-    if not args.force and not confirmed():
+    what = "all custom networks not used by at least one container"
+    if not approved(args, what, lambda: output.lines(plan)):
         return 1
-    removed = networks.prune(args.filter, only=plan)
-    if removed:
-        print("Deleted Networks:")
-        output.lines(removed)
+    report(("Deleted Networks:", networks.prune(args.filter, only=plan)), reclaimed=-1)
     return 0

@@ -1,10 +1,12 @@
 """`tiffin container prune`."""
 
 from tiffin.cli import output
-from tiffin.cli.confirm import confirmed
+from tiffin.cli.pruning import add_prune_options, approved, report
 from tiffin.typed import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from tiffin.cli.main import Session
     from tiffin.cli.parser import CommandParser, Namespace
 
@@ -13,32 +15,20 @@ EXAMPLES = "tiffin container prune\ntiffin container prune -f --filter until=24h
 
 
 def arguments(parser: "CommandParser") -> None:
-    parser.add_argument(
-        "--filter",
-        action="append",
-        default=[],
-        metavar="KEY=VALUE",
-        help="until=TIME, label=NAME[=VALUE], label!=...",
-    )
-    parser.switch("-f", "--force", help="do not ask")
+    add_prune_options(parser)
 
 
 def run(args: "Namespace", session: "Session") -> int:
     output.check_filters(args.filter)
     containers = session.engine.containers
     plan = containers.plan_prune(args.filter)
+    removed: Collection[str] = ()
     reclaimed = 0
     if plan:
-        print("WARNING! This will remove all stopped containers:\n")
         rows = [(one.id[:12], one.image, one.status, one.name) for one in plan]
-        output.table(("CONTAINER ID", "IMAGE", "STATUS", "NAMES"), rows)
-        print(flush=True)
-        if not args.force and not confirmed():
+        headings = ("CONTAINER ID", "IMAGE", "STATUS", "NAMES")
+        if not approved(args, "all stopped containers", lambda: output.table(headings, rows)):
             return 1
         removed, reclaimed = containers.prune(args.filter, only=[container.id for container in plan])
-        if removed:
-            print("Deleted Containers:")
-            output.lines(removed)
-            print()
-    print(f"Total reclaimed space: {output.size(reclaimed)}")
+    report(("Deleted Containers:", removed), reclaimed=reclaimed)
     return 0

@@ -1,5 +1,6 @@
 """`tiffin restart`."""
 
+from tiffin.cli.commands.stop import add_ending_options
 from tiffin.cli.several import each
 from tiffin.typed import TYPE_CHECKING
 
@@ -13,24 +14,7 @@ EXAMPLES = "tiffin restart web\n# give it two seconds to end\ntiffin restart -t 
 
 
 def arguments(parser: "CommandParser") -> None:
-    add = parser.add_argument
-    add(
-        "-t",
-        "--time",
-        "--timeout",
-        type=int,
-        default=None,
-        metavar="SECONDS",
-        help="time to wait before it is killed (default 10)",
-    )
-    add(
-        "-s",
-        "--signal",
-        default="",
-        metavar="SIGNAL",
-        help="signal to send (default: the container's stop signal)",
-    )
-    add("containers", nargs="+", metavar="CONTAINER")
+    add_ending_options(parser)
 
 
 def run(args: "Namespace", session: "Session") -> int:

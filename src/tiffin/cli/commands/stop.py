@@ -14,6 +14,11 @@ EXAMPLES = "tiffin stop web\ntiffin stop -t 2 web worker\n"
 
 
 def arguments(parser: "CommandParser") -> None:
+    add_ending_options(parser)
+
+
+def add_ending_options(parser: "CommandParser") -> None:
+    """The containers that are to end, and how; `restart` has them, too."""
     add = parser.add_argument
     add(
         "-t",
@@ -22,7 +27,7 @@ def arguments(parser: "CommandParser") -> None:
         type=int,
         default=None,
         metavar="SECONDS",
-        help="time to wait (default 10)",
+        help="time to wait before it is killed (default 10)",
     )
     add(
         "-s",

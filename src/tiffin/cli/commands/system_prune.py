@@ -1,7 +1,7 @@
 """`tiffin system prune`."""
 
 from tiffin.cli import output
-from tiffin.cli.confirm import confirmed
+from tiffin.cli.pruning import add_prune_options, approved, report
 from tiffin.typed import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -24,14 +24,7 @@ tiffin system prune --filter until=24h
 def arguments(parser: "CommandParser") -> None:
     parser.switch("-a", "--all", help="all images without a container, and the whole build cache")
     parser.switch("--volumes", help="anonymous volumes too")
-    parser.switch("-f", "--force", help="do not ask")
-    parser.add_argument(
-        "--filter",
-        action="append",
-        default=[],
-        metavar="KEY=VALUE",
-        help="until=TIME, label=NAME[=VALUE], label!=NAME[=VALUE]",
-    )
+    add_prune_options(parser)
 
 
 def run(args: "Namespace", session: "Session") -> int:
@@ -41,28 +34,22 @@ def run(args: "Namespace", session: "Session") -> int:
     system = session.engine.system
     plan = system.plan_prune(PruneRequest(args.all, args.volumes, tuple(args.filter)))
     if plan.is_empty:
-        print(f"Total reclaimed space: {output.size(0)}")
+        report(reclaimed=0)
         return 0
-    _show(plan)
-    if not args.force and not confirmed():
+    if not approved(args, "", lambda: _show(plan), f"{output.size(plan.reclaims)} in all"):
         return 1
     done = system.prune(plan)
-    for title, names in (
+    report(
         ("Deleted Containers:", done.containers),
-        ("Deleted Images:", tuple(f"{what}: {name}" for what, name in done.images)),
+        ("Deleted Images:", [f"{what}: {name}" for what, name in done.images]),
         ("Deleted Volumes:", done.volumes),
         ("Deleted build cache objects:", done.cache),
-    ):
-        if names:
-            print(title)
-            output.lines(names)
-            print()
-    print(f"Total reclaimed space: {output.size(plan.reclaims)}")
+        reclaimed=plan.reclaims,
+    )
     return 0
 
 
 def _show(plan: "PrunePlan") -> None:
-    print("WARNING! This will remove:\n")
     if plan.containers:
         rows = [
             (one.id[:12], one.name, one.image, one.status, output.size(one.size)) for one in plan.containers
@@ -95,4 +82,3 @@ def _show(plan: "PrunePlan") -> None:
         print()
     if plan.leftover:
         print(f"what nothing names, {output.size(plan.leftover)}\n")
-    print(f"{output.size(plan.reclaims)} in all", flush=True)

@@ -1,10 +1,12 @@
 """`tiffin volume prune`."""
 
 from tiffin.cli import output
-from tiffin.cli.confirm import confirmed
+from tiffin.cli.pruning import add_prune_options, approved, report
 from tiffin.typed import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from tiffin.cli.main import Session
     from tiffin.cli.parser import CommandParser, Namespace
 
@@ -16,32 +18,20 @@ EXAMPLES = "tiffin volume prune\ntiffin volume prune -af --filter label=team=web
 
 def arguments(parser: "CommandParser") -> None:
     parser.switch("-a", "--all", help="also volumes that were given a name")
-    parser.add_argument(
-        "--filter",
-        action="append",
-        default=[],
-        metavar="KEY=VALUE",
-        help="label=NAME[=VALUE], label!=NAME[=VALUE]",
-    )
-    parser.switch("-f", "--force", help="do not ask")
+    add_prune_options(parser, "label=NAME[=VALUE], label!=NAME[=VALUE]")
 
 
 def run(args: "Namespace", session: "Session") -> int:
     output.check_filters(args.filter)
     volumes = session.engine.volumes
     plan = volumes.plan_prune(args.all, args.filter)
+    removed: Collection[str] = ()
     reclaimed = 0
     if plan:
-        what = "all" if args.all else "anonymous"
-        print(f"WARNING! This will remove {what} local volumes not used by at least one container:\n")
-        output.table(("VOLUME NAME", "SIZE"), [(one.name, output.size(one.size)) for one in plan])
-        print(flush=True)
-        if not args.force and not confirmed():
+        what = f"{'all' if args.all else 'anonymous'} local volumes not used by at least one container"
+        rows = [(one.name, output.size(one.size)) for one in plan]
+        if not approved(args, what, lambda: output.table(("VOLUME NAME", "SIZE"), rows)):
             return 1
         removed, reclaimed = volumes.prune(plan)
-        if removed:
-            print("Deleted Volumes:")
-            output.lines(removed)
-            print()
-    print(f"Total reclaimed space: {output.size(reclaimed)}")
+    report(("Deleted Volumes:", removed), reclaimed=reclaimed)
     return 0
