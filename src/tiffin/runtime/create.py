@@ -25,10 +25,10 @@ from collections.abc import Mapping
 
 from tiffin.errors import EngineError, InvalidArgument, TiffinError
 from tiffin.kernel.namespaces import CLONE_NEWPID, setns, unshare
-from tiffin.kernel.process import pidfd_open, pidfd_send_signal, process_start_time, set_dumpable
+from tiffin.kernel.process import set_dumpable
 from tiffin.runtime import child, devices
 from tiffin.runtime.cgroups import Cgroup, Hierarchies, detect, open_cgroup
-from tiffin.runtime.forked import Descriptors, raise_reported, read_all, reap
+from tiffin.runtime.forked import Descriptors, FirstProcess, raise_reported, read_all, reap
 from tiffin.runtime.options import RootMount
 from tiffin.runtime.process import await_executed, await_ready, check_process
 from tiffin.runtime.rootfs import check_destination
@@ -41,7 +41,6 @@ if TYPE_CHECKING:
     from tiffin.runtime.console import Terminal
     from tiffin.runtime.extras import Extras
 
-_SIGKILL = 9
 _REQUIRED = (
     {"destination": "/proc", "type": "proc", "source": "proc", "options": ["nosuid", "noexec", "nodev"]},
     {
@@ -60,8 +59,8 @@ class CreateRequest(NamedTuple):
     id              a checked container id; names the cgroup below `cgroup_parent`
     spec            the runtime specification document (see `tiffin.runtime.spec`)
     root            the root file system, an overlay or a bind (`tiffin.oci.mount.Mount`)
-    mount_point     an empty directory of the engine's on which the root is mounted, in the child's namespace
-    only stdio           descriptors for fds 0 to 2, used when the document's process.terminal is false
+    mount_point     an empty directory of the engine's on which the root is mounted, in the child's namespace only
+    stdio           descriptors for fds 0 to 2, used when the document's process.terminal is false
     netns_fd        network namespace to join; -1: a new one with nothing but a loopback interface. A document
                     without a network namespace shares the host's
     cgroup_parent   `Layout.cgroup`
@@ -84,10 +83,8 @@ class CreateRequest(NamedTuple):
     extras: "Extras | None" = None
 
 
-class InitProcess:
-    """A container's first process. `pid` is the host's, `pid_start` makes it unmistakable for as long as the
-    machine runs. `console_fd` is the terminal's master, -1 without one. Descriptors are CLOEXEC and closed by
-    `close`, which does not end the process."""
+class InitProcess(FirstProcess):
+    """A container's first process, made by `create`."""
 
     def __init__(
         self,
@@ -98,19 +95,11 @@ class InitProcess:
         status_fd: int,
         start_fd: int,
     ) -> None:
-        self.pid = pid
-        self.pid_start = process_start_time(pid)
-        self.pidfd = pidfd_open(pid)
-        self.cgroup = cgroup
-        self.console_fd = console_fd
-        self.warnings: list[str] = []
+        super().__init__(pid, cgroup, console_fd)
         self._process = process
         self._status_fd, self._start_fd = status_fd, start_fd
-        self._exit_code: int | None = None
 
     def start(self) -> None:
-        """Execute the command. When that fails the process is reaped and its cgroup removed before
-        CommandNotFound or CommandNotExecutable (or EngineError) is raised."""
         try:
             os.write(self._start_fd, b"\1")
             await_executed(self._status_fd, self._process)
@@ -120,40 +109,20 @@ class InitProcess:
         except TiffinError:
             self.destroy()
             raise
-        os.close(self._start_fd)
-        os.close(self._status_fd)
-        self._start_fd = self._status_fd = -1
-
-    def wait(self) -> int:
-        """The exit code, 128 + n after signal n. Blocks; to be told, poll `pidfd`. Idempotent.
-
-        The kernel ends PID 1 of a namespace last, after every process in it has been reaped: whoever ran
-        commands in the container must `wait` for those too, or this blocks."""
-        if self._exit_code is None:
-            code = os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
-            self._exit_code = code if code >= 0 else 128 - code
-        return self._exit_code
-
-    def signal(self, number: int) -> None:
-        """Send a signal; a process that has ended is no error."""
-        try:
-            pidfd_send_signal(self.pidfd, number)
-        except ProcessLookupError:
-            pass
-
-    def destroy(self) -> None:
-        """Kill, reap, remove the cgroup and close. For a process that shall not run (on)."""
-        self.signal(_SIGKILL)
-        self.wait()
-        self.close()
-        self.cgroup.delete()
+        self._close_pipes()
 
     def close(self) -> None:
-        """Close the descriptors. Idempotent."""
-        for fd in (self.pidfd, self.console_fd, self._status_fd, self._start_fd):
+        super().close()
+        self._close_pipes()
+
+    def _close_pipes(self) -> None:
+        for fd in (self._status_fd, self._start_fd):
             if fd >= 0:
                 os.close(fd)
-        self.pidfd = self.console_fd = self._status_fd = self._start_fd = -1
+        self._status_fd = self._start_fd = -1
+
+    def _remove(self) -> None:
+        self.cgroup.delete()
 
 
 def create(request: CreateRequest) -> InitProcess:

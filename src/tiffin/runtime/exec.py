@@ -29,7 +29,7 @@ from tiffin.kernel.paths import RESOLVE_NO_SYMLINKS, open_in_root
 from tiffin.kernel.process import pidfd_open, pidfd_send_signal, process_start_time
 from tiffin.runtime.cgroups import Cgroup, open_cgroup
 from tiffin.runtime.console import Terminal, open_terminal, resize
-from tiffin.runtime.forked import Descriptors, raise_reported, read_all, reap, report
+from tiffin.runtime.forked import Child, Descriptors, raise_reported, read_all, reap, report
 from tiffin.runtime.process import (
     await_executed,
     await_ready,
@@ -51,7 +51,6 @@ if TYPE_CHECKING:
     from tiffin.runtime.external import External
 
 _JOIN = CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWCGROUP
-_SIGKILL = 9
 
 
 class ExecRequest(NamedTuple):
@@ -82,37 +81,8 @@ class ExecRequest(NamedTuple):
     external: External | None = None
 
 
-class ExecProcess:
-    """The running command: a child of this process, in the container's namespaces. See `InitProcess`."""
-
-    def __init__(self, pid: int, console_fd: int, warnings: list[str]) -> None:
-        self.pid = pid
-        self.pid_start = process_start_time(pid)
-        self.pidfd = pidfd_open(pid)
-        self.console_fd = console_fd
-        self.warnings = warnings
-        self._exit_code: int | None = None
-
-    def wait(self) -> int:
-        """The exit code, 128 + n after signal n. Blocks; to be told, poll `pidfd`. Idempotent."""
-        if self._exit_code is None:
-            code = os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
-            self._exit_code = code if code >= 0 else 128 - code
-        return self._exit_code
-
-    def signal(self, number: int) -> None:
-        """Send a signal; a process that has ended is no error."""
-        try:
-            pidfd_send_signal(self.pidfd, number)
-        except ProcessLookupError:
-            pass
-
-    def close(self) -> None:
-        """Close the descriptors. Idempotent."""
-        for fd in (self.pidfd, self.console_fd):
-            if fd >= 0:
-                os.close(fd)
-        self.pidfd = self.console_fd = -1
+class ExecProcess(Child):
+    """The running command: a child of this process, in the container's namespaces."""
 
 
 def exec_process(request: ExecRequest) -> ExecProcess:

@@ -1,7 +1,7 @@
 """Containers made by another OCI runtime (`tiffin run --runtime runc`): the same interface as `create` and `exec`.
 
     external = External("runc", layout.container(id), id)
-    init = external.create(request)          # an `InitProcess` in all but name
+    init = external.create(request)          # a `FirstProcess`
     init.start(); init.wait()
     external.delete()                        # idempotent, by whoever cleans up
 
@@ -22,16 +22,11 @@ from tiffin.errors import CommandNotExecutable, CommandNotFound, EngineError, In
 from tiffin.kernel.mounts import MS_REC, MS_SLAVE, mount, umount
 from tiffin.kernel.namespaces import CLONE_NEWNS, unshare
 from tiffin.kernel.paths import AT_FDCWD, remove_tree
-from tiffin.kernel.process import (
-    pidfd_open,
-    pidfd_send_signal,
-    process_start_time,
-    set_child_subreaper,
-)
+from tiffin.kernel.process import pidfd_open, pidfd_send_signal, set_child_subreaper
 from tiffin.runtime import rootfs
 from tiffin.runtime.cgroups import Cgroup, open_cgroup
 from tiffin.runtime.exec import ExecProcess, ExecRequest, open_container
-from tiffin.runtime.forked import Descriptors
+from tiffin.runtime.forked import Descriptors, FirstProcess
 from tiffin.runtime.process import find_user
 from tiffin.runtime.step import step
 from tiffin.typed import TYPE_CHECKING, Any, NamedTuple
@@ -235,18 +230,12 @@ class External:
             os.close(directory)
 
 
-class ExternalProcess:
-    """A container's first process, made by another runtime. See `tiffin.runtime.create.InitProcess`."""
+class ExternalProcess(FirstProcess):
+    """A container's first process, made by another runtime."""
 
     def __init__(self, external: External, pid: int, cgroup: Cgroup, console_fd: int) -> None:
-        self.pid = pid
-        self.pid_start = process_start_time(pid)
-        self.pidfd = pidfd_open(pid)
-        self.cgroup = cgroup
-        self.console_fd = console_fd
-        self.warnings: list[str] = []
+        super().__init__(pid, cgroup, console_fd)
         self._external = external
-        self._exit_code: int | None = None
 
     def start(self) -> None:
         try:
@@ -255,29 +244,8 @@ class ExternalProcess:
             self.destroy()
             raise
 
-    def wait(self) -> int:
-        if self._exit_code is None:
-            code = os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
-            self._exit_code = code if code >= 0 else 128 - code
-        return self._exit_code
-
-    def signal(self, number: int) -> None:
-        try:
-            pidfd_send_signal(self.pidfd, number)
-        except ProcessLookupError:
-            pass
-
-    def destroy(self) -> None:
-        self.signal(_SIGKILL)
-        self.wait()
-        self.close()
+    def _remove(self) -> None:
         self._external.delete()
-
-    def close(self) -> None:
-        for fd in (self.pidfd, self.console_fd):
-            if fd >= 0:
-                os.close(fd)
-        self.pidfd = self.console_fd = -1
 
 
 # ---- the document as other runtimes read it

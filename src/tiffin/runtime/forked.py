@@ -1,15 +1,20 @@
-"""Between a process and the child that it forked: pipes, errors, and the child's end. Used by `create` and `exec`."""
+"""Between a process and the child that it forked: pipes, errors, and the child's end. Used by `create` and
+`exec`, and by `external` for what another runtime's program made."""
 
 from __future__ import annotations
 
 import os
+from abc import ABC, abstractmethod
 
 from tiffin import errors
 from tiffin.errors import EngineError, TiffinError
+from tiffin.kernel.process import pidfd_open, pidfd_send_signal, process_start_time
 from tiffin.typed import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from typing import NoReturn
+
+    from tiffin.runtime.cgroups import Cgroup
 
 _SIGKILL = 9
 
@@ -57,6 +62,68 @@ class Descriptors:
         for fd in self._open:
             os.close(fd)
         self._open.clear()
+
+
+class Child:
+    """A process that this one reaps. `pid` is the host's, `pid_start` makes it unmistakable for as long as the machine
+    runs. `console_fd` is the terminal's master, -1 without one. Descriptors are CLOEXEC and closed by `close`, which
+    does not end the process. `warnings` are lines for the user."""
+
+    def __init__(self, pid: int, console_fd: int, warnings: list[str]) -> None:
+        self.pid = pid
+        self.pid_start = process_start_time(pid)
+        self.pidfd = pidfd_open(pid)
+        self.console_fd = console_fd
+        self.warnings = warnings
+        self._exit_code: int | None = None
+
+    def wait(self) -> int:
+        """The exit code, 128 + n after signal n. Blocks; to be told, poll `pidfd`. Idempotent.
+
+        The kernel ends PID 1 of a namespace last, after every process in it has been reaped: whoever ran
+        commands in the container must `wait` for those too, or this blocks."""
+        if self._exit_code is None:
+            code = os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
+            self._exit_code = code if code >= 0 else 128 - code
+        return self._exit_code
+
+    def signal(self, number: int) -> None:
+        """Send a signal; a process that has ended is no error."""
+        try:
+            pidfd_send_signal(self.pidfd, number)
+        except ProcessLookupError:
+            pass
+
+    def close(self) -> None:
+        """Close the descriptors. Idempotent."""
+        for fd in (self.pidfd, self.console_fd):
+            if fd >= 0:
+                os.close(fd)
+        self.pidfd = self.console_fd = -1
+
+
+class FirstProcess(Child, ABC):
+    """A container's first process, made and not yet started."""
+
+    def __init__(self, pid: int, cgroup: Cgroup, console_fd: int) -> None:
+        super().__init__(pid, console_fd, [])
+        self.cgroup = cgroup
+
+    @abstractmethod
+    def start(self) -> None:
+        """Execute the command. When that fails nothing remains of the container before CommandNotFound or
+        CommandNotExecutable (or EngineError) is raised."""
+
+    @abstractmethod
+    def _remove(self) -> None:
+        """What the container has beside its processes."""
+
+    def destroy(self) -> None:
+        """Kill, reap, close and remove. For a process that shall not run (on)."""
+        self.signal(_SIGKILL)
+        self.wait()
+        self.close()
+        self._remove()
 
 
 def read_all(fd: int) -> bytes:

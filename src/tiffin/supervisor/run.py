@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 
 from tiffin.containers.store import Containers
-from tiffin.runtime.create import CreateRequest, InitProcess, create
+from tiffin.runtime.create import CreateRequest, create
 from tiffin.supervisor.logs import open_log
 from tiffin.supervisor.prepare import Prepared, prepare
 from tiffin.supervisor.session import Session
@@ -17,7 +17,7 @@ from tiffin.typed import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     from tiffin.containers.record import ContainerRecord
     from tiffin.network.records import Attachment
-    from tiffin.runtime.external import ExternalProcess
+    from tiffin.runtime.forked import FirstProcess
     from tiffin.state import Layout, Store
     from tiffin.supervisor.health import Health
     from tiffin.supervisor.logs import LogWriter
@@ -29,7 +29,7 @@ Notice = Callable[[str], None]
 class Run(NamedTuple):
     """A run that has begun. `began`: of the monotonic clock."""
 
-    process: InitProcess | ExternalProcess
+    process: FirstProcess
     session: Session
     attachment: Attachment
     health: Health | None
@@ -92,9 +92,7 @@ def begin(
     return Run(process, session, attachment, health, time.monotonic())
 
 
-def _external(
-    layout: Layout, record: ContainerRecord
-) -> Callable[[CreateRequest], InitProcess | ExternalProcess]:
+def _external(layout: Layout, record: ContainerRecord) -> Callable[[CreateRequest], FirstProcess]:
     """`create` as another OCI runtime does it."""
     from tiffin.runtime.external import External
 
@@ -117,9 +115,7 @@ def _request(
     )
 
 
-def _health(
-    store: Store, record: ContainerRecord, process: InitProcess | ExternalProcess, helper: int
-) -> Health | None:
+def _health(store: Store, record: ContainerRecord, process: FirstProcess, helper: int) -> Health | None:
     if record.healthcheck is None:
         return None
     from tiffin.supervisor.health import Health, check_of
