@@ -10,8 +10,7 @@ import pytest
 from tests.unit.containers.test_records import RECORD
 from tiffin import Engine
 from tiffin.containers import Containers
-from tiffin.kernel.process import process_start_time
-from tiffin.supervisor import processes
+from tiffin.kernel.process import boot_id, process_start_time
 
 pytestmark = pytest.mark.root
 
@@ -31,7 +30,7 @@ def test_a_recycled_pid_is_not_the_container(bystander: "subprocess.Popen[bytes]
         with engine._workspace.store() as store:
             rows = Containers(store)
             rows.insert(RECORD._replace(mounts=(), ports=()))
-            rows.starting(RECORD.id, bystander.pid, earlier, processes.boot_id())
+            rows.starting(RECORD.id, bystander.pid, earlier, boot_id())
             rows.running(RECORD.id, bystander.pid, earlier, time.time_ns())
         engine.containers.stop("lunch", timeout=0)
         state = engine.containers.inspect("lunch")["State"]

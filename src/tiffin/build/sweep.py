@@ -6,9 +6,9 @@ a step whose workspace is unlocked, or gone, is nobody's.
 
 from __future__ import annotations
 
-import fcntl
 import os
 
+from tiffin.kernel.locks import is_locked
 from tiffin.runtime.cgroups import detect, open_cgroup
 from tiffin.state import Store
 
@@ -35,20 +35,6 @@ def sweep(store: Store) -> None:
     from tiffin.network.manager import Networks
 
     for name in sorted(names):
-        if not _alive(f"{layout.staging}/{name}"):
+        if not is_locked(f"{layout.staging}/{name}"):
             open_cgroup(f"{layout.cgroup}/{name}").delete()
             Networks(store).detach(name)
-
-
-def _alive(workspace: str) -> bool:
-    try:
-        fd = os.open(workspace, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
-    except FileNotFoundError:
-        return False
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    finally:
-        os.close(fd)
-    return False

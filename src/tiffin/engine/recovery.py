@@ -12,7 +12,8 @@ import time
 from tiffin.containers.states import SUPERVISED, State
 from tiffin.containers.store import Container, Containers
 from tiffin.errors import Conflict, EngineError, NotFound
-from tiffin.supervisor import control, processes
+from tiffin.kernel.process import boot_id
+from tiffin.supervisor import control
 from tiffin.typed import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -143,7 +144,7 @@ def recover(store: Store, container: Container) -> None:
         rows.not_started(container.id, before, _KILLED, _DIED_EARLY)
     elif not container.pid:  # its end was recorded, and only the taking down was left
         rows.exited(container.id, container.exit_code, container.finished, oom_killed=container.oom_killed)
-    elif container.boot_id != processes.boot_id():
+    elif container.boot_id != boot_id():
         rows.exited(container.id, _LOST, time.time_ns(), oom_killed=False, error=_WENT_DOWN)
     else:
         rows.exited(container.id, _KILLED, time.time_ns(), oom_killed=False, error=_DIED)

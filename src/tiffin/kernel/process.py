@@ -117,6 +117,12 @@ def process_start_time(pid: int) -> int:
     return int(stat[stat.rindex(b")") + 2 :].split()[19])
 
 
+def boot_id() -> str:
+    """Changes at every boot, so that what was written down says whether its pids mean anything."""
+    with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
+        return file.read().strip()
+
+
 def thread_count() -> int:
     """How many threads this process has; forking a container needs 1."""
     return len(os.listdir("/proc/self/task"))

@@ -50,7 +50,7 @@ class MountOptions(NamedTuple):
 
 
 # word: (attributes to set, attributes to clear)
-_ATTRIBUTES = {
+ATTRIBUTES = {
     "ro": (MOUNT_ATTR_RDONLY, 0),
     "rro": (MOUNT_ATTR_RDONLY, 0),
     "rw": (0, MOUNT_ATTR_RDONLY),
@@ -82,7 +82,7 @@ _PROPAGATIONS = {
     "unbindable": MS_UNBINDABLE,
     "runbindable": MS_UNBINDABLE,
 }
-KNOWN = frozenset((*_ATTRIBUTES, *_PROPAGATIONS))
+KNOWN = frozenset((*ATTRIBUTES, *_PROPAGATIONS))
 
 
 def parse_options(words: Iterable[str]) -> MountOptions:
@@ -91,8 +91,8 @@ def parse_options(words: Iterable[str]) -> MountOptions:
     bind = recursive_readonly = shallow = False
     data: list[tuple[str, str | None]] = []
     for word in words:
-        if word in _ATTRIBUTES:
-            put, take = _ATTRIBUTES[word]
+        if word in ATTRIBUTES:
+            put, take = ATTRIBUTES[word]
             attributes = attributes & ~take | put
             cleared = cleared & ~put | take
             recursive_readonly |= word == "rro"

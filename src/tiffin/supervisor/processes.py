@@ -14,12 +14,6 @@ if TYPE_CHECKING:
     from tiffin.containers import Container
 
 
-def boot_id() -> str:
-    """Changes at every boot, so that a row says whether its pids mean anything."""
-    with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
-        return file.read().strip()
-
-
 def open_process(pid: int, start: int) -> int:
     """A pidfd of the process that has this pid and started then; -1 when it is gone, recycled or not."""
     if pid <= 0:

@@ -14,10 +14,9 @@ import stat
 from tiffin.containers.store import Containers
 from tiffin.errors import Conflict, EngineError, InvalidArgument, NotFound
 from tiffin.kernel.mounts import MS_NODEV, MS_NOEXEC, MS_NOSUID, mount, umount
-from tiffin.kernel.process import process_start_time
+from tiffin.kernel.process import boot_id, process_start_time
 from tiffin.oci.mount import Mount
 from tiffin.runtime.step import step
-from tiffin.supervisor import processes
 from tiffin.typed import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -135,7 +134,7 @@ def _donor(store: Store, container_id: str, kind: str) -> Container:
     donor = Containers(store).get(container_id)
     if donor is None:
         raise NotFound(f"No such container: {container_id}")
-    if donor.pid <= 0 or donor.boot_id != processes.boot_id():
+    if donor.pid <= 0 or donor.boot_id != boot_id():
         raise Conflict(f"cannot join {kind.upper()} of a non running container: {container_id}")
     return donor
 

@@ -29,10 +29,10 @@ from tiffin.containers.states import State
 from tiffin.containers.store import Asked, Container, Containers
 from tiffin.errors import CommandNotExecutable, CommandNotFound, NoSpace, NotFound, TiffinError
 from tiffin.init import open_helper
-from tiffin.kernel.process import process_start_time
+from tiffin.kernel.process import boot_id, process_start_time
 from tiffin.runtime.cgroups import open_cgroup
 from tiffin.state import Store, locate, open_store
-from tiffin.supervisor import control, failure, processes, takedown
+from tiffin.supervisor import control, failure, takedown
 from tiffin.supervisor.backoff import Backoff
 from tiffin.supervisor.client import Client
 from tiffin.supervisor.frames import Kind
@@ -61,7 +61,7 @@ def supervise(job: StartJob, channel: socket.socket, lock: int) -> None:
     if container is None:
         raise NotFound(f"No such container: {job.container}")
     me = os.getpid()
-    Containers(store).starting(container.id, me, process_start_time(me), processes.boot_id())
+    Containers(store).starting(container.id, me, process_start_time(me), boot_id())
     client = Client(channel, job.wants)
     helper = -1
     try:

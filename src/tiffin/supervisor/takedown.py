@@ -9,6 +9,7 @@ import os
 from tiffin.containers.store import Container, Containers
 from tiffin.errors import Conflict, NotFound, TiffinError
 from tiffin.kernel.paths import AT_FDCWD, remove_tree
+from tiffin.kernel.process import boot_id
 from tiffin.network.records import is_attached
 from tiffin.runtime.cgroups import open_cgroup
 from tiffin.state import Store
@@ -20,7 +21,7 @@ _PATIENCE = 10.0
 
 def kill_processes(container: Container) -> None:
     """End the first process, and with it all others in its pid namespace, if the row still names it."""
-    if container.boot_id != processes.boot_id():
+    if container.boot_id != boot_id():
         return
     pidfd = processes.open_init(container)
     if pidfd >= 0:

@@ -3,44 +3,14 @@ use: attributes for a whole tree, id mappings, copy-up, and `ro` for one mount a
 
 from __future__ import annotations
 
-from tiffin.kernel.mounts import (
-    MOUNT_ATTR__ATIME,
-    MOUNT_ATTR_NOATIME,
-    MOUNT_ATTR_NODEV,
-    MOUNT_ATTR_NODIRATIME,
-    MOUNT_ATTR_NOEXEC,
-    MOUNT_ATTR_NOSUID,
-    MOUNT_ATTR_NOSYMFOLLOW,
-    MOUNT_ATTR_RDONLY,
-    MOUNT_ATTR_STRICTATIME,
-)
-from tiffin.runtime.options import MountOptions, parse_options
+from tiffin.runtime.options import ATTRIBUTES, KNOWN, MountOptions, parse_options
 from tiffin.typed import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-# word: (attributes to set, attributes to clear), on the mount and all below it
-RECURSIVE = {
-    "rro": (MOUNT_ATTR_RDONLY, 0),
-    "rrw": (0, MOUNT_ATTR_RDONLY),
-    "rnosuid": (MOUNT_ATTR_NOSUID, 0),
-    "rsuid": (0, MOUNT_ATTR_NOSUID),
-    "rnodev": (MOUNT_ATTR_NODEV, 0),
-    "rdev": (0, MOUNT_ATTR_NODEV),
-    "rnoexec": (MOUNT_ATTR_NOEXEC, 0),
-    "rexec": (0, MOUNT_ATTR_NOEXEC),
-    "rnoatime": (MOUNT_ATTR_NOATIME, MOUNT_ATTR__ATIME),
-    "ratime": (0, MOUNT_ATTR__ATIME),
-    "rrelatime": (0, MOUNT_ATTR__ATIME),
-    "rnorelatime": (0, MOUNT_ATTR__ATIME),
-    "rstrictatime": (MOUNT_ATTR_STRICTATIME, MOUNT_ATTR__ATIME),
-    "rnostrictatime": (0, MOUNT_ATTR__ATIME),
-    "rnodiratime": (MOUNT_ATTR_NODIRATIME, 0),
-    "rdiratime": (0, MOUNT_ATTR_NODIRATIME),
-    "rnosymfollow": (MOUNT_ATTR_NOSYMFOLLOW, 0),
-    "rsymfollow": (0, MOUNT_ATTR_NOSYMFOLLOW),
-}
+# word: (attributes to set, attributes to clear), on the mount and all below it: each of those for one mount, with an r
+RECURSIVE = {f"r{word}": bits for word, bits in ATTRIBUTES.items() if word not in ("rro", "defaults")}
 # Of a whole filesystem: a bind keeps its source's, whatever it is told, as mount(2) has it.
 SUPERBLOCK = frozenset(
     (
@@ -96,6 +66,4 @@ def parse_tree_options(words: Sequence[str], kind: str) -> TreeOptions:
 
 def known_words() -> list[str]:
     """Every option that is understood here, for `features`."""
-    from tiffin.runtime.options import KNOWN
-
     return sorted({*KNOWN, *RECURSIVE, *SUPERBLOCK, "bind", "rbind", "idmap", "ridmap", "tmpcopyup"})

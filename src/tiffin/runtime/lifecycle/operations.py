@@ -14,7 +14,8 @@ from tiffin.errors import (
     TiffinError,
 )
 from tiffin.init import open_helper
-from tiffin.kernel.process import pidfd_open, pidfd_send_signal, process_start_time
+from tiffin.kernel.locks import is_locked
+from tiffin.kernel.process import boot_id, pidfd_open, pidfd_send_signal, process_start_time
 from tiffin.oci.mount import Mount
 from tiffin.runtime.cgroups import Cgroup, open_cgroup, prune_parent
 from tiffin.runtime.create import CreateRequest, InitProcess, create
@@ -24,8 +25,6 @@ from tiffin.runtime.lifecycle.records import (
     Held,
     Record,
     Records,
-    boot_id,
-    is_being_created,
     is_started,
     read_record,
 )
@@ -297,7 +296,7 @@ def state_document(record: Record, status: str, pid: int) -> dict[str, Any]:
 def status_of(path: str, record: Record) -> str:
     """ "creating", "created", "running", "paused" or "stopped"."""
     if not record.pid:
-        return "creating" if is_being_created(path) else "stopped"
+        return "creating" if is_locked(path) else "stopped"
     if not is_alive(record):
         return "stopped"
     if path and not is_started(path):

@@ -128,29 +128,8 @@ def read_record(path: str) -> Record:
     return Record(**{key: value for key, value in document.items() if key in Record._fields})
 
 
-def is_being_created(path: str) -> bool:
-    """Whether somebody holds the container's lock."""
-    try:
-        fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | os.O_NOFOLLOW)
-    except FileNotFoundError:
-        return False
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    finally:
-        os.close(fd)
-    return False
-
-
 def is_started(path: str) -> bool:
     return not rendezvous.waits(path)
-
-
-def boot_id() -> str:
-    """Changes at every boot: pids of another boot mean nothing."""
-    with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
-        return file.read().strip()
 
 
 def _read_json(path: str) -> dict[str, Any]:
