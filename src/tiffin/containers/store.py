@@ -236,9 +236,10 @@ class Containers(NamedTuple):
         *,
         oom_killed: bool,
         asked: str = Asked.NOTHING,
+        killed: bool = False,
     ) -> bool:
         """The first process ended, and its supervisor has yet to take down what belongs to it. Whether it is to run
-        again: the state is `restarting` then. Raises NotFound."""
+        again: the state is `restarting` then. `killed`: its supervisor did that. Raises NotFound."""
         with self.store.transaction() as db:
             row = db.execute(
                 "SELECT policy, restarts FROM containers WHERE id = ?", (container_id,)
@@ -261,8 +262,12 @@ class Containers(NamedTuple):
                     container_id,
                 ),
             )
+            if killed:
+                emit_container(db, "kill", container_id, {"signal": "9"})
             action, attributes = _died(exit_code, oom_killed=oom_killed)
             emit_container(db, action, container_id, attributes)
+            if asked == Asked.RESTART:
+                emit_container(db, "stop", container_id)
         return again
 
     def begin_again(self, container_id: str, *, by_hand: bool) -> None:

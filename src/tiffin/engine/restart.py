@@ -41,12 +41,13 @@ def _ask(store: Store, container: Container, number: int, seconds: int) -> bool:
     if connection is None:
         return False
     with connection:
+        if container.status != State.RESTARTING:
+            # First of all: what follows from it is told by the supervisor, as it happens.
+            tell(store, "kill", container.id, {"signal": str(number)})
         try:
             connection.sendall(frame(Kind.RESTART, restart_payload(number, seconds)))
         except OSError:
             return False
-        if container.status != State.RESTARTING:
-            tell(store, "kill", container.id, {"signal": str(number)})
         if container.status == State.PAUSED:
             thaw(store, container)
         return _await(connection)

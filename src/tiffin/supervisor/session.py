@@ -52,7 +52,8 @@ class Session:
     """See the module. Owns the descriptors of `stdio`, the clients and the listener; not the pidfd.
 
     `companion` is looked after while the process runs. `stop_asked`: no run is to follow; `stopped_by_hand`: until
-    somebody starts it again. `restart_asked`: one is to follow whatever the policy says."""
+    somebody starts it again. `restart_asked`: one is to follow whatever the policy says.
+    `killed`: this run had to be, because the time that a restart gave it was over."""
 
     def __init__(
         self,
@@ -91,7 +92,7 @@ class Session:
         self._input_ended = False
         self._exited_at = 0.0
         self._kill_at = _NEVER
-        self.restart_asked = False
+        self.restart_asked = self.killed = False
         self.companion: Companion | None = None
         for fd in (*self._outputs, self._stdin):
             if fd >= 0:
@@ -204,6 +205,7 @@ class Session:
             return
         if time.monotonic() >= self._kill_at:
             self._kill_at = _NEVER
+            self.killed = True
             self._send(_SIGKILL)
         if self.companion is not None:
             self.companion.turn()

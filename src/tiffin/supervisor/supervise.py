@@ -242,7 +242,9 @@ def _ended(rows: Containers, container: Container, session: Session, end: tuple[
     while True:
         asked = _asked(session)
         try:
-            return rows.ended(container.id, code, finished, oom_killed=oom_killed, asked=asked)
+            return rows.ended(
+                container.id, code, finished, oom_killed=oom_killed, asked=asked, killed=session.killed
+            )
         except NoSpace:
             current = rows.get(container.id) or container
             if asked != Asked.NOTHING or not runs_again(restart_of(current.policy), code, current.restarts):

@@ -238,11 +238,30 @@ def test_the_policy_of_the_row_is_the_one_that_counts(ground: Ground) -> None:
     await_that(lambda: status(ground, container) == "exited")
 
 
+def told_of(ground: Ground, container: str) -> list[str]:
+    filters = [f"container={container}"]
+    events = ground.engine.events(since=1, until=time.time_ns(), filters=filters)
+    return [f"{event.action} {event.attributes.get('signal', '')}".strip() for event in events]
+
+
 def test_the_events_of_a_restart_are_dockers(ground: Ground) -> None:
+    script = "trap 'exit 0' TERM; echo ready; while :; do sleep 0.05; done"
+    container = ground.start("sh", "-c", script)
+    await_that(lambda: b"ready" in ground.logs(container))
+    ground.containers.restart(container, timeout=60)
+    assert told_of(ground, container) == ["create", "start", "kill 15", "die", "stop", "start", "restart"]
+
+
+def test_a_restart_that_has_to_kill_says_so(ground: Ground) -> None:
     container = ground.start("sleep", "1000")
     ground.containers.restart(container, timeout=0)
-    told = [
-        event.action
-        for event in ground.engine.events(since=1, until=time.time_ns(), filters=[f"container={container}"])
-    ]
-    assert told == ["create", "start", "kill", "die", "start", "restart"]
+    restarted = ["kill 15", "kill 9", "die", "stop", "start", "restart"]
+    assert told_of(ground, container) == ["create", "start", *restarted]
+    ground.containers.restart(container, timeout=0)
+    assert told_of(ground, container) == ["create", "start", *restarted, *restarted]
+
+
+def test_a_restart_of_what_is_at_rest_starts_it(ground: Ground) -> None:
+    container = ground.create("sleep", "1000")
+    ground.containers.restart(container)
+    assert told_of(ground, container) == ["create", "start", "restart"]
