@@ -133,7 +133,11 @@ lines = st.lists(
 )
 
 
-@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=200,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
 @given(lines, st.sampled_from(["app", "root", "1", "x", "4294967296", "-", "app:1", "root:app", "#", ":app"]))
 def test_t13_only_an_entry_that_says_zero_makes_root(tmp_path: Path, words: list[bytes], text: str) -> None:
     (tmp_path / "etc").mkdir(exist_ok=True)

@@ -26,7 +26,7 @@ def pieces(directory: Path) -> list[str]:
     return [json.loads(line)["log"] for line in (directory / NAME).read_bytes().split(b"\n")[:-1]]
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow], deadline=None)
 @given(chunks=st.lists(st.text(st.characters(exclude_categories=["Cs"]), max_size=40), max_size=10))
 def test_text_comes_back_as_it_was(tmp_path: Path, chunks: list[str]) -> None:
     (tmp_path / NAME).unlink(missing_ok=True)

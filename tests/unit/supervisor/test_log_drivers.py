@@ -54,7 +54,11 @@ pieces = st.lists(
 
 
 @both
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=60)
+@settings(
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+    deadline=None,
+    max_examples=60,
+)
 @given(written=pieces)
 def test_both_streams_come_back_as_they_were(
     tmp_path: Path, driver: str, written: list[tuple[str, str]]
