@@ -21,7 +21,10 @@ _COLUMN = 34
 
 
 class Namespace:
-    """What was parsed, one attribute for each option and operand."""
+    """What was parsed, one attribute for each option and operand; `given` has the options that were in the words."""
+
+    def __init__(self) -> None:
+        self.given: set[str] = set()
 
     def __getattr__(self, name: str) -> Any:
         raise AttributeError(name)
@@ -166,6 +169,7 @@ class CommandParser:
         if value.lower() not in _BOOLEANS:
             self.error(f'invalid argument "{value}" for "{name}": want true or false')
         setattr(args, option.dest, _BOOLEANS[value.lower()])
+        args.given.add(option.dest)
 
     def _set(self, args: Namespace, option: Option, text: str) -> None:
         shown = ", ".join(option.names)
@@ -175,6 +179,7 @@ class CommandParser:
             self.error(f'invalid argument "{text}" for "{shown}": want a whole number')
         if option.choices and value not in option.choices:
             self.error(f'invalid argument "{text}" for "{shown}": want {" or ".join(option.choices)}')
+        args.given.add(option.dest)
         if option.action == "append":
             getattr(args, option.dest).append(value)
         else:

@@ -147,8 +147,8 @@ class ContainerService:
         self, reference: str, limits: Resources, restart: RestartPolicy | None = None
     ) -> tuple[str, ...]:
         """Change the limits that are set in `limits` (not 0, not ""), and the restart policy: at once when it runs and
-        for its next starts, all or none. Returns lines that the user should read. Raises InvalidArgument, Conflict
-        (more memory is in use)."""
+        for its next starts, all or none. -1 lifts pids_limit, memory_swap, and cpu_quota with nano_cpus. Returns lines
+        that the user should read. Raises InvalidArgument, Conflict (more memory is in use)."""
         from tiffin.engine import update
 
         return update.update(self._workspace, reference, limits, restart)

@@ -60,8 +60,6 @@ def update(
 ) -> tuple[str, ...]:
     """See ContainerService.update."""
     asked = {key for key, value in wanted._asdict().items() if value != getattr(_UNSET, key)}
-    if not asked and restart is None:
-        raise InvalidArgument("You must provide one or more flags when using this command.")
     if asked - _CHANGEABLE:
         raise InvalidArgument(f"{min(asked - _CHANGEABLE)} cannot be changed; make the container anew")
     if restart is not None:
@@ -113,14 +111,19 @@ def _update(
 def merged(before: Resources, wanted: Resources, asked: set[str]) -> Resources:
     """`before` with what was asked. Raises InvalidArgument in Docker's words for what contradicts the rest."""
     for field, name in (("cpu_period", "CPU Period"), ("cpu_quota", "CPU Quota")):
-        if "nano_cpus" in asked and getattr(before, field):
+        if "nano_cpus" in asked and getattr(before, field) > 0:
             raise InvalidArgument(
                 f"Conflicting options: Nano CPUs cannot be updated as {name} has already been set"
             )
-        if field in asked and before.nano_cpus:
+        if getattr(wanted, field) > 0 and before.nano_cpus:
             raise InvalidArgument(
                 f"Conflicting options: {name} cannot be updated as NanoCPUs has already been set"
             )
+    # A quota of -1 is no limit, in whichever way there was one; and it is none that a later --cpus contradicts.
+    if "nano_cpus" in asked:
+        before = before._replace(cpu_quota=0)
+    elif wanted.cpu_quota < 0:
+        before = before._replace(nano_cpus=0)
     swap = before.memory_swap
     if "memory" in asked and "memory_swap" not in asked and before.memory:
         swap = swap or 2 * before.memory  # what the default came to stays

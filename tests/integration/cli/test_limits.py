@@ -235,3 +235,14 @@ def test_a_cgroup_parent_holds_the_container(shared: Tiffin) -> None:
         for mount in detect().mounts():
             if Path(mount, parent).is_dir():
                 Path(mount, parent).rmdir()
+
+
+def test_update_wants_an_option_and_leaves_what_is_given_as_nothing(shared: Tiffin) -> None:
+    name = shared.ok("create", "--network", "none", "--cpus", "0.5", "-m", "64m", "busybox", "true")
+    before = shared.ok("inspect", "-f", "{{json .HostConfig}}", name)
+    assert "you must provide one or more flags when using this command" in shared.fails("update", name)
+    nothing = ("--cpus", "0", "-m", "0", "--memory-swap", "0", "--pids-limit", "0", "--cpuset-cpus", "")
+    assert shared.ok("update", *nothing, name) == name
+    assert shared.ok("inspect", "-f", "{{json .HostConfig}}", name) == before
+    assert 'invalid argument "-1"' in shared.fails("update", "-m", "-1", name)
+    shared.ok("rm", name)

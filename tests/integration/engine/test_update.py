@@ -74,7 +74,6 @@ def test_more_memory_in_use_than_allowed_is_refused_and_nothing_changes(ground: 
 def test_what_contradicts_is_refused_in_dockers_words(ground: Ground) -> None:
     container = ground.create("true", resources=Resources(nano_cpus=500_000_000, memory=64 * MIB))
     for wanted, text in (
-        (Resources(), "You must provide one or more flags when using this command."),
         (Resources(cpu_period=50_000), "CPU Period cannot be updated as NanoCPUs has already been set"),
         (Resources(cpu_quota=50_000), "CPU Quota cannot be updated as NanoCPUs has already been set"),
         (Resources(memory=200 * MIB), "Memory limit should be smaller than already set memoryswap limit"),
@@ -94,6 +93,47 @@ def test_what_contradicts_is_refused_in_dockers_words(ground: Ground) -> None:
         ground.containers.update(quota, Resources(nano_cpus=500_000_000))
     with pytest.raises(NotFound, match="No such container: absent"):
         ground.containers.update("absent", Resources(memory=64 * MIB))
+
+
+@pytest.mark.parametrize("limited", [Resources(nano_cpus=500_000_000), Resources(cpu_quota=50_000)])
+def test_a_quota_of_minus_one_lifts_the_limit_of_cpu_time_for_good(
+    ground: Ground, limited: Resources
+) -> None:
+    container = ground.start("sleep", "1000", resources=limited)
+    assert cpu_quota(ground, container) == "50000"
+    ground.containers.update(container, Resources(cpu_quota=-1))
+    assert cpu_quota(ground, container) in ("-1", "max")
+    ground.containers.restart(container, timeout=0)
+    assert cpu_quota(ground, container) in ("-1", "max")
+    assert (limits(ground, container)["NanoCpus"], limits(ground, container)["CpuQuota"]) == (0, -1)
+    ground.containers.update(container, Resources(nano_cpus=250_000_000))
+    assert cpu_quota(ground, container) == "25000"
+    ground.containers.restart(container, timeout=0)
+    assert cpu_quota(ground, container) == "25000"
+
+
+def cpu_quota(ground: Ground, container: str) -> str:
+    return read(ground, container, "cpu.cfs_quota_us", "cpu.max").split()[0]
+
+
+def test_swap_and_processes_are_unlimited_by_minus_one(ground: Ground) -> None:
+    container = ground.start("sleep", "1000", resources=Resources(memory=64 * MIB, pids_limit=10))
+    ground.containers.update(container, Resources(memory_swap=-1, pids_limit=-1))
+    assert read(ground, container, "pids.max", "pids.max") == "max"
+    swap = read(ground, container, "memory.memsw.limit_in_bytes", "memory.swap.max")
+    assert swap == "max" or int(swap) > 1 << 60
+    shown = limits(ground, container)
+    assert (shown["Memory"], shown["MemorySwap"], shown["PidsLimit"]) == (64 * MIB, -1, -1)
+    ground.containers.update(container, Resources(memory=128 * MIB))  # no swap limit is in its way
+    assert memory(ground, container) == str(128 * MIB)
+
+
+def test_what_is_named_with_nothing_stays(ground: Ground) -> None:
+    resources = Resources(memory=64 * MIB, nano_cpus=500_000_000, pids_limit=10, cpu_shares=300)
+    container = ground.create("true", resources=resources)
+    before = limits(ground, container)
+    assert ground.containers.update(container, Resources()) == ()
+    assert limits(ground, container) == before
 
 
 def test_memory_can_be_limited_where_there_was_no_limit(ground: Ground) -> None:
