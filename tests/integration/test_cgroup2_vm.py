@@ -1,4 +1,7 @@
-"""`tests/cgroup2` in a virtual machine with unified control groups: each of its tests is one here, too."""
+"""`tests/cgroup2` in a virtual machine with unified control groups: each of its tests is one here, too.
+
+So is each test that every OCI runtime has to pass, with crun: it works with unified control groups, or none.
+"""
 
 import re
 from pathlib import Path
@@ -11,7 +14,13 @@ from tests.vm.boot import Outcome, Report, run_in_guest
 pytestmark = [pytest.mark.root, pytest.mark.slow, pytest.mark.timeout(1200), pytest.mark.xdist_group("vm")]
 
 TESTS = Path(__file__).parent.parent
-FILES = [*sorted((TESTS / "cgroup2").glob("test_*.py")), TESTS / "integration/runtime/test_cgroups.py"]
+RUNTIME = TESTS / "integration/runtime"
+FILES = [
+    *sorted((TESTS / "cgroup2").glob("test_*.py")),
+    RUNTIME / "test_cgroups.py",
+    RUNTIME / "test_runtimes.py",
+]
+CHOICE = ["-k", "crun or unknown_runtime or not test_runtimes"]
 NAMES = [
     f"{file.stem}::{name}"
     for file in FILES
@@ -21,9 +30,8 @@ NAMES = [
 
 @pytest.fixture(scope="module")
 def report(tmp_path_factory: pytest.TempPathFactory) -> Report:
-    return run_in_guest(
-        tmp_path_factory.mktemp("vm"), [str(file.relative_to(TESTS.parent)) for file in FILES]
-    )
+    files = [str(file.relative_to(TESTS.parent)) for file in FILES]
+    return run_in_guest(tmp_path_factory.mktemp("vm"), CHOICE + files)
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -20,7 +20,7 @@ DISTRIBUTIONS = ("pytest", "pytest-timeout", "isal", "zstandard", "rich")
 
 
 def cargo_disk(directory: Path, arguments: list[str]) -> Path:
-    """An ext4 image in the existing, empty `directory`; `arguments` are pytest's, none with a blank."""
+    """An ext4 image in the existing, empty `directory`; `arguments` are pytest's."""
     tree, disk = directory / "cargo", directory / "cargo.ext4"
     package = Path(str(tiffin.__file__)).parent
     os.close(open_helper())  # in a source checkout: compiles what the package then holds
@@ -30,7 +30,7 @@ def cargo_disk(directory: Path, arguments: list[str]) -> Path:
     _copy(busybox_tar(), tree / ".cache/test-images/busybox.tar")
     for name in sorted(_with_requirements(DISTRIBUTIONS)):
         _copy_distribution(name, tree / "site")
-    (tree / "arguments").write_text(" ".join(arguments))
+    (tree / "arguments").write_text("\n".join(arguments))
     # Compiling is what Python in an emulated machine is slowest at.
     compiler = ["-m", "compileall", "-q", "--invalidation-mode", "unchecked-hash"]
     run([sys.executable, *compiler, tree / "src", tree / "site"])

@@ -13,7 +13,7 @@ INIT = Path(__file__).with_name("guest-init")
 SOURCES = Path("/etc/apt/sources.list.d/debian.sources")
 # Its disk driver (NVMe) and ext4 are built in, so that it needs no initramfs.
 KERNEL_PACKAGE = "linux-image-cloud-amd64"
-PACKAGES = "python3,nftables,iproute2,busybox-static,kmod"
+PACKAGES = "python3,nftables,iproute2,busybox-static,kmod,crun"
 DISK_SIZE = "2G"  # sparse
 
 

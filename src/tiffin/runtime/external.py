@@ -84,6 +84,7 @@ class External:
         self._program = program
         self._directory, self._own = directory, f"{directory}/external"
         self._id = container_id
+        self._command = ""  # what is being started
 
     # ---- the three that the supervisor calls
 
@@ -106,6 +107,7 @@ class External:
         finally:
             os.close(root_fd)
         words = ["create", "--bundle", self._own, "--pid-file", f"{self._own}/pid"]
+        self._command = document["process"]["args"][0]
         terminal = bool(document["process"].get("terminal"))
         try:
             console = self._call_with_console(words, request.stdio, terminal)
@@ -124,6 +126,7 @@ class External:
             with step("open the container's process"):
                 _, root_fd = open_container(request, fds)
             process = _process(request.process, root_fd)
+            self._command = process["args"][0]
             _write(process_file, json.dumps(process))
             words = ["exec", "--detach", "--process", process_file, "--pid-file", pid_file]
             console = self._call_with_console(words, request.stdio, bool(process.get("terminal")))
@@ -162,10 +165,16 @@ class External:
             return
         lower = outcome.said.lower()
         if "exec" in lower and any(text in lower for text in _NOT_FOUND):
-            raise CommandNotFound(outcome.said)
+            raise CommandNotFound(self._said(outcome))
         if "exec" in lower and any(text in lower for text in _NOT_EXECUTABLE):
-            raise CommandNotExecutable(outcome.said)
+            raise CommandNotExecutable(self._said(outcome))
         raise EngineError(f"{self._name}: {outcome.said}")
+
+    def _said(self, outcome: _Outcome) -> str:
+        """With the command, which not every runtime names."""
+        if self._command in outcome.said:
+            return outcome.said
+        return f'exec: "{self._command}": {outcome.said}'
 
     def _call(self, words: list[str], stdio: tuple[int, int, int]) -> _Outcome:
         """Run `program <words> <id>`; -1 in `stdio` is /dev/null, and for errors what is repeated here."""
