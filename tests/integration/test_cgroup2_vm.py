@@ -11,7 +11,7 @@ import pytest
 from tests.vm.boot import Outcome, Report, run_in_guest
 
 # Emulated on two busy cores it takes a minute; the first time, the machine is made: another one.
-pytestmark = [pytest.mark.root, pytest.mark.slow, pytest.mark.timeout(1200), pytest.mark.xdist_group("vm")]
+pytestmark = [pytest.mark.root, pytest.mark.slow, pytest.mark.timeout(1200)]
 
 TESTS = Path(__file__).parent.parent
 RUNTIME = TESTS / "integration/runtime"
