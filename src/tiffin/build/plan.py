@@ -21,6 +21,7 @@ from tiffin.build import config as settings
 from tiffin.build.cache import Layer
 from tiffin.build.config import Config
 from tiffin.build.sources import Picked, SourceTree, inside
+from tiffin.dockerfile import remote
 from tiffin.dockerfile.expand import expand, resolve_args
 from tiffin.dockerfile.instructions import (
     Add,
@@ -38,6 +39,7 @@ from tiffin.dockerfile.instructions import (
     Workdir,
 )
 from tiffin.dockerfile.parser import parse_trigger
+from tiffin.dockerfile.place import Place
 from tiffin.dockerfile.stages import SCRATCH, Dockerfile, Stage
 from tiffin.errors import (
     DockerfileError,
@@ -47,7 +49,7 @@ from tiffin.errors import (
     TransferError,
     Unauthorized,
 )
-from tiffin.oci.platform import Platform
+from tiffin.oci.platform import Platform, parse_platform
 from tiffin.typed import Any, NamedTuple
 
 # Taken by every RUN when given, without an ARG; not part of any key or history, for they only say how to
@@ -223,6 +225,7 @@ class _Planner:
         if below is not None:
             return self._stage(below)._replace(own_command=False)
         with self._at(stage.base):
+            self._check_platform(stage)
             number = self._image(name, f"FROM {name}", stage.base)
         self._shown.setdefault(stage.index, []).append(number)
         work = self._steps[number].work
@@ -233,6 +236,11 @@ class _Planner:
         if not config.get("Env"):
             config["Env"] = [f"PATH={settings.DEFAULT_PATH}"]
         return _State(number, config, {}, work.document)
+
+    def _check_platform(self, stage: Stage) -> None:
+        platform = expand(stage.base, self._globals, self._file.escape, file=self._file.file).platform
+        foreign = platform and parse_platform(platform) != self._given.platform
+        self._refuse(stage.base, f"--platform={platform} on {self._given.platform}", foreign)
 
     def _image(self, name: str, text: str, instruction: Instruction) -> int:
         """The step that stands for an image; the same one whenever the image is named again."""
@@ -317,6 +325,9 @@ class _Planner:
         return self._show(stage, state._replace(config=after), number)
 
     def _run(self, stage: Stage, state: _State, run: Run) -> _State:
+        self._refuse(run, "--mount", run.mounts)
+        self._refuse(run, f"--network={run.network}", run.network not in ("", "default"))
+        self._refuse(run, "--security=insecure", run.security == "insecure")
         shell = settings.shell_of(state.config)
         script = None
         argv = run.argv(shell)
@@ -344,7 +355,24 @@ class _Planner:
         text = " ".join([f"|{len(args)}", *(f"{n}={v}" for n, v in args.items()), *argv] if args else argv)
         return self._show(stage, state, self._add(state.step, work, f"RUN {text}", run, title=run.source))
 
+    def _refuse(self, instruction: Instruction, feature: str, asked: object) -> None:
+        """What this version can read and not do is refused, never left out."""
+        if asked:
+            place = Place(self._file.file, instruction.line, instruction.keyword)
+            raise place.lacking(f"{instruction.keyword} {feature}")
+
+    def _refuse_flags(self, copy: Transfer) -> None:
+        self._refuse(copy, "--link", copy.link)
+        self._refuse(copy, "--exclude", copy.exclude)
+        self._refuse(copy, "--parents", copy.parents)
+        self._refuse(copy, "--chmod with a symbolic mode", copy.chmod and not copy.chmod.isdigit())
+        if isinstance(copy, Add):
+            self._refuse(copy, "of a git repository", any(map(remote.is_git, copy.sources)))
+            self._refuse(copy, "of a URL", any(map(remote.is_url, copy.sources)))
+            self._refuse(copy, "--unpack=false", copy.unpack is False)
+
     def _copy(self, stage: Stage, state: _State, copy: Transfer) -> _State:
+        self._refuse_flags(copy)
         source = self._copy_source(stage, copy) if isinstance(copy, Copy) and copy.from_ else -1
         picked: list[Picked] = []
         for path in copy.sources:

@@ -12,7 +12,8 @@ from __future__ import annotations
 
 import re
 
-from tiffin.dockerfile import shell_words
+from tiffin.dockerfile import remote, shell_words
+from tiffin.dockerfile.command import Heredoc
 from tiffin.dockerfile.instructions import (
     Add,
     Arg,
@@ -20,9 +21,9 @@ from tiffin.dockerfile.instructions import (
     Env,
     Expose,
     From,
-    Heredoc,
     Instruction,
     Label,
+    Run,
     Stopsignal,
     Transfer,
     User,
@@ -33,6 +34,8 @@ from tiffin.dockerfile.place import Place, shown
 from tiffin.dockerfile.ports import expand_port
 from tiffin.dockerfile.shell_words import DEFAULT_ESCAPE, WordError
 from tiffin.dockerfile.signals import is_signal
+from tiffin.errors import InvalidArgument
+from tiffin.oci.platform import parse_platform
 from tiffin.typed import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -41,26 +44,25 @@ if TYPE_CHECKING:
 
     AnyInstruction = TypeVar("AnyInstruction", bound=Instruction)
 
-_URL = re.compile(r"(https?|ftp|git|ssh)://|git@[^/]+:", re.IGNORECASE)
-_OCTAL = re.compile("[0-7]{1,4}|0[0-7]{4}")
-_SYMBOLIC = re.compile(r"[ugoa]*[-+=][ugorwxXst]*(,[ugoa]*[-+=][ugorwxXst]*)*")
+_ALGORITHMS = {"sha256": 64, "sha384": 96, "sha512": 128}
+_COMMIT = re.compile("[0-9a-fA-F]{7,64}")
 
 
 class _Words:
     """The shell lexer bound to one place and environment."""
 
     def __init__(self, place: Place, env: Mapping[str, str], escape: str) -> None:
-        self.place, self._env, self._escape = place, env, escape
+        self.place, self._env, self.escape = place, env, escape
 
     def word(self, word: str) -> str:
         try:
-            return shell_words.expand(word, self._env, self._escape)
+            return shell_words.expand(word, self._env, self.escape)
         except WordError as error:
             raise self._refused(word, error) from error
 
     def words(self, text: str) -> list[str]:
         try:
-            return shell_words.expand_words(text, self._env, self._escape)
+            return shell_words.expand_words(text, self._env, self.escape)
         except WordError as error:
             raise self._refused(text, error) from error
 
@@ -92,8 +94,7 @@ def expand(
     """The instruction with its words evaluated; one that has none to evaluate is returned as it is.
 
     `escape` is the Dockerfile's escape character, `file` its name for messages. Arg is for `resolve_args`,
-    which knows what was given; here its defaults are taken. Raises DockerfileError, and Unsupported for an
-    ADD from the network.
+    which knows what was given; here its defaults are taken. Raises DockerfileError.
     """
     if isinstance(instruction, Arg):
         return instruction.replace(pairs=resolve_args(instruction, env, {}, {}, escape, file=file))
@@ -139,7 +140,26 @@ def _from(instruction: From, words: _Words) -> From:
     image = words.word(instruction.image)
     if not image:
         raise words.place.error(f"base name ({shown(instruction.image)}) should not be blank")
-    return instruction.replace(image=image)
+    platform = words.word(instruction.platform)
+    if instruction.platform and not platform:
+        raise words.place.error(f"empty platform value from expression {shown(instruction.platform)}")
+    if platform:
+        try:
+            parse_platform(platform)
+        except InvalidArgument as error:
+            raise words.place.error(f"--platform={shown(platform)}: {error}") from error
+    return instruction.replace(image=image, platform=platform)
+
+
+def _run(instruction: Run, words: _Words) -> Run:
+    if not instruction.mount_texts:
+        return instruction
+    from tiffin.dockerfile.mount_flag import read_mount  # rarer than RUN
+
+    mounts = tuple(
+        read_mount(text, words.place, words.escape, words.word) for text in instruction.mount_texts
+    )
+    return instruction.replace(mounts=mounts)
 
 
 def _transfer(instruction: Transfer, words: _Words) -> Transfer:
@@ -148,10 +168,19 @@ def _transfer(instruction: Transfer, words: _Words) -> Transfer:
         dest=words.word(instruction.dest),
         chown=words.word(instruction.chown),
         chmod=words.word(instruction.chmod),
+        exclude=tuple(words.word(pattern) for pattern in instruction.exclude),
         heredocs=tuple(words.document(document) for document in instruction.heredocs),
     )
     _check_transfer(result, words.place)
     return result
+
+
+def _add(instruction: Add, words: _Words) -> Add:
+    result = instruction.replace(checksum=words.word(instruction.checksum))
+    added = _transfer(result, words)
+    assert isinstance(added, Add)
+    _check_remote(added, words.place)
+    return added
 
 
 def _check_transfer(transfer: Transfer, place: Place) -> None:
@@ -165,15 +194,52 @@ def _check_transfer(transfer: Transfer, place: Place) -> None:
         and not re.search(r"(^|/)\.\.?$", transfer.dest)
     ):
         raise place.error("with more than one source the destination must be a directory and end with a /")
-    for source in transfer.sources:
-        if isinstance(transfer, Copy) and not transfer.from_ and re.match("https?://", source, re.IGNORECASE):
-            raise place.error(f"source can't be a URL for COPY: {shown(source)}")
-        if isinstance(transfer, Add) and _URL.match(source):
-            raise place.lacking("ADD of a URL or git repository")
-    if transfer.chmod and not _OCTAL.fullmatch(transfer.chmod):
-        if _SYMBOLIC.fullmatch(transfer.chmod):
-            raise place.lacking(f"a symbolic mode in {place.instruction} --chmod")
-        raise place.error(f"invalid --chmod: {shown(transfer.chmod)}: use octal digits such as 0755")
+    if isinstance(transfer, Copy) and not transfer.from_:
+        for source in transfer.sources:
+            if remote.is_git(source):
+                raise place.error(f"source can't be a git repository for COPY: {shown(source)}: use ADD")
+            if remote.is_url(source):
+                raise place.error(f"source can't be a URL for COPY: {shown(source)}: use ADD")
+    _check_flags(transfer, place)
+
+
+def _check_flags(transfer: Transfer, place: Place) -> None:
+    if transfer.chmod:
+        from tiffin.dockerfile.chmod import parse_chmod  # as rare as the flag
+
+        try:
+            parse_chmod(transfer.chmod)
+        except InvalidArgument as error:
+            raise place.error(f"invalid --chmod: {shown(transfer.chmod)}: {error}") from error
+    for pattern in transfer.exclude:
+        from tiffin.dockerfile.ignore_pattern import matcher  # as rare as the flag
+
+        try:
+            matcher(pattern)
+        except ValueError as error:
+            raise place.error(f"invalid --exclude: {shown(pattern)}: {error}") from error
+
+
+def _check_remote(add: Add, place: Place) -> None:
+    """The flags that are for sources from elsewhere alone."""
+    git = [source for source in add.sources if remote.is_git(source)]
+    if add.keep_git_dir and not git:
+        raise place.error("--keep-git-dir is for git repositories: no source is one")
+    if not add.checksum:
+        return
+    if len(add.sources) != 1 or add.heredocs:
+        raise place.error("checksum can't be specified for multiple sources")
+    if git:
+        good = _COMMIT.fullmatch(add.checksum) is not None
+        want = "the hash of a commit"
+    elif remote.is_url(add.sources[0]):
+        algorithm, _, digits = add.checksum.partition(":")
+        good = len(digits) == _ALGORITHMS.get(algorithm) and re.fullmatch("[0-9a-f]+", digits) is not None
+        want = "a digest such as sha256:<64 digits>"
+    else:
+        raise place.error("checksum requires HTTP(S) or Git sources")
+    if not good:
+        raise place.error(f"invalid --checksum: {shown(add.checksum)}: use {want}")
 
 
 def _workdir(instruction: Workdir, words: _Words) -> Workdir:
@@ -220,7 +286,8 @@ def _expose(instruction: Expose, words: _Words) -> Expose:
 _EXPANDERS: dict[type[Instruction], Callable[[Any, _Words], Any]] = {
     From: _from,
     Copy: _transfer,
-    Add: _transfer,
+    Add: _add,
+    Run: _run,
     Workdir: _workdir,
     User: _user,
     Env: _env,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from tiffin.dockerfile.place import nearest, shown
 from tiffin.dockerfile.shell_words import SPACE
+from tiffin.dockerfile.value import Value
 from tiffin.typed import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -50,28 +51,51 @@ def _word(text: str, at: int) -> tuple[str, int]:
     return "".join(word), at
 
 
-def read_flags(
-    words: list[str], place: Place, known: Iterable[str], lacking: Iterable[str] = ()
-) -> dict[str, str]:
-    """Name to value, for flags that take a value, each at most once.
+class Flags(Value):
+    """The flags of one instruction, by name, each with its values in order."""
 
-    `lacking` are flags that Dockerfiles may use and tiffin does not have: Unsupported. Others:
-    DockerfileError with the nearest flag.
+    values: dict[str, list[str]]
+
+    def text(self, name: str) -> str:
+        """The value of a flag that may be given once; "" when it was not."""
+        return self.values.get(name, [""])[0]
+
+    def on(self, name: str) -> bool | None:
+        """Whether a switch was turned on; None when it was not given."""
+        return self.text(name) == "true" if name in self.values else None
+
+    def all(self, name: str) -> tuple[str, ...]:
+        """The values of a flag that may be repeated."""
+        return tuple(self.values.get(name, ()))
+
+
+def read_flags(
+    words: list[str],
+    place: Place,
+    texts: Iterable[str] = (),
+    *,
+    switches: Iterable[str] = (),
+    lists: Iterable[str] = (),
+) -> Flags:
+    """`texts` take a value and may be given once, `switches` are `--name`, `--name=true` or `--name=false`, `lists`
+    take a value and may be repeated. Raises DockerfileError for all else, with the nearest flag.
     """
-    known, lacking = tuple(known), tuple(lacking)
-    values: dict[str, str] = {}
+    known = (*texts, *switches, *lists)
+    values: dict[str, list[str]] = {}
     for word in words:
         name, equals, value = word[2:].partition("=")
-        if name in lacking:
-            raise place.lacking(f"{place.instruction} --{name}")
         if name not in known:
-            hint = nearest(f"--{name}", [f"--{each}" for each in known + lacking])
+            hint = nearest(f"--{name}", [f"--{each}" for each in known])
             raise place.error(f"unknown flag: --{shown(name)}{hint}")
-        if name in values:
+        if name in values and name not in lists:
             raise place.error(f"duplicate flag: --{name}")
-        if not equals:
+        if name in switches:
+            value = value.lower() if equals else "true"
+            if value not in ("true", "false"):
+                raise place.error(f"expecting boolean value for flag --{name}, not: {shown(value)}")
+        elif not equals:
             raise place.error(f"missing a value on flag: --{name}")
         if "\0" in value:
             raise place.error(f"NUL character in --{name}")
-        values[name] = value
-    return values
+        values.setdefault(name, []).append(value)
+    return Flags(values)

@@ -10,16 +10,19 @@ from __future__ import annotations
 import json
 import re
 
+from tiffin.dockerfile import command
 from tiffin.dockerfile import instructions as typed
 from tiffin.dockerfile.flags import read_flags
 from tiffin.dockerfile.place import nearest, shown
 from tiffin.dockerfile.shell_words import SPACE, WordError, expand, split_words
 from tiffin.dockerfile.value import Value
+from tiffin.errors import Unsupported
 from tiffin.typed import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from tiffin.dockerfile.flags import Flags
     from tiffin.dockerfile.place import Place
 
 NOT_IN_ONBUILD = frozenset({"ONBUILD", "FROM", "MAINTAINER"})
@@ -28,9 +31,8 @@ _MIN_INTERVAL = 1_000_000
 _MAX_RETRIES = (1 << 31) - 1
 _BLANK = re.compile(r"[\t\v\f\r ]+")
 _STAGE_NAME = re.compile(r"[a-z][a-z0-9\-_.]*")
-_RUN_LATER = ("mount", "network", "security", "device")
-_COPY_LATER = ("link", "parents", "exclude")
-_ADD_LATER = ("link", "exclude", "checksum", "keep-git-dir", "unpack")
+_NETWORKS = ("default", "none", "host")
+_SECURITY = ("sandbox", "insecure")
 
 
 class Node(Value):
@@ -42,7 +44,7 @@ class Node(Value):
     flags: list[str]
     rest: str
     escape: str
-    heredocs: tuple[tuple[int, int, typed.Heredoc], ...] = ()
+    heredocs: tuple[tuple[int, int, command.Heredoc], ...] = ()
 
     @property
     def keyword(self) -> str:
@@ -59,7 +61,7 @@ def build(node: Node) -> typed.Instruction:
 
 
 def no_flags(node: Node) -> None:
-    read_flags(node.flags, node.place, ())
+    read_flags(node.flags, node.place)
 
 
 def json_words(text: str, place: Place) -> tuple[str, ...] | None:
@@ -93,17 +95,19 @@ def _required(node: Node) -> str:
     return node.rest
 
 
-def _command(node: Node, text: str) -> typed.Command:
+def _command(node: Node, text: str) -> command.Command:
     words = json_words(text, node.place)
     if words is not None:
-        return typed.Command(words, shell=False)
+        return command.Command(words, shell=False)
     if not text:
         raise node.place.error("requires at least one argument")
-    return typed.Command((text,), shell=True)  # noqa: S604 -- a field of that name, nothing runs here
+    return command.Command((text,), shell=True)  # noqa: S604 -- a field of that name, nothing runs here
 
 
 def _from(node: Node) -> typed.From:
-    read_flags(node.flags, node.place, (), ("platform",))
+    flags = read_flags(node.flags, node.place, ("platform",))
+    if "platform" in flags.values and not flags.text("platform"):
+        raise node.place.error("--platform is empty: write it as linux/amd64, or leave it out")
     words = _words(node)
     if len(words) not in (1, 3):
         raise node.place.error("requires either one or three arguments: FROM image [AS name]")
@@ -119,13 +123,25 @@ def _from(node: Node) -> typed.From:
             )
         if name == "scratch":
             raise node.place.error("invalid name for build stage: scratch is the empty image")
-    return typed.From(line=node.line, end_line=node.end_line, source=node.source, image=words[0], name=name)
+    return typed.From(
+        line=node.line,
+        end_line=node.end_line,
+        source=node.source,
+        image=words[0],
+        name=name,
+        platform=flags.text("platform"),
+    )
 
 
 def _run(node: Node) -> typed.Run:
-    read_flags(node.flags, node.place, (), _RUN_LATER)
-    command = _command(node, node.rest)
-    if not command.args:
+    flags = read_flags(node.flags, node.place, ("network", "security"), lists=("mount", "device"))
+    if "device" in flags.values:
+        raise Unsupported(
+            f"{node.place.file}:{node.line}: RUN --device asks for devices by the name that a CDI specification gives "
+            "them, and tiffin reads none; use the device in a container instead (run --device)"
+        )
+    line = _command(node, node.rest)
+    if not line.args:
         raise node.place.error("requires at least one argument")
     documents = tuple(document for _, _, document in node.heredocs)
     alone = len(documents) == 1 and node.heredocs[0][:2] == (0, len(node.rest))
@@ -133,10 +149,33 @@ def _run(node: Node) -> typed.Run:
         line=node.line,
         end_line=node.end_line,
         source=node.source,
-        command=command,
+        command=line,
         heredocs=documents,
         lone_heredoc=alone,
+        mount_texts=flags.all("mount"),
+        mounts=_mounts(node, flags.all("mount")),
+        network=_choice(node, flags, "network", _NETWORKS),  # type: ignore[arg-type] # one of those
+        security=_choice(node, flags, "security", _SECURITY),  # type: ignore[arg-type] # one of those
     )
+
+
+def _choice(node: Node, flags: Flags, name: str, known: tuple[str, ...]) -> str:
+    """The flag's value, "" when it was not given."""
+    value = flags.text(name)
+    if name in flags.values and value not in known:
+        hint = nearest(value, known) or f": use {', '.join(known[:-1])} or {known[-1]}"
+        raise node.place.error(f"unsupported --{name}={shown(value)}{hint}")
+    return value
+
+
+def _mounts(node: Node, texts: tuple[str, ...]) -> tuple[typed.RunMount, ...]:
+    if not texts:
+        return ()
+    from tiffin.dockerfile.mount_flag import MAX_MOUNTS, read_mount  # rarer than RUN
+
+    if len(texts) > MAX_MOUNTS:
+        raise node.place.error(f"more than {MAX_MOUNTS} mounts")
+    return tuple(read_mount(text, node.place, node.escape) for text in texts)
 
 
 def _sources_and_dest(node: Node) -> tuple[tuple[str, ...], str]:
@@ -160,10 +199,12 @@ def _sources_and_dest(node: Node) -> tuple[tuple[str, ...], str]:
 
 
 def _copy(node: Node) -> typed.Copy:
-    flags = read_flags(node.flags, node.place, ("from", "chown", "chmod"), _COPY_LATER)
+    flags = read_flags(
+        node.flags, node.place, ("from", "chown", "chmod"), switches=("link", "parents"), lists=("exclude",)
+    )
     sources, dest = _sources_and_dest(node)
-    from_ = flags.get("from", "")
-    if "from" in flags and not from_:
+    from_ = flags.text("from")
+    if "from" in flags.values and not from_:
         raise node.place.error("--from is empty: name a stage or an image")
     if from_ and not _is_literal(from_, node.escape):
         raise node.place.error(
@@ -177,8 +218,11 @@ def _copy(node: Node) -> typed.Copy:
         source=node.source,
         sources=sources,
         dest=dest,
-        chown=flags.get("chown", ""),
-        chmod=flags.get("chmod", ""),
+        chown=flags.text("chown"),
+        chmod=flags.text("chmod"),
+        link=flags.on("link") or False,
+        exclude=flags.all("exclude"),
+        parents=flags.on("parents") or False,
         heredocs=tuple(document for _, _, document in node.heredocs),
         from_=from_,
     )
@@ -192,7 +236,13 @@ def _is_literal(word: str, escape: str) -> bool:
 
 
 def _add(node: Node) -> typed.Add:
-    flags = read_flags(node.flags, node.place, ("chown", "chmod"), _ADD_LATER)
+    flags = read_flags(
+        node.flags,
+        node.place,
+        ("chown", "chmod", "checksum"),
+        switches=("link", "keep-git-dir", "unpack"),
+        lists=("exclude",),
+    )
     sources, dest = _sources_and_dest(node)
     return typed.Add(
         line=node.line,
@@ -200,9 +250,14 @@ def _add(node: Node) -> typed.Add:
         source=node.source,
         sources=sources,
         dest=dest,
-        chown=flags.get("chown", ""),
-        chmod=flags.get("chmod", ""),
+        chown=flags.text("chown"),
+        chmod=flags.text("chmod"),
+        link=flags.on("link") or False,
+        exclude=flags.all("exclude"),
         heredocs=tuple(document for _, _, document in node.heredocs),
+        checksum=flags.text("checksum"),
+        keep_git_dir=flags.on("keep-git-dir") or False,
+        unpack=flags.on("unpack"),
     )
 
 
@@ -304,14 +359,14 @@ def _shell(node: Node) -> typed.Shell:
 
 def _cmd(node: Node) -> typed.Cmd:
     no_flags(node)
-    command = _command(node, node.rest)
-    return typed.Cmd(line=node.line, end_line=node.end_line, source=node.source, command=command)
+    line = _command(node, node.rest)
+    return typed.Cmd(line=node.line, end_line=node.end_line, source=node.source, command=line)
 
 
 def _entrypoint(node: Node) -> typed.Entrypoint:
     no_flags(node)
-    command = _command(node, node.rest)
-    return typed.Entrypoint(line=node.line, end_line=node.end_line, source=node.source, command=command)
+    line = _command(node, node.rest)
+    return typed.Entrypoint(line=node.line, end_line=node.end_line, source=node.source, command=line)
 
 
 def _healthcheck(node: Node) -> typed.Healthcheck:
@@ -320,8 +375,8 @@ def _healthcheck(node: Node) -> typed.Healthcheck:
     kind, text = (*_BLANK.split(node.rest, maxsplit=1), "")[:2]
     if not kind:
         raise node.place.error("requires at least one argument: CMD and a command, or NONE")
-    durations = {name: _interval(node, name, flags[name]) for name in names[:-1] if name in flags}
-    retries = _retries(node, flags.get("retries", ""))
+    durations = {name: _interval(node, name, flags.text(name)) for name in names[:-1]}
+    retries = _retries(node, flags.text("retries"))
     test: tuple[str, ...]
     if kind.upper() == "NONE":
         if text:
@@ -338,10 +393,10 @@ def _healthcheck(node: Node) -> typed.Healthcheck:
         end_line=node.end_line,
         source=node.source,
         test=test,
-        interval=durations.get("interval", 0),
-        timeout=durations.get("timeout", 0),
-        start_period=durations.get("start-period", 0),
-        start_interval=durations.get("start-interval", 0),
+        interval=durations["interval"],
+        timeout=durations["timeout"],
+        start_period=durations["start-period"],
+        start_interval=durations["start-interval"],
         retries=retries,
     )
 

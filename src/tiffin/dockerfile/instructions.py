@@ -17,50 +17,46 @@ that touches is said per class ("expands: ..."); the others are final as parsed.
 
 from __future__ import annotations
 
-import re
-
+from tiffin.dockerfile.command import Command, Heredoc
 from tiffin.dockerfile.value import Value
 from tiffin.typed import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from typing import ClassVar
+    from typing import ClassVar, Literal
 
 
-class Heredoc(Value):
-    """A here-document of RUN, COPY or ADD.
+class RunMount(Value, kw_only=True):
+    """One `--mount` of RUN, its defaults filled in.
 
-    `content` is the lines between the opening line and the terminator, as written, each with its newline.
-    `expand` is False when any part of the delimiter was quoted: then nothing in `content` is evaluated.
-    For COPY and ADD `name` is the name of the file that it makes.
+    kind      what it is; `bind` when nothing said so
+    target    where; "" for a secret that is in the environment alone, and for an ssh socket in its usual place.
+              A relative one is below the working directory
+    source    what of the source is mounted (bind, cache): "" for all of it
+    from_     stage, image or named context that the source lies in; "" for the build context (bind) or an empty
+              directory (cache). Never expanded
+    readonly  bind without `rw`, secret, ssh, and where it is said
+    id        name of the cache (its target when none was given), of the secret or of the ssh agent
+    sharing   of a cache between builds at the same time
+    mode      of a new cache directory, a secret's file or a socket; -1 where not said: 0755, 0400 and 0600
+    uid, gid  owner of the same
+    size      of a tmpfs, in bytes; 0 where there is no limit
+    required  fail when there is no such secret or agent
+    env       variable that has the secret; "" for none
     """
 
-    name: str
-    content: str
-    expand: bool = True
-    strip_tabs: bool = False
-    descriptor: int = 0
-
-    @property
-    def data(self) -> str:
-        """The content as it is meant: with `<<-` the leading tabs of each line removed."""
-        if not self.strip_tabs:
-            return self.content
-        return re.sub(r"(?m)^\t+", "", self.content)
-
-
-class Command(Value):
-    """What RUN, CMD and ENTRYPOINT execute.
-
-    Exec form: `args` is the argument vector, `shell` is False. Shell form: `args` is one text for the shell
-    that SHELL chose (default `/bin/sh -c`), `shell` is True. `CMD []` gives no args.
-    """
-
-    args: tuple[str, ...]
-    shell: bool
-
-    def argv(self, shell: tuple[str, ...]) -> tuple[str, ...]:
-        """The full argument vector under `shell`; an empty command stays empty."""
-        return (*shell, *self.args) if self.shell and self.args else self.args
+    kind: Literal["bind", "cache", "tmpfs", "secret", "ssh"] = "bind"
+    target: str = ""
+    source: str = ""
+    from_: str = ""
+    readonly: bool = False
+    id: str = ""
+    sharing: Literal["shared", "private", "locked"] = "shared"
+    mode: int = -1
+    uid: int = 0
+    gid: int = 0
+    size: int = 0
+    required: bool = False
+    env: str = ""
 
 
 class Instruction(Value, kw_only=True):
@@ -76,22 +72,33 @@ class Instruction(Value, kw_only=True):
 
 
 class From(Instruction, kw_only=True):
-    """FROM image [AS name]. `name` is lower case or "". Expands: image, by the global ARGs alone."""
+    """FROM [--platform=platform] image [AS name]. `name` is lower case or "", `platform` "" where it is the
+    target's. Expands: image and platform, by the global ARGs alone.
+    """
 
     keyword: ClassVar[str] = "FROM"
 
     image: str
     name: str = ""
+    platform: str = ""
 
 
 class Run(Instruction, kw_only=True):
-    """RUN in shell or exec form, or with here-documents (then always shell form). Expands: nothing."""
+    """RUN in shell or exec form, or with here-documents (then always shell form).
+
+    `mount_texts` are the `--mount` flags as written. `mounts` are their values: of each the `kind` and `from_`
+    are right as soon as it is parsed, the rest when it was expanded. Expands: the values of mounts.
+    """
 
     keyword: ClassVar[str] = "RUN"
 
     command: Command
     heredocs: tuple[Heredoc, ...] = ()
     lone_heredoc: bool = False
+    mount_texts: tuple[str, ...] = ()
+    mounts: tuple[RunMount, ...] = ()
+    network: Literal["", "default", "none", "host"] = ""
+    security: Literal["", "sandbox", "insecure"] = ""
 
     @property
     def executable(self) -> Heredoc | None:
@@ -116,14 +123,19 @@ class Run(Instruction, kw_only=True):
 class Transfer(Instruction, kw_only=True):
     """What COPY and ADD share: one or more of `sources` and `heredocs`, to `dest`.
 
-    A trailing slash of `dest` is kept: it makes it a directory. `chown` is `user[:group]`, `chmod` octal
-    digits; "" where not given. Expands: sources, dest, chown, chmod, and the heredocs that allow it.
+    A trailing slash of `dest` is kept: it makes it a directory. `chown` is `user[:group]`, `chmod` a mode for
+    `tiffin.dockerfile.chmod.parse_chmod`; "" where not given. `exclude` are patterns of what is left out, as in
+    an ignore file. `parents` (COPY alone) keeps the sources' directories.
+    Expands: sources, dest, chown, chmod, exclude, and the heredocs that allow it.
     """
 
     sources: tuple[str, ...]
     dest: str
     chown: str = ""
     chmod: str = ""
+    link: bool = False
+    exclude: tuple[str, ...] = ()
+    parents: bool = False
     heredocs: tuple[Heredoc, ...] = ()
 
 
@@ -136,9 +148,17 @@ class Copy(Transfer, kw_only=True):
 
 
 class Add(Transfer, kw_only=True):
-    """ADD: as COPY, from the context alone, and local archives are unpacked."""
+    """ADD: as COPY from the context, and from URLs and git repositories (`tiffin.dockerfile.remote`).
+
+    `checksum` is what the one remote source must have: a digest, or a commit's hash for a git repository.
+    `unpack` None: archives of the context are unpacked, others not. Expands: as Transfer, and checksum.
+    """
 
     keyword: ClassVar[str] = "ADD"
+
+    checksum: str = ""
+    keep_git_dir: bool = False
+    unpack: bool | None = None
 
 
 class Workdir(Instruction, kw_only=True):

@@ -11,8 +11,9 @@ from __future__ import annotations
 import re
 
 from tiffin.dockerfile import grammar
+from tiffin.dockerfile.command import Heredoc
 from tiffin.dockerfile.flags import split_flags
-from tiffin.dockerfile.instructions import Heredoc, Instruction, Onbuild
+from tiffin.dockerfile.instructions import Instruction, Onbuild
 from tiffin.dockerfile.lines import LogicalLine, Source
 from tiffin.dockerfile.place import Place, nearest, shown
 from tiffin.dockerfile.shell_words import DEFAULT_ESCAPE, SPACE

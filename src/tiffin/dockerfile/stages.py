@@ -5,14 +5,14 @@ from __future__ import annotations
 import re
 
 from tiffin.dockerfile.expand import expand, resolve_args
-from tiffin.dockerfile.instructions import Arg, Copy, From, Instruction
+from tiffin.dockerfile.instructions import Arg, Copy, From, Instruction, Run
 from tiffin.dockerfile.parser import parse
 from tiffin.dockerfile.place import Place, nearest, shown
 from tiffin.dockerfile.value import Value
 from tiffin.typed import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
 SCRATCH = "scratch"
 
@@ -32,7 +32,7 @@ class Stage(Value):
 
 
 class Dockerfile(Value):
-    """A parsed and checked Dockerfile: at least one stage, names unique, COPY --from only backwards."""
+    """A parsed and checked Dockerfile: at least one stage, names unique, COPY --from and mounts only backwards."""
 
     file: str
     stages: tuple[Stage, ...]
@@ -89,7 +89,8 @@ class Dockerfile(Value):
         return next((each for each in self.stages[: stage.index] if each.name and each.name == image), None)
 
     def reachable(self, target: Stage, global_values: Mapping[str, str]) -> tuple[Stage, ...]:
-        """`target` and every stage that it needs, by FROM or COPY --from, in the file's order; no others.
+        """`target` and every stage that it needs, by FROM, COPY --from or a mount, in the file's order; no
+        others.
 
         Triggers that base images bring (ONBUILD) may need further stages: that is for the builder, who reads
         them.
@@ -101,32 +102,57 @@ class Dockerfile(Value):
             if stage.index in needed:
                 continue
             needed.add(stage.index)
+            waiting.extend(self.needs(stage, stage.instructions))
             base = self.base_stage(stage, global_values)
-            sources = [self.copy_source(copy, stage) for copy in stage.instructions if isinstance(copy, Copy)]
-            waiting.extend(each for each in (base, *sources) if each is not None)
+            if base is not None:
+                waiting.append(base)
         return tuple(stage for stage in self.stages if stage.index in needed)
 
-    def copy_source(self, copy: Copy, stage: Stage) -> Stage | None:
-        """The stage that `copy` in `stage` copies from; None for the context and for an image.
+    def needs(self, stage: Stage, instructions: Iterable[Instruction]) -> list[Stage]:
+        """The stages that `instructions` of `stage` take files from. Raises as `source` does."""
+        found = [
+            self.source(from_, instruction, stage)
+            for instruction in instructions
+            for from_ in _sources(instruction)
+        ]
+        return [each for each in found if each is not None]
+
+    def source(self, from_: str, instruction: Instruction, stage: Stage) -> Stage | None:
+        """The stage that `from_` of a COPY or of a RUN's mount in `stage` means; None for the context and for an
+        image.
 
         Raises DockerfileError for a stage that comes later, for the stage itself, and for a number without a
         stage.
         """
-        if not copy.from_:
+        if not from_:
             return None
-        found = self.stage(copy.from_, before=stage.index)
+        found = self.stage(from_, before=stage.index)
         if found is not None:
             return found
-        place = Place(self.file, copy.line, copy.keyword)
-        later = self.stage(copy.from_)
+        place = Place(self.file, instruction.line, instruction.keyword)
+        later = self.stage(from_)
         if later is not None:
             what = "itself" if later is stage else f"{later.title}, which begins on line {later.base.line}"
+            takes = "copy" if isinstance(instruction, Copy) else "mount"
             raise place.error(
-                f"stage {stage.title} cannot copy from {what}: a stage copies from those before it"
+                f"stage {stage.title} cannot {takes} from {what}: a stage takes from those before it"
             )
-        if re.fullmatch("-?[0-9]+", copy.from_):
-            raise place.error(f"no stage has the number {shown(copy.from_)}")
+        if re.fullmatch("-?[0-9]+", from_):
+            raise place.error(f"no stage has the number {shown(from_)}")
         return None
+
+    def copy_source(self, copy: Copy, stage: Stage) -> Stage | None:
+        """The stage that `copy` in `stage` copies from: see `source`."""
+        return self.source(copy.from_, copy, stage)
+
+
+def _sources(instruction: Instruction) -> tuple[str, ...]:
+    """What the instruction names to take files from, stages and images."""
+    if isinstance(instruction, Copy):
+        return (instruction.from_,)
+    if isinstance(instruction, Run):
+        return tuple(mount.from_ for mount in instruction.mounts)
+    return ()
 
 
 def parse_dockerfile(data: bytes, name: str = "Dockerfile") -> Dockerfile:
@@ -155,9 +181,7 @@ def parse_dockerfile(data: bytes, name: str = "Dockerfile") -> Dockerfile:
     dockerfile = Dockerfile(name, stages, tuple(global_args), document.escape, document.directives)
     _check_names(dockerfile)
     for stage in stages:
-        for instruction in stage.instructions:
-            if isinstance(instruction, Copy):
-                dockerfile.copy_source(instruction, stage)
+        dockerfile.needs(stage, stage.instructions)
     return dockerfile
 
 

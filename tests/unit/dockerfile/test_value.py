@@ -2,7 +2,8 @@
 
 import pytest
 
-from tiffin.dockerfile.instructions import Arg, Command, Copy, Env, Heredoc
+from tiffin.dockerfile.command import Command, Heredoc
+from tiffin.dockerfile.instructions import Arg, Copy, Env
 from tiffin.dockerfile.value import Value
 
 
