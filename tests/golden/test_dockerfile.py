@@ -1,4 +1,4 @@
-"""What every Dockerfile of `dockerfile/` means. tests/golden/dockerfile_cases.py says what a case is and how to add one."""
+"""What every Dockerfile of `dockerfile/` means. tests/golden/dockerfile_cases.py says how to add one."""
 
 from __future__ import annotations
 

@@ -4,8 +4,8 @@
                                             │        │
                                         keys, cache  executor (copy, run): one process a step
 
-`Builder.build(BuildRequest(...))` is the whole interface; `tiffin.build.progress` is what it tells on the
-way.
+`Builder.build(BuildRequest(...))` is the interface, and `checks.check` the lint; `tiffin.build.progress` is what a
+build tells on the way.
 """
 
 from tiffin.typed import TYPE_CHECKING, Any

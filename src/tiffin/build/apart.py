@@ -49,7 +49,9 @@ def build_apart(layout: Layout, request: BuildRequest) -> BuildResult:
         status = worker.close()
     if result is None:
         raise EngineError(f"the build's process ended with {status} and said nothing")
-    return BuildResult(result["image_id"], tuple(result["names"]), tuple(result["warnings"]))
+    return BuildResult(
+        result["image_id"], tuple(result["names"]), tuple(result["warnings"]), tuple(result["checks"])
+    )
 
 
 def _spawn(layout: Layout, request: BuildRequest) -> Worker:

@@ -7,6 +7,7 @@ import os
 from collections.abc import Mapping
 
 from tiffin.build.cache import BuildCache, Layer
+from tiffin.build.checks import check_build
 from tiffin.build.context import MAX_DOCKERFILE, Context
 from tiffin.build.executor import StepExecutor
 from tiffin.build.export import image_document
@@ -63,11 +64,13 @@ class BuildRequest(NamedTuple):
 
 
 class BuildResult(NamedTuple):
-    """`image_id` is the config's digest, `names` the full references that it now has from this build."""
+    """`image_id` is the config's digest, `names` the full references that it now has from this build, `checks` what the
+    lint found in the stages that were built, a line each."""
 
     image_id: str
     names: tuple[str, ...]
     warnings: tuple[str, ...]
+    checks: tuple[str, ...] = ()
 
 
 class BaseImages(Protocol):
@@ -125,6 +128,9 @@ class Builder:
         plan = make_plan(dockerfile, given, context.tree, lambda name: self._base(name, request))
         for warning in plan.warnings:
             request.progress(Notice(warning))
+        report = check_build(request, dockerfile, context, self._images)
+        for note in report.unknown:
+            request.progress(Notice(note))
         executor = StepExecutor(self._store.layout, self._images, context, self._run)
         jobs = request.jobs or max(2, os.cpu_count() or 1)
         solver = Solver(
@@ -137,7 +143,8 @@ class Builder:
         document = check_config(image_document(plan, solver.chain(), outcomes, platform), "the built config")
         layers = [LayerBlob(*layer) for layer in outcomes[-1].layers]
         image = self._images.create(document, layers, names)
-        return BuildResult(image.id, tuple(names), tuple(plan.warnings))
+        checks = tuple(finding.short for finding in report.findings)
+        return BuildResult(image.id, tuple(names), (*plan.warnings, *report.unknown), checks)
 
     def _base(self, name: str, request: BuildRequest) -> BaseWork:
         image = self._base_image(name, request)

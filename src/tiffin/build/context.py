@@ -44,6 +44,7 @@ class Context:
         self._digests = DigestCache(cache_directory, self.path)
         self._copied: dict[str, str] = {}
         self._tree: SourceTree | None = None
+        self._rules: Rules | None = None
 
     def close(self) -> None:
         os.close(self.fd)
@@ -72,7 +73,12 @@ class Context:
         if text is not None:
             parsed = IgnoreRules.parse(text, beside)
             rules = Rules(parsed.ignored, parsed.may_include_below, os.path.basename(beside))
+        self._rules = rules
         self._tree = SourceTree(self.fd, "the build context", rules)
+
+    def leaves_out(self, path: str) -> bool:
+        """Whether the ignore rules leave out `path` and all that could be below it."""
+        return self._rules is not None and self._rules.hidden(path)
 
     @property
     def tree(self) -> SourceTree:

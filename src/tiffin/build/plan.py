@@ -418,7 +418,9 @@ class _Planner:
             for instruction in stage.instructions:
                 if isinstance(instruction, Arg):
                     known.update(name for name, _ in instruction.pairs)
-        unused = sorted(set(self._given.build_args) - known - PROXY_ARGS - set(self._platform_args))
+        # What callers of BuildKit set for the builder itself is no argument of the Dockerfile.
+        given = {name for name in self._given.build_args if not name.startswith("BUILDKIT_")}
+        unused = sorted(given - known - PROXY_ARGS - {"SOURCE_DATE_EPOCH"} - set(self._platform_args))
         return [f"One or more build-args [{' '.join(unused)}] were not consumed"] if unused else []
 
 

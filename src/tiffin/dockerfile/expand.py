@@ -122,12 +122,16 @@ def resolve_args(
     line, and one that is not needed is not evaluated, so it cannot fail.
     """
     place = Place(file, arg.line, arg.keyword)
-    scope = dict(env)
+    scope = shell_words.Watched(env)
     resolved: list[tuple[str, str | None]] = []
-    for name, default in arg.pairs:
+    words = _Words(place, scope, escape)
+    for written, default in arg.pairs:
+        name = words.word(written)
+        if not name:
+            raise place.error("names can not be blank")
         value = given.get(name)
         if value is None and default is not None:
-            value = _Words(place, scope, escape).word(default)
+            value = words.word(default)
         elif value is None:
             value = inherited.get(name)
         if value is not None:

@@ -121,8 +121,6 @@ def _from(node: Node) -> typed.From:
                 f"invalid name for build stage: {shown(words[2])}: "
                 "begin with a letter, then letters, digits, '-', '_' and '.'"
             )
-        if name == "scratch":
-            raise node.place.error("invalid name for build stage: scratch is the empty image")
     return typed.From(
         line=node.line,
         end_line=node.end_line,
@@ -285,8 +283,8 @@ def _maintainer(node: Node) -> typed.Maintainer:
     )
 
 
-def _pairs(node: Node) -> tuple[tuple[str, str], ...]:
-    """`name=value ...`, or the old form: one name, white space, and all the rest as its value."""
+def _pairs(node: Node) -> tuple[tuple[tuple[str, str], ...], bool]:
+    """`name=value ...`, or the old form (then True): one name, white space, and all the rest as its value."""
     no_flags(node)
     words = split_words(node.rest, node.escape)
     if not words:
@@ -295,7 +293,7 @@ def _pairs(node: Node) -> tuple[tuple[str, str], ...]:
         parts = _BLANK.split(node.rest, maxsplit=1)
         if len(parts) < 2:
             raise node.place.error(f"must have two arguments: {node.keyword} name=value")
-        return ((parts[0], parts[1]),)
+        return ((parts[0], parts[1]),), True
     pairs = []
     for word in words:
         name, equals, value = word.partition("=")
@@ -304,15 +302,17 @@ def _pairs(node: Node) -> tuple[tuple[str, str], ...]:
         if not name:
             raise node.place.error("names can not be blank")
         pairs.append((name, value))
-    return tuple(pairs)
+    return tuple(pairs), False
 
 
 def _env(node: Node) -> typed.Env:
-    return typed.Env(line=node.line, end_line=node.end_line, source=node.source, pairs=_pairs(node))
+    pairs, legacy = _pairs(node)
+    return typed.Env(line=node.line, end_line=node.end_line, source=node.source, pairs=pairs, legacy=legacy)
 
 
 def _label(node: Node) -> typed.Label:
-    return typed.Label(line=node.line, end_line=node.end_line, source=node.source, pairs=_pairs(node))
+    pairs, legacy = _pairs(node)
+    return typed.Label(line=node.line, end_line=node.end_line, source=node.source, pairs=pairs, legacy=legacy)
 
 
 def _arg(node: Node) -> typed.Arg:

@@ -170,11 +170,14 @@ class Workdir(Instruction, kw_only=True):
 
 
 class Env(Instruction, kw_only=True):
-    """ENV. Expands: names and values, every one against the environment *before* the line."""
+    """ENV; `legacy` when written `ENV name value`. Expands: names and values, every one against the environment
+    *before* the line.
+    """
 
     keyword: ClassVar[str] = "ENV"
 
     pairs: tuple[tuple[str, str], ...]
+    legacy: bool = False
 
 
 class Arg(Instruction, kw_only=True):
@@ -189,11 +192,12 @@ class Arg(Instruction, kw_only=True):
 
 
 class Label(Instruction, kw_only=True):
-    """LABEL. Expands: names and values."""
+    """LABEL; `legacy` when written `LABEL name value`. Expands: names and values."""
 
     keyword: ClassVar[str] = "LABEL"
 
     pairs: tuple[tuple[str, str], ...]
+    legacy: bool = False
 
 
 class Expose(Instruction, kw_only=True):

@@ -33,14 +33,28 @@ class LogicalLine(Value):
     text: str
 
 
+class Remarks(Value):
+    """What the text has beside its instructions, for the lint: `comments` are the comment lines right above an
+    instruction, without their `#`, by its first line; `gaps` the last lines of the instructions that have an empty line
+    among their continuations.
+    """
+
+    comments: dict[int, tuple[str, ...]]
+    gaps: tuple[int, ...]
+
+
 class Source:
-    """Reads one file front to back. `directives` and `escape` are known as soon as it is made."""
+    """Reads one file front to back. `directives` and `escape` are known as soon as it is made, `comments` and `gaps`
+    (see `Remarks`) when it has been read.
+    """
 
     def __init__(self, data: bytes, file: str) -> None:
         self.file = file
         self._lines = _physical(data, file)
         self._at = 0
         self.directives: dict[str, str] = {}
+        self.comments: dict[int, tuple[str, ...]] = {}
+        self.gaps: list[int] = []
         self._read_directives()
         self.escape = self.directives.get("escape", DEFAULT_ESCAPE)
 
@@ -60,24 +74,33 @@ class Source:
 
     def logical(self) -> Iterator[LogicalLine]:
         """The instructions' lines. `document` may be called in between, for the line just given."""
+        above: list[str] = []
         while self._at < len(self._lines):
             text = self._lines[self._at].rstrip("\r\n").lstrip(SPACE)
             self._at += 1
             if text.startswith("#"):
+                if self._at > len(self.directives):
+                    above.append(text[1:].strip(SPACE))
                 continue
             first = self._at
             text, continued = self._continuation(text)
             if not text and not continued:
+                above = []
                 continue
-            parts = [text]
+            if above:
+                self.comments[first], above = tuple(above), []
+            parts, gap = [text], False
             while continued and self._at < len(self._lines):
                 text = self._lines[self._at].rstrip("\r\n")
                 self._at += 1
                 stripped = text.lstrip(SPACE)
+                gap = gap or not stripped
                 if not stripped or stripped.startswith("#"):
                     continue  # neither an empty line nor a comment ends a continued instruction
                 text, continued = self._continuation(text)
                 parts.append(text)
+            if gap:
+                self.gaps.append(self._at)
             joined = "".join(parts)
             if joined.strip(SPACE):
                 yield LogicalLine(first, self._at, joined)

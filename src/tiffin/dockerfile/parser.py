@@ -14,7 +14,7 @@ from tiffin.dockerfile import grammar
 from tiffin.dockerfile.command import Heredoc
 from tiffin.dockerfile.flags import split_flags
 from tiffin.dockerfile.instructions import Instruction, Onbuild
-from tiffin.dockerfile.lines import LogicalLine, Source
+from tiffin.dockerfile.lines import LogicalLine, Remarks, Source
 from tiffin.dockerfile.place import Place, nearest, shown
 from tiffin.dockerfile.shell_words import DEFAULT_ESCAPE, SPACE
 from tiffin.dockerfile.value import Value
@@ -36,6 +36,7 @@ class Document(Value):
     instructions: tuple[Instruction, ...]
     escape: str
     directives: dict[str, str]
+    remarks: Remarks
 
 
 def parse(data: bytes, filename: str = "Dockerfile") -> Document:
@@ -48,7 +49,8 @@ def parse(data: bytes, filename: str = "Dockerfile") -> Document:
         instructions.append(_instruction(source, line))
     if not instructions:
         raise Place(filename).error("no instructions: a Dockerfile begins with FROM")
-    return Document(filename, tuple(instructions), source.escape, source.directives)
+    remarks = Remarks(source.comments, tuple(source.gaps))
+    return Document(filename, tuple(instructions), source.escape, source.directives, remarks)
 
 
 def parse_instruction(text: str, *, file: str, line: int = 0, escape: str = DEFAULT_ESCAPE) -> Instruction:

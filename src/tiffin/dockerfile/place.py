@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import islice
+
 from tiffin.dockerfile.value import Value
 from tiffin.errors import DockerfileError, Unsupported
 from tiffin.typed import TYPE_CHECKING
@@ -11,6 +13,7 @@ if TYPE_CHECKING:
 
 _SHOWN = 60
 _LONGEST = 400
+_TRIED = 500
 
 
 class Place(Value):
@@ -43,10 +46,10 @@ def _printable(text: str, longest: int = _LONGEST) -> str:
 
 
 def nearest(word: str, known: Iterable[str]) -> str:
-    """` (did you mean X?)` for the known word that `word` looks like, else ""."""
+    """` (did you mean X?)` for the known word that `word` looks like, else "". Of many words the first are tried."""
     if len(word) > _SHOWN:
         return ""
     import difflib  # for the wrong text alone
 
-    close = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
+    close = difflib.get_close_matches(word, list(islice(known, _TRIED)), n=1, cutoff=0.6)
     return f" (did you mean {close[0]}?)" if close else ""

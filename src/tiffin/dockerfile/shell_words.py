@@ -49,6 +49,17 @@ class WordError(InvalidArgument):
     """A word that cannot be evaluated. The caller adds file, line and instruction."""
 
 
+class Watched(dict[str, str]):
+    """An environment that takes down in `missing` what was asked of it in vain, by `$v`, `${v}`, `${v#p}`, `${v%p}` and
+    `${v/p/w}`; the other forms say themselves what an unset variable means. A copy of a watched one notes in the same
+    place.
+    """
+
+    def __init__(self, env: Mapping[str, str]) -> None:
+        super().__init__(env)
+        self.missing: dict[str, None] = env.missing if isinstance(env, Watched) else {}
+
+
 def expand(word: str, env: Mapping[str, str], escape: str = DEFAULT_ESCAPE) -> str:
     """Evaluate `word` as one word: quotes and escapes removed, variables replaced."""
     return _Lexer(word, env, escape).run()[0]
@@ -224,7 +235,7 @@ class _Lexer:
         self._at += 1
         if self._peek() != "{":
             name = self._name()
-            return self._env.get(name, "") if name else "$"
+            return self._value(name) if name else "$"
         self._at += 1
         if self._peek() in ("{", "}", ":"):
             raise WordError("bad substitution: '${' needs a variable's name")
@@ -234,6 +245,12 @@ class _Lexer:
         value = self._substitution(self._name())
         self._depth -= 1
         return value
+
+    def _value(self, name: str) -> str:
+        value = self._env.get(name)
+        if value is None and isinstance(self._env, Watched):
+            self._env.missing[name] = None
+        return value or ""
 
     def _name(self) -> str:
         found = _NAME.match(self._text, self._at)
@@ -246,7 +263,7 @@ class _Lexer:
         """What follows the name in `${name...}`, the closing brace included."""
         operator = self._next()
         if operator == "}":
-            return self._env.get(name, "")
+            return self._value(name)
         if operator == "":
             raise WordError("no closing '}' of a '${'")
         if operator == "/":
@@ -261,7 +278,7 @@ class _Lexer:
         if operator == "?":
             return self._required(name, value, empty_too=False)
         if operator in ("#", "%"):
-            return self._trim(operator, value or "")
+            return self._trim(operator, self._value(name))
         if operator not in ("+", "-"):
             raise WordError(f"unknown modifier {operator!r} in '${{{name}...}}'")
         word = self._until("}", keep_escapes=False)[0]
@@ -292,7 +309,7 @@ class _Lexer:
             self._at += 1
         pattern = self._pattern(self._until("/", keep_escapes=True)[0])
         replacement = self._until("}", keep_escapes=True)[0]
-        value = self._env.get(name, "")
+        value = self._value(name)
         return _bounded_join(_replaced(value, pattern, replacement, every=every))
 
     def _pattern(self, text: str) -> glob.ShellPattern:

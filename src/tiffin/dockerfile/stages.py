@@ -6,6 +6,7 @@ import re
 
 from tiffin.dockerfile.expand import expand, resolve_args
 from tiffin.dockerfile.instructions import Arg, Copy, From, Instruction, Run
+from tiffin.dockerfile.lines import Remarks
 from tiffin.dockerfile.parser import parse
 from tiffin.dockerfile.place import Place, nearest, shown
 from tiffin.dockerfile.value import Value
@@ -32,13 +33,16 @@ class Stage(Value):
 
 
 class Dockerfile(Value):
-    """A parsed and checked Dockerfile: at least one stage, names unique, COPY --from and mounts only backwards."""
+    """A parsed and checked Dockerfile: at least one stage, COPY --from and mounts only backwards. Of stages with the
+    same name the last one counts, among those that may be used at a place.
+    """
 
     file: str
     stages: tuple[Stage, ...]
     global_args: tuple[Arg, ...]
     escape: str
     directives: dict[str, str]
+    remarks: Remarks
 
     def stage(self, reference: str, before: int | None = None) -> Stage | None:
         """The stage that a name (in any case) or number means, None when it means none.
@@ -49,7 +53,7 @@ class Dockerfile(Value):
         if re.fullmatch("[0-9]{1,6}", reference):
             return known[int(reference)] if int(reference) < len(known) else None
         lowered = reference.lower()
-        return next((stage for stage in known if stage.name and stage.name == lowered), None)
+        return next((stage for stage in reversed(known) if stage.name and stage.name == lowered), None)
 
     def target(self, reference: str = "") -> Stage:
         """The stage to build: the last one, or what --target says. Raises DockerfileError for an unknown
@@ -86,7 +90,8 @@ class Dockerfile(Value):
         A number is an image's name here: FROM knows stages by name alone.
         """
         image = self.base_image(stage, global_values).lower()
-        return next((each for each in self.stages[: stage.index] if each.name and each.name == image), None)
+        earlier = reversed(self.stages[: stage.index])
+        return next((each for each in earlier if each.name and each.name == image), None)
 
     def reachable(self, target: Stage, global_values: Mapping[str, str]) -> tuple[Stage, ...]:
         """`target` and every stage that it needs, by FROM, COPY --from or a mount, in the file's order; no
@@ -178,20 +183,9 @@ def parse_dockerfile(data: bytes, name: str = "Dockerfile") -> Dockerfile:
         Stage(head.name, index, head, tuple(body))
         for index, (head, body) in enumerate(zip(heads, bodies, strict=True))
     )
-    dockerfile = Dockerfile(name, stages, tuple(global_args), document.escape, document.directives)
-    _check_names(dockerfile)
+    dockerfile = Dockerfile(
+        name, stages, tuple(global_args), document.escape, document.directives, document.remarks
+    )
     for stage in stages:
         dockerfile.needs(stage, stage.instructions)
     return dockerfile
-
-
-def _check_names(dockerfile: Dockerfile) -> None:
-    lines: dict[str, int] = {}
-    for stage in dockerfile.stages:
-        if stage.name in lines:
-            place = Place(dockerfile.file, stage.base.line, "FROM")
-            raise place.error(
-                f"duplicate stage name {shown(stage.name)}: line {lines[stage.name]} has it already"
-            )
-        if stage.name:
-            lines[stage.name] = stage.base.line

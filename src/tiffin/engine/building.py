@@ -11,6 +11,7 @@ from tiffin.kernel.process import thread_count
 from tiffin.typed import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from tiffin.build.checks import CheckResult
     from tiffin.engine.workspace import Workspace
     from tiffin.images import Image
     from tiffin.images.transfer import Report
@@ -33,6 +34,14 @@ class BuildService:
             return build_apart(self._workspace.layout, request)
         with self._workspace.store() as store:
             return build_in(store, request)
+
+    def check(self, context: str, **options: Any) -> CheckResult:
+        """Lint the Dockerfile of directory `context`; `options` are the further fields of BuildRequest, of which those
+        count that say which Dockerfile, and its arguments. Nothing is built, and no image fetched."""
+        from tiffin.build.checks import check
+
+        with self._workspace.store() as store:
+            return check(BuildRequest(context, **options), open_images(store))
 
 
 def build_in(store: Store, request: BuildRequest) -> BuildResult:

@@ -3,6 +3,7 @@
 import os
 import sys
 
+from tiffin.cli.output import escape
 from tiffin.errors import InvalidArgument
 from tiffin.typed import TYPE_CHECKING
 
@@ -12,10 +13,13 @@ if TYPE_CHECKING:
 
 DESCRIPTION = """\
 Build an image from the Dockerfile of a directory. Stages that do not depend on each other run at the same time, stages
-that the target does not need never; a step whose inputs did not change is taken from the cache."""
+that the target does not need never; a step whose inputs did not change is taken from the cache. What the checks of
+docs/build-checks.md find is told at the end; with --check they are all that is done, and a finding makes the exit code
+1."""
 EXAMPLES = """\
 tiffin build -t web .
 tiffin build -t web:2 -f deploy/Dockerfile --target release --build-arg VERSION=2 .
+tiffin build --check .
 """
 
 
@@ -40,6 +44,7 @@ def arguments(parser: "CommandParser") -> None:
     add("--build-arg", action="append", default=[], metavar="NAME[=VALUE]", help="value of an ARG")
     add("--label", action="append", default=[], metavar="NAME=VALUE", help="label of the image")
     add("--network", default="", metavar="MODE", help="network of RUN steps: bridge, host or none")
+    parser.switch("--check", help="check the Dockerfile and build nothing")
     parser.switch("--no-cache", help="run every step")
     parser.switch("--pull", help="fetch base images anew, also those that are here")
     parser.switch("-q", "--quiet", help="print the image ID only")
@@ -53,12 +58,15 @@ def arguments(parser: "CommandParser") -> None:
 
 
 def run(args: "Namespace", session: "Session") -> int:
+    dockerfile = sys.stdin.buffer.read(_DOCKERFILE_LIMIT) if args.file == "-" else args.file
+    if args.check:
+        return _check(args, session, dockerfile)
     from tiffin.cli.build_progress import choose
 
     with choose(args.progress, quiet=args.quiet, stream=sys.stderr) as progress:
         result = session.engine.builder.build(
             args.path,
-            dockerfile=sys.stdin.buffer.read(_DOCKERFILE_LIMIT) if args.file == "-" else args.file,
+            dockerfile=dockerfile,
             tags=tuple(args.tag),
             target=args.target,
             build_args=_build_args(args.build_arg),
@@ -70,10 +78,32 @@ def run(args: "Namespace", session: "Session") -> int:
         )
     if args.quiet:
         print(result.image_id)
-    else:
-        named = f" as {', '.join(result.names)}" if result.names else ""
-        print(f"built {result.image_id}{named}", file=sys.stderr)
+        return 0
+    named = f" as {', '.join(result.names)}" if result.names else ""
+    print(f"built {result.image_id}{named}", file=sys.stderr)
+    if result.checks:
+        many = "1 warning" if len(result.checks) == 1 else f"{len(result.checks)} warnings"
+        print(f"\n {many} found (use build --check to expand):", file=sys.stderr)
+        print("".join(f" - {escape(line)}\n" for line in result.checks), end="", file=sys.stderr)
     return 0
+
+
+def _check(args: "Namespace", session: "Session", dockerfile: str | bytes) -> int:
+    """The lint alone, as `docker build --check` prints it."""
+    result = session.engine.builder.check(
+        args.path, dockerfile=dockerfile, target=args.target, build_args=_build_args(args.build_arg)
+    )
+    for note in result.notes:
+        print(f"WARNING: {escape(note)}", file=sys.stderr)
+    if not result.findings:
+        print("Check complete, no warnings found.")
+        return 0
+    many = "1 warning has" if result.findings == 1 else f"{result.findings} warnings have"
+    print(f"Check complete, {many} been found!")
+    print("".join(f"{escape(line)}\n" for line in result.lines), end="")
+    if result.violation:
+        print(f"ERROR: {escape(result.violation)}", file=sys.stderr)
+    return 1
 
 
 _DOCKERFILE_LIMIT = (1 << 20) + 1

@@ -1,0 +1,78 @@
+"""The lint of a build: the rules of `tiffin.dockerfile.lint`, told what a context and the images here know."""
+
+from __future__ import annotations
+
+from tiffin.build.config import environment
+from tiffin.build.context import Context
+from tiffin.dockerfile import lint
+from tiffin.dockerfile.platform_args import platform_args
+from tiffin.dockerfile.stages import Dockerfile, parse_dockerfile
+from tiffin.errors import DockerfileError, InvalidArgument, NotFound
+from tiffin.oci.platform import host_platform
+from tiffin.typed import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from tiffin.build.builder import BuildRequest
+    from tiffin.images import Images
+
+
+class CheckResult(NamedTuple):
+    """What the lint found in a Dockerfile: how many `findings`, `lines` to show them, `notes` about the check itself,
+    and `violation`, the text of the refusal where the Dockerfile asks for one."""
+
+    findings: int
+    lines: tuple[str, ...]
+    notes: tuple[str, ...]
+    violation: str
+
+
+def check(request: BuildRequest, images: Images) -> CheckResult:
+    """Lint the Dockerfile, all its stages; nothing is built, and no image fetched. Raises DockerfileError for one that
+    cannot be built as it is written."""
+    context = Context(request.context_dir)
+    try:
+        if isinstance(request.dockerfile, bytes):
+            text, name = request.dockerfile, "Dockerfile"
+            context.use_ignore_rules()
+        else:
+            text, name = context.read_dockerfile(request.dockerfile)
+            context.use_ignore_rules(request.dockerfile)
+        dockerfile = parse_dockerfile(text, name)
+        dockerfile.target(request.target)
+        report = _report(request, dockerfile, context, images, every_stage=True)
+    finally:
+        context.close()
+    shown = text.decode().removeprefix("\ufeff")
+    lines = [line for finding in report.findings for line in finding.lines(name, shown)]
+    return CheckResult(len(report.findings), tuple(lines), report.unknown, report.violation)
+
+
+def check_build(
+    request: BuildRequest, dockerfile: Dockerfile, context: Context, images: Images
+) -> lint.Report:
+    """Lint the stages that a build needs, once its base images are here. Raises DockerfileError when the Dockerfile
+    asks that findings stop it."""
+    report = _report(request, dockerfile, context, images, every_stage=False)
+    if report.violation:
+        raise DockerfileError(f"{report.violation}; see build --check", file=dockerfile.file)
+    return report
+
+
+def _report(
+    request: BuildRequest, dockerfile: Dockerfile, context: Context, images: Images, *, every_stage: bool
+) -> lint.Report:
+    def base_environment(name: str) -> dict[str, str] | None:
+        try:
+            return environment(images.resolve(name).config.get("config") or {})
+        except (NotFound, InvalidArgument):
+            return None
+
+    predefined = platform_args(host_platform(), host_platform())
+    only = None
+    if not every_stage:
+        values = dockerfile.evaluate_global_args(request.build_args, predefined)
+        only = dockerfile.reachable(dockerfile.target(request.target), values)
+    subject = lint.Subject(
+        dockerfile, request.build_args, predefined, context.leaves_out, base_environment, only
+    )
+    return lint.check(subject, lint.Options.of(dockerfile, request.build_args))

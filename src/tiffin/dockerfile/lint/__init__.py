@@ -1,0 +1,97 @@
+"""Build checks: what a Dockerfile may say and should not. Pure, as the room around it.
+
+    subject = Subject(dockerfile, ...)                              subject.py: what the rules may look at
+    report = check(subject, Options.of(dockerfile, build_args))     here
+    report.findings ... one a place, in the order of the lines
+
+A rule is one `Rule` (rule.py): its name, what it asks for, the page about it, and the function that finds where it is
+not kept. `RULES` has them in the order of Docker's reference ("Build checks"), whose names, texts and `# check=`
+directive these are; docs/build-checks.md is made from them by tools/checks.py.
+"""
+
+from __future__ import annotations
+
+from tiffin.dockerfile.lint.commands import (
+    COPY_IGNORED_FILE,
+    EXPOSE_INVALID_FORMAT,
+    EXPOSE_PROTO_CASING,
+    JSON_ARGS_RECOMMENDED,
+    MULTIPLE_INSTRUCTIONS_DISALLOWED,
+    WORKDIR_RELATIVE_PATH,
+)
+from tiffin.dockerfile.lint.options import Options
+from tiffin.dockerfile.lint.rule import Finding, Rule
+from tiffin.dockerfile.lint.stages import (
+    DUPLICATE_STAGE_NAME,
+    FROM_AS_CASING,
+    FROM_PLATFORM_FLAG_CONST_DISALLOWED,
+    INVALID_DEFAULT_ARG_IN_FROM,
+    REDUNDANT_TARGET_PLATFORM,
+    RESERVED_STAGE_NAME,
+    STAGE_NAME_CASING,
+    UNDEFINED_ARG_IN_FROM,
+)
+from tiffin.dockerfile.lint.subject import Subject
+from tiffin.dockerfile.lint.variables import SECRETS_USED_IN_ARG_OR_ENV, UNDEFINED_VAR
+from tiffin.dockerfile.lint.writing import (
+    CONSISTENT_INSTRUCTION_CASING,
+    INVALID_DEFINITION_DESCRIPTION,
+    LEGACY_KEY_VALUE_FORMAT,
+    MAINTAINER_DEPRECATED,
+    NO_EMPTY_CONTINUATION,
+)
+from tiffin.dockerfile.value import Value
+
+__all__ = ["RULES", "Finding", "Options", "Report", "Rule", "Subject", "check"]
+
+RULES = (
+    STAGE_NAME_CASING,
+    FROM_AS_CASING,
+    NO_EMPTY_CONTINUATION,
+    CONSISTENT_INSTRUCTION_CASING,
+    DUPLICATE_STAGE_NAME,
+    RESERVED_STAGE_NAME,
+    JSON_ARGS_RECOMMENDED,
+    MAINTAINER_DEPRECATED,
+    UNDEFINED_ARG_IN_FROM,
+    WORKDIR_RELATIVE_PATH,
+    UNDEFINED_VAR,
+    MULTIPLE_INSTRUCTIONS_DISALLOWED,
+    LEGACY_KEY_VALUE_FORMAT,
+    REDUNDANT_TARGET_PLATFORM,
+    SECRETS_USED_IN_ARG_OR_ENV,
+    INVALID_DEFAULT_ARG_IN_FROM,
+    FROM_PLATFORM_FLAG_CONST_DISALLOWED,
+    COPY_IGNORED_FILE,
+    INVALID_DEFINITION_DESCRIPTION,
+    EXPOSE_PROTO_CASING,
+    EXPOSE_INVALID_FORMAT,
+)
+
+
+class Report(Value):
+    """What was found, by line. `unknown` are rules that the `# check=` directive names and nobody knows, each with the
+    name that was probably meant. `refuses`: whether findings are to stop the build.
+    """
+
+    findings: tuple[Finding, ...]
+    unknown: tuple[str, ...]
+    refuses: bool
+
+    @property
+    def violation(self) -> str:
+        """The text of the refusal; "" when there is none."""
+        names = dict.fromkeys(finding.rule.name for finding in self.findings)
+        return f"lint violation found for rules: {', '.join(names)}" if names and self.refuses else ""
+
+
+def check(subject: Subject, options: Options) -> Report:
+    """What `subject` has of what the rules in force ask not to have."""
+    findings = [
+        Finding(rule, place.line, place.end_line, place.detail)
+        for rule in RULES
+        if options.wants(rule)
+        for place in rule.find(subject)
+    ]
+    findings.sort(key=lambda finding: finding.line)
+    return Report(tuple(findings), options.unknown(RULES), options.error)
