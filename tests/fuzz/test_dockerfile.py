@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tiffin.dockerfile import grammar
+from tiffin.dockerfile.chmod import parse_chmod
 from tiffin.dockerfile.expand import expand
 from tiffin.dockerfile.ignore import IgnoreRules
 from tiffin.dockerfile.ignore_pattern import Walk, matcher, tokenize
 from tiffin.dockerfile.instructions import Onbuild
+from tiffin.dockerfile.lint import RULES, Options, Subject, check
+from tiffin.dockerfile.mount_flag import read_mount
 from tiffin.dockerfile.parser import parse, parse_trigger
+from tiffin.dockerfile.place import Place
+from tiffin.dockerfile.shell_words import WordError, expand_document, expand_words, split_words
 from tiffin.dockerfile.shell_words import expand as expand_word
-from tiffin.dockerfile.shell_words import expand_document, expand_words, split_words
 from tiffin.dockerfile.stages import parse_dockerfile
-from tiffin.errors import TiffinError
+from tiffin.errors import DockerfileError, InvalidArgument, TiffinError
 
 KEYWORDS = [*grammar.KEYWORDS, "RUNN"]
 PIECES = [
@@ -30,6 +39,14 @@ PIECES = [
         "--from=",
         "--chown=",
         "--interval=",
+        "--mount=",
+        "--mount=type=cache,target=/c",
+        "--chmod=u=rwX",
+        "--link",
+        "--exclude=",
+        "--checksum=",
+        "--platform=",
+        "--network=",
         "AS",
         "NONE",
         "1s",
@@ -57,6 +74,10 @@ def test_any_bytes_parse_or_are_refused(data: bytes) -> None:
                     again = parse_trigger(instruction.trigger, image="x", line=1)
                     assert again.keyword == instruction.trigger.split()[0].upper()
                 expand(instruction, ENV, dockerfile.escape)
+        report = check(Subject(dockerfile), Options.of(dockerfile, {}))
+        shown = data.decode().removeprefix("\ufeff")
+        for finding in report.findings:
+            assert finding.lines("D", shown)[3] == f"D:{finding.line}"
     except TiffinError as error:
         assert str(error).isprintable()
 
@@ -143,3 +164,156 @@ def test_any_ignore_file_is_understood_or_refused(data: bytes) -> None:
     except TiffinError:
         return
     parsed.ignored("a/b")
+
+
+MOUNT_WORDS = [
+    "type=",
+    "cache",
+    "bind",
+    "secret",
+    "ssh",
+    "tmpfs",
+    "target=",
+    "/x",
+    "ro",
+    "rw",
+    "id=",
+    "mode=0700",
+    "size=1m",
+    ",",
+    '"',
+    '""',
+    "=",
+    "$a",
+    "${a:-/y}",
+    "${",
+    "'",
+    "\\",
+    "from=",
+    "s",
+    "sharing=locked",
+    "required",
+    "uid=1",
+]
+fields = st.lists(st.sampled_from([*MOUNT_WORDS, " "]), max_size=14).map("".join)
+
+
+@given(fields, st.sampled_from("\\`"))
+@settings(max_examples=800, deadline=None)
+def test_any_mount_is_read_or_refused_and_the_two_readings_agree(text: str, escape: str) -> None:
+    place = Place("Dockerfile", 2, "RUN")
+    try:
+        early = read_mount(text, place, escape)
+    except DockerfileError as error:
+        assert str(error).isprintable()
+        return
+    try:
+        late = read_mount(text, place, escape, lambda word: expand_word(word, ENV, escape))
+    except (DockerfileError, WordError):
+        return
+    assert early.from_ == late.from_
+    if not set(text) & set("$'\"\\`"):
+        assert early == late
+
+
+@given(st.text("ugoa+-=rwxXst,07 8", max_size=20), st.integers(0, 0o7777), st.booleans())
+@settings(max_examples=500, deadline=None)
+def test_any_mode_applies_or_is_refused(text: str, mode: int, directory: bool) -> None:
+    try:
+        parsed = parse_chmod(text)
+    except InvalidArgument:
+        return
+    assert 0 <= parsed.apply(mode, directory) <= 0o7777
+
+
+@given(st.text("skip=error;tralX, \x00=", max_size=40))
+@settings(max_examples=300, deadline=None)
+def test_any_check_directive_is_read_or_refused(text: str) -> None:
+    try:
+        Options.parse(text, Place("Dockerfile")).unknown(RULES)
+    except DockerfileError as error:
+        assert str(error).isprintable()
+
+
+def _work(run: Callable[[], object]) -> int:
+    """How many calls of Python functions, and steps of their loops, `run` makes: the same on every machine."""
+    steps = 0
+
+    def count(_frame: object, _event: str, _arg: object) -> Any:
+        nonlocal steps
+        steps += 1
+        return count
+
+    before = sys.gettrace()
+    sys.settrace(count)
+    try:
+        run()
+    except TiffinError:
+        pass
+    finally:
+        sys.settrace(before)
+    return steps
+
+
+def _parsed(text: str) -> Callable[[int], Callable[[], object]]:
+    return lambda size: lambda: parse_dockerfile(b"FROM a\n" + text.encode() * size)
+
+
+def _expanded(text: str) -> Callable[[int], Callable[[], object]]:
+    return lambda size: lambda: expand_words(text * size, ENV)
+
+
+def _documented(text: str) -> Callable[[int], Callable[[], object]]:
+    return lambda size: lambda: expand_document(text * size, ENV)
+
+
+def _mounted(text: str) -> Callable[[int], Callable[[], object]]:
+    place = Place("Dockerfile", 2, "RUN")
+    return lambda size: (
+        lambda: read_mount("target=/x," + text * size, place, "\\", lambda word: expand_word(word, ENV))
+    )
+
+
+def _ignoring(pattern: str, path: str) -> Callable[[int], Callable[[], object]]:
+    return lambda size: lambda: IgnoreRules.parse(pattern.encode()).ignored(path * size)
+
+
+def _linted(text: str) -> Callable[[int], Callable[[], object]]:
+    dockerfile = {size: parse_dockerfile(b"FROM scratch\n" + text.encode() * size) for size in (100, 200)}
+    return lambda size: lambda: check(Subject(dockerfile[size]), Options())
+
+
+@pytest.mark.parametrize(
+    "task",
+    [
+        _parsed("RUN a \\\n  b\n"),
+        _parsed("RUN a \\\n"),
+        _parsed("COPY <<A /x\nb\nA\n"),
+        _parsed("ENV a=\"$b ${c:-d}\" e='f g'\n"),
+        _parsed("RUN --mount=type=cache,target=/x --network=none y\n"),
+        _parsed("# c\n\n"),
+        _parsed("RUN <<A"),
+        _parsed("RUN --mount=target=/x "),
+        _parsed("FROM a AS b\n"),
+        _expanded("a b "),
+        _expanded("$a ${a} ${b:-x}"),
+        _expanded("\"'"),
+        _expanded("${a/x/y}${A##*}"),
+        _expanded("${b:-"),
+        _expanded("\\"),
+        _documented("$a 'x' \\$ \n"),
+        _mounted("id=$a,"),
+        _mounted('"'),
+        _mounted(","),
+        _ignoring("**/a/**/b", "a/b/"),
+        _ignoring("*a*b", "ab"),
+        _ignoring("a**b*c", "abc"),
+        _linted("ENV A=$B\n"),
+        _linted("ARG A_TOKEN\nCMD x\nWORKDIR y\n"),
+    ],
+)
+def test_twice_the_text_is_little_over_twice_the_work(
+    task: Callable[[int], Callable[[], object]],
+) -> None:
+    once, twice = _work(task(100)), _work(task(200))
+    assert twice <= 2.2 * once + 2000

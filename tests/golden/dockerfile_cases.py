@@ -1,8 +1,9 @@
 """Dockerfiles beside what they mean: each directory of `dockerfile/` is a case.
 
     Dockerfile      the input
-    expected.txt    its stages: a line an instruction, with the line numbers it stands on and each field that is not at
-                    its default, as JSON
+    expected.txt    its stages, each with what it is made from (stages and images), and its instructions, a line each:
+                    the line numbers it stands on and each field that is not at its default, as JSON. The last line has
+                    the stages that a build of the last one executes
     error.txt       instead: the class and text of the refusal
     args.json       optional: build arguments, may be {}. The stages are then evaluated in order, as a build would, with
                     ENV and ARG coming into force, and the words stand in the expectation as they are afterwards
@@ -19,7 +20,7 @@ from typing import Any
 
 from tiffin.dockerfile.command import Heredoc
 from tiffin.dockerfile.expand import expand, resolve_args
-from tiffin.dockerfile.instructions import Arg, Env, Instruction
+from tiffin.dockerfile.instructions import Arg, Copy, Env, Instruction, Run
 from tiffin.dockerfile.stages import Dockerfile, Stage, parse_dockerfile
 from tiffin.dockerfile.value import Value
 from tiffin.errors import TiffinError
@@ -60,37 +61,64 @@ def line(instruction: Instruction) -> str:
     return " ".join([lines, instruction.keyword, *shown])
 
 
-def evaluated(dockerfile: Dockerfile, stage: Stage, given: dict[str, str]) -> list[Instruction]:
-    """The stage's instructions after each was expanded in the environment that those before it left."""
+def evaluated(dockerfile: Dockerfile, given: dict[str, str]) -> list[list[Instruction]]:
+    """Each stage's instructions after each was expanded in what those before it left. A stage goes on from where its
+    base ended; ENV comes before ARG."""
     inherited = dockerfile.evaluate_global_args(given, PREDEFINED)
-    results: list[Instruction] = [expand(stage.base, inherited, dockerfile.escape)]
-    env = {"PATH": "/usr/bin:/bin"}
-    for instruction in stage.instructions:
-        if isinstance(instruction, Arg):
-            pairs = resolve_args(instruction, env, given, inherited, dockerfile.escape)
-            results.append(instruction.replace(pairs=pairs))
-            env.update((name, value) for name, value in pairs if value is not None)
-            continue
-        results.append(expand(instruction, env, dockerfile.escape))
-        if isinstance(results[-1], Env):
-            env.update(results[-1].pairs)
+    ends: list[tuple[dict[str, str], dict[str, str]]] = []
+    results = []
+    for stage in dockerfile.stages:
+        base = dockerfile.base_stage(stage, inherited)
+        args, env = ({}, {"PATH": "/usr/bin:/bin"}) if base is None else map(dict, ends[base.index])
+        seen: list[Instruction] = [expand(stage.base, inherited, dockerfile.escape)]
+        for instruction in stage.instructions:
+            scope = {**args, **env}
+            if isinstance(instruction, Arg):
+                pairs = resolve_args(instruction, scope, given, inherited, dockerfile.escape)
+                seen.append(instruction.replace(pairs=pairs))
+                args.update((name, value) for name, value in pairs if value is not None)
+                continue
+            seen.append(expand(instruction, scope, dockerfile.escape))
+            if isinstance(seen[-1], Env):
+                env.update(seen[-1].pairs)
+        ends.append((args, env))
+        results.append(seen)
     return results
+
+
+def graph(dockerfile: Dockerfile, stage: Stage, given: dict[str, str]) -> str:
+    """`stage final on stage base, from stage build, image nginx`."""
+    values = dockerfile.evaluate_global_args(given, PREDEFINED)
+    base = dockerfile.base_stage(stage, values)
+    on = f"stage {base.title}" if base else f"image {dockerfile.base_image(stage, values)}"
+    sources = []
+    for instruction in stage.instructions:
+        named = [instruction.from_] if isinstance(instruction, Copy) else []
+        named += [mount.from_ for mount in instruction.mounts] if isinstance(instruction, Run) else []
+        for name in filter(None, named):
+            found = dockerfile.source(name, instruction, stage)
+            sources.append(f"stage {found.title}" if found else f"image {name}")
+    taken = f", from {', '.join(dict.fromkeys(sources))}" if sources else ""
+    return f"stage {stage.title} on {on}{taken}"
 
 
 def outcome(case: pathlib.Path) -> tuple[str, str]:
     """The name of the file that the case's expectation is in, and its text."""
     args = case / "args.json"
     lines: list[str] = []
+    given: dict[str, str] = json.loads(args.read_text()) if args.exists() else {}
     try:
         dockerfile = parse_dockerfile((case / "Dockerfile").read_bytes())
         lines += [f"# {name}={value}" for name, value in dockerfile.directives.items()]
         lines += [line(arg) for arg in dockerfile.global_args]
-        for stage in dockerfile.stages:
-            if args.exists():
-                instructions = evaluated(dockerfile, stage, json.loads(args.read_text()))
-            else:
-                instructions = [stage.base, *stage.instructions]
-            lines += [f"stage {stage.title}", *(line(instruction) for instruction in instructions)]
+        stages = [[stage.base, *stage.instructions] for stage in dockerfile.stages]
+        if args.exists():
+            stages = evaluated(dockerfile, given)
+        for stage, instructions in zip(dockerfile.stages, stages, strict=True):
+            lines += [graph(dockerfile, stage, given), *(line(instruction) for instruction in instructions)]
+        values = dockerfile.evaluate_global_args(given, PREDEFINED)
+        reached = dockerfile.reachable(dockerfile.target(), values)
+        lines.append(f"executes {', '.join(each.title for each in reached)}")
     except TiffinError as error:
         return "error.txt", f"{type(error).__name__}: {error}\n"
     return "expected.txt", "\n".join(lines) + "\n"

@@ -30,7 +30,7 @@ from tiffin.dockerfile.instructions import (
     Volume,
     Workdir,
 )
-from tiffin.dockerfile.place import Place, shown
+from tiffin.dockerfile.place import Place, nearest, shown
 from tiffin.dockerfile.ports import expand_port
 from tiffin.dockerfile.shell_words import DEFAULT_ESCAPE, WordError
 from tiffin.dockerfile.signals import is_signal
@@ -79,6 +79,13 @@ class _Words:
         if any(not name for name, _ in expanded):
             raise self.place.error("names can not be blank")
         return expanded
+
+    def hint(self, text: str) -> str:
+        """The variable that was probably meant by one of `text` that is not there."""
+        names = re.findall(r"\$\{?([A-Za-z_][A-Za-z0-9_]*)", text)
+        return next(
+            (found for name in names if name not in self._env and (found := nearest(name, self._env))), ""
+        )
 
     def _refused(self, text: str, error: WordError) -> Exception:
         return self.place.error(f"{shown(text)}: {error}")
@@ -143,10 +150,12 @@ def resolve_args(
 def _from(instruction: From, words: _Words) -> From:
     image = words.word(instruction.image)
     if not image:
-        raise words.place.error(f"base name ({shown(instruction.image)}) should not be blank")
+        hint = words.hint(instruction.image)
+        raise words.place.error(f"base name ({shown(instruction.image)}) should not be blank{hint}")
     platform = words.word(instruction.platform)
     if instruction.platform and not platform:
-        raise words.place.error(f"empty platform value from expression {shown(instruction.platform)}")
+        hint = words.hint(instruction.platform)
+        raise words.place.error(f"empty platform value from expression {shown(instruction.platform)}{hint}")
     if platform:
         try:
             parse_platform(platform)
@@ -198,7 +207,7 @@ def _check_transfer(transfer: Transfer, place: Place) -> None:
         and not re.search(r"(^|/)\.\.?$", transfer.dest)
     ):
         raise place.error("with more than one source the destination must be a directory and end with a /")
-    if isinstance(transfer, Copy) and not transfer.from_:
+    if isinstance(transfer, Copy):
         for source in transfer.sources:
             if remote.is_git(source):
                 raise place.error(f"source can't be a git repository for COPY: {shown(source)}: use ADD")

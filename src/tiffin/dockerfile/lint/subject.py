@@ -29,17 +29,20 @@ def _nothing_ignored(_: str, /) -> bool:
 
 class Scope:
     """Where a stage stands: what variables hold, the names that are declared, whether or not they have a value, and
-    whether all of the base's are among them.
+    whether all of the base's are among them. `fixed` are those of ENV, which come before those of ARG.
     """
 
-    def __init__(self, env: Mapping[str, str], declared: Iterable[str], *, whole: bool) -> None:
+    def __init__(
+        self, env: Mapping[str, str], declared: Iterable[str], fixed: Iterable[str], *, whole: bool
+    ) -> None:
         self.env = Watched(dict(env))
         self.declared = dict.fromkeys(declared)
+        self.fixed = set(fixed)
         self.whole = whole
 
     def copy(self) -> Scope:
         """For a stage that goes on from here."""
-        return Scope(self.env, self.declared, whole=self.whole)
+        return Scope(self.env, self.declared, self.fixed, whole=self.whole)
 
 
 class Visit(NamedTuple):
@@ -117,10 +120,10 @@ class Subject(Value):
                 return ends[base.index].copy()
             image = self.dockerfile.base_image(stage, inherited)
         except TiffinError:
-            return Scope(_DEFAULT_ENV, _DEFAULT_ENV, whole=False)
+            return Scope(_DEFAULT_ENV, _DEFAULT_ENV, _DEFAULT_ENV, whole=False)
         known = _DEFAULT_ENV if image.lower() == _SCRATCH else self.base_env(image)
         env = {**_DEFAULT_ENV, **(known or {})}
-        return Scope(env, env, whole=known is not None)
+        return Scope(env, env, env, whole=known is not None)
 
     def _visit(self, instruction: Instruction, scope: Scope, inherited: Mapping[str, str]) -> Visit:
         escape = self.dockerfile.escape
@@ -130,12 +133,14 @@ class Subject(Value):
         try:
             if isinstance(instruction, Arg):
                 pairs = resolve_args(instruction, scope.env, self.build_args, inherited, escape)
-                values = {name: value for name, value in pairs if value is not None}
+                free = [(name, value) for name, value in pairs if name not in scope.fixed]
+                values = {name: value for name, value in free if value is not None}
                 declares = tuple(name for name, _ in pairs)
             else:
                 instruction = expand(instruction, scope.env, escape)
                 if isinstance(instruction, Env):
                     values = dict(instruction.pairs)
+                    scope.fixed.update(values)
         except TiffinError:
             pass  # the build says so itself
         scope.declared.update(dict.fromkeys(declares))
