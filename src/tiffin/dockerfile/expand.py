@@ -184,6 +184,11 @@ def _transfer(instruction: Transfer, words: _Words) -> Transfer:
         exclude=tuple(words.word(pattern) for pattern in instruction.exclude),
         heredocs=tuple(words.document(document) for document in instruction.heredocs),
     )
+    for written, source in zip(instruction.sources, result.sources, strict=True):
+        if not source:
+            raise words.place.error(
+                f"source {shown(written)} is empty after its variables were replaced{words.hint(written)}"
+            )
     _check_transfer(result, words.place)
     return result
 
@@ -197,8 +202,6 @@ def _add(instruction: Add, words: _Words) -> Add:
 
 
 def _check_transfer(transfer: Transfer, place: Place) -> None:
-    if "" in transfer.sources:
-        raise place.error("a source is empty after its variables were replaced")
     many = len(transfer.sources) + len(transfer.heredocs) > 1
     if (
         many

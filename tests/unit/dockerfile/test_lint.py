@@ -201,6 +201,25 @@ def test_a_name_that_no_rule_has_is_told_with_the_one_that_was_meant() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("syntax", "foreign"),
+    [
+        ("docker/dockerfile:1", False),
+        ("docker.io/docker/dockerfile:1.7-labs", False),
+        ("docker/dockerfile-upstream:master", False),
+        ("docker/dockerfile@sha256:00", False),
+        ("example.com/mockerfile:2", True),
+        ("docker/dockerfilex", True),
+    ],
+)
+def test_a_syntax_that_is_not_dockerfiles_own_is_told(syntax: str, foreign: bool) -> None:
+    notes = report(f"# syntax={syntax}\nFROM a\n").unknown
+    assert len(notes) == foreign
+    assert all(
+        note.endswith(f"{syntax} is another frontend; the file is read as a Dockerfile") for note in notes
+    )
+
+
 def test_findings_refuse_a_build_where_the_directive_says_so() -> None:
     assert report("FROM a as B\n").violation == ""
     assert report("# check=error=true\nFROM a AS b\n").violation == ""

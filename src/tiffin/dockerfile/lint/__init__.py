@@ -11,6 +11,8 @@ directive these are; docs/build-checks.md is made from them by tools/checks.py.
 
 from __future__ import annotations
 
+import re
+
 from tiffin.dockerfile.lint.commands import (
     COPY_IGNORED_FILE,
     EXPOSE_INVALID_FORMAT,
@@ -40,6 +42,7 @@ from tiffin.dockerfile.lint.writing import (
     MAINTAINER_DEPRECATED,
     NO_EMPTY_CONTINUATION,
 )
+from tiffin.dockerfile.place import shown
 from tiffin.dockerfile.value import Value
 
 __all__ = ["RULES", "Finding", "Options", "Report", "Rule", "Subject", "check"]
@@ -70,8 +73,9 @@ RULES = (
 
 
 class Report(Value):
-    """What was found, by line. `unknown` are rules that the `# check=` directive names and nobody knows, each with the
-    name that was probably meant. `refuses`: whether findings are to stop the build.
+    """What was found, by line. `unknown` is what directives name and nobody here knows, a line each: rules, with the
+    name that was probably meant, and a syntax that is not Dockerfile's own. `refuses`: whether findings are to stop the
+    build.
     """
 
     findings: tuple[Finding, ...]
@@ -94,4 +98,14 @@ def check(subject: Subject, options: Options) -> Report:
         for place in rule.find(subject)
     ]
     findings.sort(key=lambda finding: finding.line)
-    return Report(tuple(findings), options.unknown(RULES), options.error)
+    unknown = (*_foreign_syntax(subject), *options.unknown(RULES))
+    return Report(tuple(findings), unknown, options.error)
+
+
+def _foreign_syntax(subject: Subject) -> tuple[str, ...]:
+    """A word about a `# syntax=` that names another language: what follows is read as a Dockerfile all the same."""
+    syntax = subject.dockerfile.directives.get("syntax", "")
+    name = syntax.split()[0].removeprefix("docker.io/") if syntax else ""
+    if not name or re.match(r"docker/dockerfile(-upstream)?([:@]|$)", name):
+        return ()
+    return (f"syntax directive: {shown(name)} is another frontend; the file is read as a Dockerfile",)
