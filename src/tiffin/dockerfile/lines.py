@@ -79,16 +79,20 @@ class Source:
             text = self._lines[self._at].rstrip("\r\n").lstrip(SPACE)
             self._at += 1
             if text.startswith("#"):
-                if self._at > len(self.directives):
-                    above.append(text[1:].strip(SPACE))
+                comment = text[1:].strip(SPACE)
+                if comment and self._at > len(self.directives):
+                    above.append(comment)
+                else:
+                    above.clear()
                 continue
             first = self._at
             text, continued = self._continuation(text)
             if not text and not continued:
-                above = []
+                above.clear()
                 continue
             if above:
-                self.comments[first], above = tuple(above), []
+                self.comments[first] = tuple(above)
+                above.clear()
             parts, gap = [text], False
             while continued and self._at < len(self._lines):
                 text = self._lines[self._at].rstrip("\r\n")

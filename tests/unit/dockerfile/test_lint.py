@@ -145,6 +145,27 @@ def test_variables_are_undefined_where_nothing_sets_them(text: str, expected: li
     ]
 
 
+@pytest.mark.parametrize(
+    ("above", "told"),
+    [
+        ("# What it does.\n", True),
+        ("# web what it does.\n", False),
+        ("# More about it.\n# web what it does.\n", False),
+        ("# web what it does.\n# More about it.\n", True),
+        ("# What it does.\n\n", False),
+        ("# What it does.\n#\n", False),
+        ("  # indented\n", True),
+        ("", False),
+    ],
+)
+def test_a_comment_above_a_definition_begins_with_its_name(above: str, told: bool) -> None:
+    text = f"# check=experimental=InvalidDefinitionDescription\nARG A=1\n{above}FROM scratch AS web\n"
+    expected = (
+        "InvalidDefinitionDescription: Comment for FROM should follow the format: `# web <description>`"
+    )
+    assert found(text) == ([f"{expected} (line {text.count(chr(10))})"] if told else [])
+
+
 def test_of_a_base_that_is_not_here_only_slips_are_told() -> None:
     assert found("FROM far\nARG VERSION=1\nENV A=$JAVA_HOME\nENV B=$VERSOIN\n") == [
         "UndefinedVar: Usage of undefined variable '$VERSOIN' (did you mean $VERSION?) (line 4)"
