@@ -11,7 +11,8 @@ from tiffin.build.checks import check_build
 from tiffin.build.context import MAX_DOCKERFILE, Context
 from tiffin.build.executor import StepExecutor
 from tiffin.build.export import image_document
-from tiffin.build.plan import BaseWork, Given, make_plan
+from tiffin.build.graph import BaseWork, Given
+from tiffin.build.plan import make_plan
 from tiffin.build.progress import Fetching, Notice, Progress, silent
 from tiffin.build.solver import Solver
 from tiffin.dockerfile.stages import Dockerfile, parse_dockerfile

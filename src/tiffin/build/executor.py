@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from tiffin.build.cache import Layer
-from tiffin.build.context import Context
-from tiffin.build.plan import CopyWork, DirectoryWork, RunWork, Step
+from tiffin.build.graph import CopyWork, DirectoryWork, FetchWork, MountWork, Outcome, RunWork, Step
+from tiffin.build.inputs import BuildInputs, Lent
 from tiffin.build.sources import Picked
 from tiffin.build.workers import Channel, call
 from tiffin.images import Images
@@ -21,44 +21,62 @@ Layers = tuple[Layer, ...]
 
 
 class StepExecutor:
-    """See `solver.Executor`. `run` is what does a RUN in its worker, given the stack, and tells its exit code."""
+    """See `solver.Executor`. `run` is what does a RUN in its worker, given the stack, and tells its exit code.
+    `downloads` is the directory where what is fetched waits for the steps that take it."""
 
-    def __init__(self, layout: Layout, images: Images, context: Context, run: Runner) -> None:
+    def __init__(
+        self,
+        layout: Layout,
+        images: Images,
+        inputs: BuildInputs,
+        run: Runner,
+        lent: Lent,
+        downloads: Callable[[], str],
+    ) -> None:
         self._layout = layout
         self._images = images
-        self._context = context
+        self._inputs = inputs
         self._run = run
+        self._lent = lent
+        self._downloads = downloads
 
     def available(self, layer: Layer) -> bool:
         return self._images.has_layer(layer.diff_id, layer.blob, layer.blob_size)
 
-    def context_digest(self, picked: Picked) -> str:
-        return self._context.digest(picked)
+    def context_digest(self, context: str, picked: Picked) -> str:
+        return self._inputs.digest(context, picked)
 
-    def stage_digest(self, layers: Layers, sources: tuple[str, ...]) -> list[Any]:
+    def stage_digest(self, layers: Layers, work: CopyWork | MountWork) -> list[Any]:
         from tiffin.build import steps
 
         mount = self._images.snapshots.root_mount([layer.diff_id for layer in layers], readonly=True)
-        return list(call(lambda _: steps.look(mount, sources))["found"])
+        return list(call(lambda _: steps.look(mount, work))["found"])
 
     def clean_up(self) -> None:
         from tiffin.build.sweep import sweep
 
         sweep(self._images.store)
 
-    def learned(self) -> None:
-        self._context.reload_digests()
+    def learned(self, context: str) -> None:
+        self._inputs.context(context).reload_digests()
 
     def task(
-        self, step: Step, below: Layers, source: Layers, *, digest: bool
+        self, step: Step, below: Layers, sources: tuple[Outcome, ...], *, digest: bool
     ) -> Callable[[Channel], dict[str, Any]]:
         from tiffin.build import steps
 
-        layout, work = self._layout, step.work
+        layout, work, lent = self._layout, step.work, self._lent
+        if isinstance(work, FetchWork):
+            from tiffin.build.fetch import fetch
+
+            directory = self._downloads()
+            return lambda channel: fetch(layout, work, directory, lent, channel)
         if isinstance(work, DirectoryWork):
             return lambda _: steps.make_directory(layout, work, below)
         if isinstance(work, CopyWork):
-            context = self._context if step.source < 0 else None
-            return lambda _: steps.copy(layout, work, below, source, context, digest=digest)
+            context = None if work.sources else self._inputs.context(work.context)
+            return lambda _: steps.copy(layout, work, below, sources, context, lent, digest=digest)
         assert isinstance(work, RunWork)
-        return lambda channel: steps.execute(layout, work, below, channel, self._run)
+        shown = {number: outcome.layers for number, outcome in zip(step.sources, sources, strict=True)}
+        room = steps.Around(shown, self._inputs, lent)
+        return lambda channel: steps.execute(layout, work, below, channel, self._run, room)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from tiffin.build.plan import BaseWork, Plan
-from tiffin.build.solver import Outcome
+from tiffin.build.graph import BaseWork, Outcome, Plan
 from tiffin.oci.image import History, empty_config, format_time
 from tiffin.oci.platform import Platform
 from tiffin.typed import Any

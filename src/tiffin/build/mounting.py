@@ -21,7 +21,7 @@ def mounted(mount: Mount) -> Iterator[int]:
     for a moment.
     """
     try:
-        tree = _detached(mount)
+        tree = detached(mount)
     except OSError as error:
         if error.errno == ENODEV:
             raise Unsupported(

@@ -16,7 +16,10 @@ from tiffin.build.sources import Picked
 from tiffin.build.tree import Cursor, Node, kept_xattrs, open_file
 from tiffin.errors import Conflict, InvalidArgument
 from tiffin.kernel.paths import mkdirs_in_root, open_in_root
-from tiffin.typed import NamedTuple
+from tiffin.typed import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from tiffin.dockerfile.chmod import Mode
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY
 CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -26,17 +29,18 @@ _MAX_LINKS = 40
 
 
 class Ownership(NamedTuple):
-    """Who the files will belong to. `fixed` None: each keeps its own owner. `mode` -1: each keeps its own
+    """Who the files will belong to. `fixed` None: each keeps its own owner. `mode` None: each keeps its own
     mode."""
 
     fixed: tuple[int, int] | None
-    mode: int
+    mode: Mode | None
 
     def of(self, node: Node) -> tuple[int, int]:
         return self.fixed or (node.uid, node.gid)
 
     def mode_of(self, node: Node) -> int:
-        return stat.S_IMODE(node.mode) if self.mode < 0 else self.mode
+        mode = stat.S_IMODE(node.mode)
+        return mode if self.mode is None else self.mode.apply(mode, node.is_directory)
 
 
 class Reserved(NamedTuple):
@@ -105,18 +109,19 @@ class Placer:
                     file.write(data)
                     file.flush()
                     os.fchown(fd, *(self._ownership.fixed or (0, 0)))
-                    os.fchmod(fd, 0o644 if self._ownership.mode < 0 else self._ownership.mode)
+                    mode = self._ownership.mode
+                    os.fchmod(fd, mode.apply(0o644, is_directory=False) if mode else 0o644)
         finally:
             os.close(target)
 
-    def put_directory(self, top: int, picked: Picked, dest: str) -> None:
+    def put_directory(self, top: int, picked: Picked, dest: str, *, dressed: bool = True) -> None:
         """Copy what is in a directory into `dest`. A `dest` that was not there takes the directory's own
-        metadata.
+        metadata, if it is to be `dressed`.
         """
         fresh = not self.is_directory(dest)
         target = self.make_directory(dest)
         try:
-            self._fill(target, dest, top, picked, fresh=fresh)
+            self._fill(target, dest, top, picked, fresh=fresh, dressed=dressed)
         finally:
             os.close(target)
 
@@ -135,7 +140,7 @@ class Placer:
         finally:
             os.close(target)
 
-    def _fill(self, target: int, dest: str, top: int, picked: Picked, *, fresh: bool) -> None:
+    def _fill(self, target: int, dest: str, top: int, picked: Picked, *, fresh: bool, dressed: bool) -> None:
         times: dict[str, tuple[int, int]] = {}  # that directories are to be left with
 
         def leave(path: str, fd: int) -> None:
@@ -159,7 +164,7 @@ class Placer:
                         times[node.path] = (node.mtime_ns, node.mtime_ns)
         finally:
             os.close(source)
-        if fresh and picked.base:
+        if fresh and picked.base and dressed:
             self._dress(target, picked.nodes[0])
         elif not fresh and len(picked.nodes) > 1:
             os.utime(target, ns=before)

@@ -13,21 +13,29 @@ step.
 from __future__ import annotations
 
 import json
-import posixpath
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 from tiffin.build import config as settings
-from tiffin.build.cache import Layer
+from tiffin.build.commands import PROXY_ARGS, plan_run
 from tiffin.build.config import Config
-from tiffin.build.sources import Picked, SourceTree, inside
-from tiffin.dockerfile import remote
+from tiffin.build.graph import (
+    BaseWork,
+    CopyWork,
+    DirectoryWork,
+    FetchWork,
+    Given,
+    Plan,
+    SettingsWork,
+    Step,
+    Work,
+)
+from tiffin.build.sources import SourceTree
+from tiffin.build.transfers import Desk, Origin, plan_transfer
 from tiffin.dockerfile.expand import expand, resolve_args
 from tiffin.dockerfile.instructions import (
-    Add,
     Arg,
     Cmd,
-    Copy,
     Entrypoint,
     Env,
     Instruction,
@@ -39,7 +47,6 @@ from tiffin.dockerfile.instructions import (
     Workdir,
 )
 from tiffin.dockerfile.parser import parse_trigger
-from tiffin.dockerfile.place import Place
 from tiffin.dockerfile.stages import SCRATCH, Dockerfile, Stage
 from tiffin.errors import (
     DockerfileError,
@@ -49,104 +56,9 @@ from tiffin.errors import (
     TransferError,
     Unauthorized,
 )
-from tiffin.oci.platform import Platform, parse_platform
-from tiffin.typed import Any, NamedTuple
-
-# Taken by every RUN when given, without an ARG; not part of any key or history, for they only say how to
-# reach out.
-PROXY_ARGS = frozenset(
-    name
-    for base in ("HTTP_PROXY", "HTTPS_PROXY", "FTP_PROXY", "NO_PROXY", "ALL_PROXY")
-    for name in (base, base.lower())
-)
-
-
-class BaseWork(NamedTuple):
-    """Begin with an image's layers, bottom first (scratch: none). `document` is its whole image config, {}
-    for scratch."""
-
-    layers: tuple[Layer, ...]
-    document: dict[str, Any]
-
-
-class SettingsWork(NamedTuple):
-    """Change the config alone; `after` is all of it."""
-
-    after: Config
-    author: str
-
-
-class DirectoryWork(NamedTuple):
-    """Make the directory `path` where there is none."""
-
-    path: str
-
-
-class RunWork(NamedTuple):
-    """Execute. `env` is what counts for the cache, `quiet_env` what does not. `script` is (path, text) of a
-    file to put there while it runs, or None."""
-
-    argv: tuple[str, ...]
-    env: tuple[str, ...]
-    quiet_env: tuple[str, ...]
-    user: str
-    cwd: str
-    network: str
-    script: tuple[str, str] | None
-
-
-class CopyWork(NamedTuple):
-    """Put files in place. From the context: `picked`, already found. From another step's files
-    (`Step.source`): `sources`, to be found there. `files` are here-documents, (name, text). A `dest` ending
-    in / is a directory."""
-
-    sources: tuple[str, ...]
-    picked: tuple[Picked, ...]
-    files: tuple[tuple[str, str], ...]
-    dest: str
-    chown: str
-    chmod: int  # -1: each file's own
-    unpack: bool
-
-
-Work = BaseWork | SettingsWork | DirectoryWork | RunWork | CopyWork
-
-
-class Step(NamedTuple):
-    """A node of the graph. `parent` is the step whose files it builds on, `source` the one that it copies
-    from; -1 for none. `title` is what progress shows, "" for a step not worth showing."""
-
-    number: int
-    parent: int
-    source: int
-    work: Work
-    title: str
-    created_by: str
-    keyword: str
-    line: int
-
-
-class Plan(NamedTuple):
-    """All steps, which of them ends the target stage, and the target's config and base (its config
-    document)."""
-
-    file: str
-    steps: list[Step]
-    target: int
-    config: Config
-    author: str
-    base: dict[str, Any]
-    warnings: list[str]
-
-
-class Given(NamedTuple):
-    """What the caller of the build decides."""
-
-    build_args: Mapping[str, str]
-    labels: Mapping[str, str]
-    target: str
-    network: str
-    platform: Platform
+from tiffin.oci.platform import Platform, host_platform, parse_platform
+from tiffin.registry.redact import redact
+from tiffin.typed import Any, NamedTuple, Protocol
 
 
 class _State(NamedTuple):
@@ -156,28 +68,39 @@ class _State(NamedTuple):
     config: Config
     args: dict[str, str]
     base: dict[str, Any]
+    platform: Platform
     author: str = ""
     own_command: bool = False
 
 
-def make_plan(
-    dockerfile: Dockerfile, given: Given, context: SourceTree, resolve: Callable[[str], BaseWork]
-) -> Plan:
+class Inputs(Protocol):
+    """Where a build's files and images come from."""
+
+    def named(self, name: str) -> str | None:
+        """What a stage's or image's name stands for instead, by --build-context: "" its files, else an image's
+        name; None for what it stands for anyway."""
+
+    def tree(self, context: str) -> SourceTree:
+        """The files of a named context, "" for the main one."""
+
+    def base(self, name: str, platform: Platform) -> BaseWork:
+        """An image. Raises NotFound."""
+
+
+def make_plan(dockerfile: Dockerfile, given: Given, inputs: Inputs) -> Plan:
     """The plan for the target stage. Raises DockerfileError, with the line, for whatever cannot be built."""
-    return _Planner(dockerfile, given, context, resolve).plan()
+    return _Planner(dockerfile, given, inputs).plan()
 
 
 class _Planner:
-    def __init__(
-        self, dockerfile: Dockerfile, given: Given, context: SourceTree, resolve: Callable[[str], BaseWork]
-    ) -> None:
+    def __init__(self, dockerfile: Dockerfile, given: Given, inputs: Inputs) -> None:
         self._file = dockerfile
         self._given = given
-        self._context = context
-        self._resolve = resolve
+        self._inputs = inputs
         self._steps: list[Step] = []
         self._ends: dict[int, _State] = {}
-        self._images: dict[str, int] = {}
+        self._images: dict[tuple[str, Platform], int] = {}
+        self._fetches: dict[FetchWork, int] = {}
         self._shown: dict[int, list[int]] = {}
         self._platform_args = _platform_args(given.platform)
         self._globals = dockerfile.evaluate_global_args(given.build_args, self._platform_args)
@@ -191,7 +114,14 @@ class _Planner:
             end = self._settings(end, label)
         self._title_steps()
         return Plan(
-            self._file.file, self._steps, end.step, end.config, end.author, end.base, self._unused_arguments()
+            self._file.file,
+            self._steps,
+            end.step,
+            end.config,
+            end.author,
+            end.base,
+            self._unused_arguments(),
+            end.platform,
         )
 
     def _stage(self, stage: Stage) -> _State:
@@ -205,6 +135,9 @@ class _Planner:
         return self._ends[stage.index]
 
     def _plan_stage(self, stage: Stage) -> _State:
+        if stage.name and self._inputs.named(stage.name) is not None:
+            with self._at(stage.base):
+                return self._replacement(stage, stage.name)
         state = self._begin(stage)
         triggers = state.config.get("OnBuild") or []
         if triggers:
@@ -220,37 +153,77 @@ class _Planner:
         return state
 
     def _begin(self, stage: Stage) -> _State:
-        name = self._file.base_image(stage, self._globals)
+        base = expand(stage.base, self._globals, self._file.escape, file=self._file.file)
+        with self._at(stage.base):
+            if self._inputs.named(base.image) is not None:
+                return self._replacement(stage, base.image)
         below = self._file.base_stage(stage, self._globals)
         if below is not None:
             return self._stage(below)._replace(own_command=False)
         with self._at(stage.base):
-            self._check_platform(stage)
-            number = self._image(name, f"FROM {name}", stage.base)
+            platform = parse_platform(base.platform) if base.platform else self._given.platform
+            return self._from_image(stage, base.image, platform)
+
+    def _replacement(self, stage: Stage, name: str) -> _State:
+        """A stage that is a named context instead: an image, or a directory's files."""
+        image = self._inputs.named(name)
+        if image:
+            return self._from_image(stage, image, self._given.platform)
+        number = self._context_files(name, stage.base)
+        self._shown.setdefault(stage.index, []).append(number)
+        return _State(number, settings.scratch_config(), {}, {}, self._given.platform)
+
+    def _from_image(self, stage: Stage, name: str, platform: Platform) -> _State:
+        number = self._image(name, f"FROM {name}", stage.base, platform)
         self._shown.setdefault(stage.index, []).append(number)
         work = self._steps[number].work
         assert isinstance(work, BaseWork)
         if not work.document:
-            return _State(number, settings.scratch_config(), {}, {})
+            return _State(number, settings.scratch_config(), {}, {}, platform)
         config = dict(work.document.get("config") or {})
         if not config.get("Env"):
             config["Env"] = [f"PATH={settings.DEFAULT_PATH}"]
-        return _State(number, config, {}, work.document)
+        return _State(number, config, {}, work.document, platform)
 
-    def _check_platform(self, stage: Stage) -> None:
-        platform = expand(stage.base, self._globals, self._file.escape, file=self._file.file).platform
-        foreign = platform and parse_platform(platform) != self._given.platform
-        self._refuse(stage.base, f"--platform={platform} on {self._given.platform}", foreign)
-
-    def _image(self, name: str, text: str, instruction: Instruction) -> int:
+    def _image(self, name: str, text: str, instruction: Instruction, platform: Platform) -> int:
         """The step that stands for an image; the same one whenever the image is named again."""
-        if name not in self._images:
+        if (name, platform) not in self._images:
             if name.lower() == SCRATCH:
                 work = BaseWork((), {})
             else:
-                work = self._resolve(name)
-            self._images[name] = self._add(-1, work, text, instruction)
-        return self._images[name]
+                work = self._inputs.base(name, platform)
+            self._images[name, platform] = self._add(-1, work, text, instruction)
+        return self._images[name, platform]
+
+    def _context_files(self, name: str, instruction: Instruction) -> int:
+        """The step whose files are those of a named context."""
+        nothing = self._image(SCRATCH, f"FROM {SCRATCH}", instruction, self._given.platform)
+        picked = self._inputs.tree(name).pick("/")
+        text = f"FROM {name}"
+        return self._add(
+            nothing, CopyWork((), tuple(picked), (), "/", context=name), text, instruction, (), text
+        )
+
+    def _fetch(self, work: FetchWork, instruction: Instruction) -> int:
+        """The step that fetches; the same one whenever the same is to be fetched."""
+        if work not in self._fetches:
+            text = redact(work.url)
+            self._fetches[work] = self._add(-1, work, text, instruction, title=text)
+        return self._fetches[work]
+
+    def _origin(self, stage: Stage, instruction: Instruction, name: str) -> Origin:
+        """What a --from names: a named context, a stage before this one, an image. "" is the main context."""
+        if not name:
+            return Origin()
+        image = self._inputs.named(name)
+        if image == "":
+            return Origin(context=name)
+        if image is None:
+            found = self._file.source(name, instruction, stage)
+            if found is not None:
+                return Origin(self._stage(found).step)
+        image = image or name
+        return Origin(self._image(image, f"FROM {image}", instruction, self._given.platform))
 
     @contextmanager
     def _at(self, instruction: Instruction) -> Iterator[None]:
@@ -270,11 +243,11 @@ class _Planner:
         work: Work,
         created_by: str,
         instruction: Instruction,
-        source: int = -1,
+        sources: tuple[int, ...] = (),
         title: str = "",
     ) -> int:
         number = len(self._steps)
-        step = Step(number, parent, source, work, title, created_by, instruction.keyword, instruction.line)
+        step = Step(number, parent, sources, work, title, created_by, instruction.keyword, instruction.line)
         self._steps.append(step)
         return number
 
@@ -324,82 +297,22 @@ class _Planner:
         )
         return self._show(stage, state._replace(config=after), number)
 
+    def _desk(self, stage: Stage, instruction: Instruction) -> Desk:
+        return Desk(
+            lambda name: self._origin(stage, instruction, name),
+            self._inputs.tree,
+            lambda work: self._fetch(work, instruction),
+        )
+
     def _run(self, stage: Stage, state: _State, run: Run) -> _State:
-        self._refuse(run, "--mount", run.mounts)
-        self._refuse(run, f"--network={run.network}", run.network not in ("", "default"))
-        self._refuse(run, "--security=insecure", run.security == "insecure")
-        shell = settings.shell_of(state.config)
-        script = None
-        argv = run.argv(shell)
-        if run.executable is not None:
-            path = f"/dev/pipes/{posixpath.basename(run.executable.name) or 'script'}"
-            script, argv = (path, run.executable.data), (path,)
-        if not argv:
-            raise InvalidArgument("the command is empty; write what to run")
-        env = settings.environment(state.config)
-        args = {name: value for name, value in state.args.items() if name not in env}
-        quiet = {
-            n: v
-            for n, v in self._given.build_args.items()
-            if n in PROXY_ARGS and n not in env and n not in args
-        }
-        work = RunWork(
-            argv,
-            tuple(f"{name}={value}" for name, value in {**args, **env}.items()),
-            tuple(f"{name}={value}" for name, value in quiet.items()),
-            state.config.get("User") or "",
-            settings.working_directory(state.config),
-            self._given.network,
-            script,
-        )
-        text = " ".join([f"|{len(args)}", *(f"{n}={v}" for n, v in args.items()), *argv] if args else argv)
-        return self._show(stage, state, self._add(state.step, work, f"RUN {text}", run, title=run.source))
-
-    def _refuse(self, instruction: Instruction, feature: str, asked: object) -> None:
-        """What this version can read and not do is refused, never left out."""
-        if asked:
-            place = Place(self._file.file, instruction.line, instruction.keyword)
-            raise place.lacking(f"{instruction.keyword} {feature}")
-
-    def _refuse_flags(self, copy: Transfer) -> None:
-        self._refuse(copy, "--link", copy.link)
-        self._refuse(copy, "--exclude", copy.exclude)
-        self._refuse(copy, "--parents", copy.parents)
-        self._refuse(copy, "--chmod with a symbolic mode", copy.chmod and not copy.chmod.isdigit())
-        if isinstance(copy, Add):
-            self._refuse(copy, "of a git repository", any(map(remote.is_git, copy.sources)))
-            self._refuse(copy, "of a URL", any(map(remote.is_url, copy.sources)))
-            self._refuse(copy, "--unpack=false", copy.unpack is False)
-
-    def _copy(self, stage: Stage, state: _State, copy: Transfer) -> _State:
-        self._refuse_flags(copy)
-        source = self._copy_source(stage, copy) if isinstance(copy, Copy) and copy.from_ else -1
-        picked: list[Picked] = []
-        for path in copy.sources:
-            if source < 0:
-                picked += self._context.pick(path)
-            else:
-                inside(path, "the copied stage")
-        dest = settings.absolute(state.config, copy.dest)
-        if copy.dest.endswith(("/", "/.", "/..")) or copy.dest in ("", ".", ".."):
-            dest = dest.rstrip("/") + "/"
-        work = CopyWork(
-            copy.sources if source >= 0 else (),
-            tuple(picked),
-            tuple((document.name, document.data) for document in copy.heredocs),
-            dest,
-            copy.chown,
-            int(copy.chmod, 8) if copy.chmod else -1,
-            isinstance(copy, Add),
-        )
-        number = self._add(state.step, work, copy.source, copy, source, title=copy.source)
+        work, sources, text = plan_run(run, state.config, state.args, self._given, self._desk(stage, run))
+        number = self._add(state.step, work, text, run, sources, title=run.source)
         return self._show(stage, state, number)
 
-    def _copy_source(self, stage: Stage, copy: Copy) -> int:
-        found = self._file.copy_source(copy, stage)
-        if found is not None:
-            return self._stage(found).step
-        return self._image(copy.from_, f"FROM {copy.from_}", copy)
+    def _copy(self, stage: Stage, state: _State, copy: Transfer) -> _State:
+        work, sources = plan_transfer(copy, state.config, self._desk(stage, copy))
+        text = redact(copy.source)
+        return self._show(stage, state, self._add(state.step, work, text, copy, sources, title=text))
 
     def _title_steps(self) -> None:
         """Number what progress shows, now that each stage's length is known: "[build 2/5] RUN make"."""
@@ -424,9 +337,9 @@ class _Planner:
         return [f"One or more build-args [{' '.join(unused)}] were not consumed"] if unused else []
 
 
-def _platform_args(platform: Platform) -> dict[str, str]:
+def _platform_args(target: Platform) -> dict[str, str]:
     found = {}
-    for prefix in ("TARGET", "BUILD"):
+    for prefix, platform in (("TARGET", target), ("BUILD", host_platform())):
         found[f"{prefix}PLATFORM"] = str(platform)
         found[f"{prefix}OS"] = platform.os
         found[f"{prefix}ARCH"] = platform.architecture

@@ -11,22 +11,31 @@ from __future__ import annotations
 
 import os
 import select
+import stat
 from contextlib import ExitStack
 
 from tiffin.build.config import DEFAULT_PATH
 from tiffin.snapshot import Mount
 from tiffin.state import Layout, open_store
-from tiffin.typed import TYPE_CHECKING, Any
+from tiffin.typed import TYPE_CHECKING, Any, NamedTuple
 
 # The network and runtime rooms are imported by the worker that needs them: a build that finds every step in the
 # cache is over in the time that importing them takes.
 if TYPE_CHECKING:
-    from tiffin.build.plan import RunWork
-    from tiffin.build.steps import Stack
+    from tiffin.build.agent import Forwarder
+    from tiffin.build.graph import RunWork
+    from tiffin.build.steps import Around, Stack
     from tiffin.build.workers import Channel
     from tiffin.runtime.create import InitProcess
 
 HOSTNAME = "build"  # one for all, so that a program that writes it down gives the same layer everywhere
+
+
+class Ears(NamedTuple):
+    """Who is listened to while the command runs: it, for `channel`, and those who ask for agents."""
+
+    channel: Channel
+    agents: tuple[Forwarder, ...]
 
 
 class Runner:
@@ -35,17 +44,20 @@ class Runner:
     def __init__(self, layout: Layout) -> None:
         self._layout = layout
 
-    def __call__(self, stack: Stack, work: RunWork, channel: Channel) -> int:
+    def __call__(self, stack: Stack, work: RunWork, channel: Channel, around: Around) -> int:
         """The command's exit code, 128 + n after signal n. What it wrote is in the stack's upper. Raises
         CommandNotFound, CommandNotExecutable, InvalidArgument (no such user) and what the runtime raises.
         """
         from tiffin.build.mountpoints import MountPoints
+        from tiffin.build.run_mounts import prepare
         from tiffin.network.manager import Networks
 
         identity = os.path.basename(stack.directory)
         with ExitStack() as undo:
             store = open_store(self._layout)
             undo.callback(store.close)
+            # First, for it may wait for a cache that another build has locked.
+            ready = prepare(stack, work, around, store, channel, undo)
             networks = Networks(store)
             undo.callback(networks.detach, identity)
             attachment = networks.attach(identity, work.network)
@@ -53,19 +65,19 @@ class Runner:
                 channel.tell({"notice": notice})
             if attachment.netns_fd >= 0:
                 undo.callback(os.close, attachment.netns_fd)
-            mounts = _write_files(stack.directory, work, attachment.address)
-            spec = _spec(work, mounts)
+            files = _write_files(stack.directory, work, attachment.address)
+            spec = _spec(work, (*files, *ready.mounts), ready.env)
             points = undo.enter_context(MountPoints(stack.upper))
             with stack.writable() as root:
                 points.prepare(root, _targets(spec["mounts"]))
             with stack.readonly() as lower:
                 points.remember(lower)
-            code = self._execute(identity, spec, stack, attachment.netns_fd, channel)
+            code = self._execute(identity, spec, stack, attachment.netns_fd, Ears(channel, ready.agents))
             points.remove()
         return code
 
     def _execute(
-        self, identity: str, spec: dict[str, Any], stack: Stack, netns_fd: int, channel: Channel
+        self, identity: str, spec: dict[str, Any], stack: Stack, netns_fd: int, ears: Ears
     ) -> int:
         from tiffin.init import open_helper
         from tiffin.runtime.create import CreateRequest, create
@@ -102,7 +114,7 @@ class Runner:
                     os.close(writer)
             try:
                 process.start()
-                _relay(outputs, channel)
+                _relay(outputs, ears)
                 return process.wait()
             finally:
                 _end(process)
@@ -115,28 +127,33 @@ def _end(process: InitProcess) -> None:
         process.destroy()
 
 
-def _relay(outputs: dict[int, int], channel: Channel) -> None:
+def _relay(outputs: dict[int, int], ears: Ears) -> None:
     """Send what the command writes until nobody has its end open any more: when its first process ends, the
-    kernel ends all others of its pid namespace.
+    kernel ends all others of its pid namespace. Agents are attended to meanwhile.
     """
     poll = select.poll()
     for fd in outputs:
         poll.register(fd, select.POLLIN)
+    for agent in ears.agents:
+        agent.attend(poll)
     left = len(outputs)
     while left:
         for fd, _ in poll.poll():
+            if any(agent.ready(fd) for agent in ears.agents):
+                continue
             data = os.read(fd, 1 << 16)
             if data:
-                channel.log(outputs[fd], data)
+                ears.channel.log(outputs[fd], data)
             else:
                 poll.unregister(fd)
                 left -= 1
 
 
-def _spec(work: RunWork, mounts: tuple[Mount, ...]) -> dict[str, Any]:
+def _spec(work: RunWork, mounts: tuple[Mount, ...], lent: tuple[str, ...]) -> dict[str, Any]:
+    from tiffin.runtime.defaults import choose_capabilities
     from tiffin.runtime.spec import ContainerOptions, default_spec
 
-    env = [*work.env, *work.quiet_env]
+    env = [*work.env, *work.quiet_env, *lent]
     if not any(pair.startswith("PATH=") for pair in env):
         env.insert(0, f"PATH={DEFAULT_PATH}")
     options = ContainerOptions(
@@ -147,6 +164,8 @@ def _spec(work: RunWork, mounts: tuple[Mount, ...]) -> dict[str, Any]:
         hostname=HOSTNAME,
         mounts=mounts,
         host=frozenset({"network"}) if work.network == "host" else frozenset(),
+        capabilities=choose_capabilities(privileged=work.insecure).granted,
+        privileged=work.insecure,
     )
     return default_spec(options)
 
@@ -179,5 +198,11 @@ def _targets(mounts: list[dict[str, Any]]) -> list[tuple[str, bool]]:
     for mount in mounts:
         path = mount["destination"]
         if not any(path.startswith(f"{above}/") for above, directory in found if directory):
-            found.append((path, mount["type"] != "bind"))
+            found.append((path, _is_directory(mount)))
     return found
+
+
+def _is_directory(mount: dict[str, Any]) -> bool:
+    if "fd" in mount:
+        return stat.S_ISDIR(os.fstat(mount["fd"]).st_mode)
+    return bool(mount["type"] != "bind")

@@ -13,13 +13,13 @@ from __future__ import annotations
 
 import select
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from tiffin.build.cache import BuildCache, Cached, Layer
+from tiffin.build.graph import BaseWork, CopyWork, FetchWork, Outcome, Plan, RunWork, SettingsWork, Step
 from tiffin.build.keys import step_key
-from tiffin.build.plan import BaseWork, CopyWork, DirectoryWork, Plan, RunWork, SettingsWork, Step
+from tiffin.build.naming import Digests, Naming
 from tiffin.build.progress import Notice, Progress, StepCached, StepDone, StepFailed, StepLog, StepStarted
-from tiffin.build.sources import Picked
 from tiffin.build.workers import Channel, Failed, Log, Message, Told, Worker, start
 from tiffin.dockerfile.place import shown
 from tiffin.errors import (
@@ -34,18 +34,7 @@ from tiffin.typed import Any, NamedTuple, Protocol
 
 # Not the Dockerfile's fault, whatever line they came up at.
 _OF_THE_MACHINE = (EngineError, NoSpace, PermissionDenied, Unsupported)
-_LARGE = 200  # files and directories: below that, reading them twice is quicker than thinking about it
 _TAIL = 4096  # bytes of a failed step's output kept for the error
-
-
-class Outcome(NamedTuple):
-    """A step done. `layers` is the whole stack below and with it, bottom first; `layer` is its own, if it
-    made one."""
-
-    key: str
-    layers: tuple[Layer, ...]
-    layer: Layer | None
-    created: int
 
 
 class StepError(DockerfileError):
@@ -60,30 +49,25 @@ class StepError(DockerfileError):
         self.status = status
 
 
-class Executor(Protocol):
+class Executor(Digests, Protocol):
     """Knows how steps are done; the solver knows when."""
 
     def available(self, layer: Layer) -> bool:
         """Whether a layer that the cache names is really there."""
 
-    def context_digest(self, picked: Picked) -> str:
-        """What of a source in the context counts for the key."""
-
-    def stage_digest(self, layers: tuple[Layer, ...], sources: tuple[str, ...]) -> list[Any]:
-        """The same for sources among another step's files, which are looked at now. NotFound."""
-
     def clean_up(self) -> None:
         """Take down what workers left that were killed, of this build or another."""
 
-    def learned(self) -> None:
-        """A worker has kept digests of files in the context."""
+    def learned(self, context: str) -> None:
+        """A worker has kept digests of files in that context."""
 
     def task(
-        self, step: Step, below: tuple[Layer, ...], source: tuple[Layer, ...], *, digest: bool
+        self, step: Step, below: tuple[Layer, ...], sources: tuple[Outcome, ...], *, digest: bool
     ) -> Callable[[Channel], dict[str, Any]]:
         """What the worker for this step runs. Its result is {"layer": [diff_id, blob, media_type, size] or
         None, "keep": whether the cache may have it}, or {"status": exit code} of a command that failed. With
-        `digest` it also has "digests", the `context_digest` of all that a COPY picked, as it was copied."""
+        `digest` it also has "digests", the `context_digest` of all that a COPY picked, as it was copied. Of a step
+        that fetches it has "key", which goes by what was found, and "told" for those who take from it."""
 
 
 class _Running(NamedTuple):
@@ -122,6 +106,7 @@ class Solver:
         self._outlines: set[str] = set()  # of steps done in this build
         self._running: dict[int, _Running] = {}
         self._swept = False
+        self._naming = Naming(self._done, executor, self._located)
 
     def solve(self) -> list[Outcome]:
         """Outcomes of the steps from the target's first to the target itself. Raises StepError,
@@ -152,13 +137,16 @@ class Solver:
             step = self._plan.steps[number]
             if isinstance(step.work, BaseWork):
                 self._begin(step, step.work)
-            elif (
-                not self._no_cache
-                and step.parent in self._done
-                and (step.source < 0 or step.source in self._done)
-                and not self._is_new(self._outline(step))
+            elif not (
+                self._no_cache
+                or isinstance(step.work, FetchWork)
+                or not self._ready(step)
+                or self._is_new(self._naming.outline(step))
             ):
-                self._recall(step, self._key(step))
+                self._recall(step, self._naming.key(step))
+
+    def _ready(self, step: Step) -> bool:
+        return all(number < 0 or number in self._done for number in (step.parent, *step.sources))
 
     def _needed(self) -> set[int]:
         return self._reachable(lambda number: number not in self._done)
@@ -170,7 +158,7 @@ class Solver:
             number = waiting.pop()
             if number >= 0 and number not in found and wanted(number):
                 found.add(number)
-                waiting += [self._plan.steps[number].parent, self._plan.steps[number].source]
+                waiting += [self._plan.steps[number].parent, *self._plan.steps[number].sources]
         return found
 
     def _begin(self, step: Step, work: BaseWork) -> None:
@@ -192,48 +180,10 @@ class Solver:
             self._progress(StepCached(step.number + 1, step.title))
         return True
 
-    def _finish(self, step: Step, found: Cached) -> None:
-        below = self._done[step.parent].layers
+    def _finish(self, step: Step, found: Cached, told: Mapping[str, Any] | None = None) -> None:
+        below = self._done[step.parent].layers if step.parent >= 0 else ()
         layers = (*below, found.layer) if found.layer else below
-        self._done[step.number] = Outcome(found.key, layers, found.layer, found.created)
-
-    def _key(self, step: Step) -> str:
-        """The step's key as it can be known without executing its source."""
-        parent = self._done[step.parent].key
-        work = step.work
-        if isinstance(work, CopyWork):
-            if step.source >= 0:
-                return step_key(
-                    "copy-from", parent, [self._done[step.source].key, work.sources, *_copy_options(work)]
-                )
-            return self._copy_key(step, [self._executor.context_digest(each) for each in work.picked])
-        if isinstance(work, RunWork):
-            content: Any = [work.argv, work.env, work.user, work.cwd, work.network, work.script]
-            return step_key("run", parent, content)
-        if isinstance(work, DirectoryWork):
-            return step_key("directory", parent, work.path)
-        assert isinstance(work, SettingsWork)
-        return step_key("settings", parent, [work.after, work.author])
-
-    def _copy_key(self, step: Step, digests: list[str]) -> str:
-        work = step.work
-        assert isinstance(work, CopyWork)
-        found = [
-            [each.name, each.is_directory, digest] for each, digest in zip(work.picked, digests, strict=True)
-        ]
-        return step_key("copy", self._done[step.parent].key, [found, *_copy_options(work)])
-
-    def _outline(self, step: Step) -> str:
-        """For a large COPY from the context, all of its key but the contents of files; "" for any other step.
-
-        When no step so far had this outline, the key cannot be known either, and nobody has to read the files to
-        find that out: the worker, which reads them anyway, digests them.
-        """
-        work = step.work
-        if not isinstance(work, CopyWork) or sum(len(each.nodes) for each in work.picked) < _LARGE:
-            return ""
-        found = [[each.name, each.is_directory] for each in work.picked]
-        return step_key("copy-outline", self._done[step.parent].key, [found, *_copy_options(work)])
+        self._done[step.number] = Outcome(found.key, layers, found.layer, found.created, told or {})
 
     def _is_new(self, outline: str) -> bool:
         return (
@@ -242,22 +192,12 @@ class Solver:
             and (self._no_cache or not self._cache.has(outline))
         )
 
-    def _keys(self, step: Step) -> tuple[str, ...]:
-        """The step's own key first, then other names for it."""
-        key = self._key(step)
-        work = step.work
-        if not isinstance(work, CopyWork) or step.source < 0:
-            return (key,)
-        source = self._done[step.source]
-        found = self._located(step, lambda: self._executor.stage_digest(source.layers, work.sources))
-        return step_key("copy", self._done[step.parent].key, [found, *_copy_options(work)]), key
-
     def _launch(self, waiting: list[int]) -> list[int]:
         """Begin what can begin, finish what needs no process; returns what still waits."""
         left = []
         for number in waiting:
             step = self._plan.steps[number]
-            if step.parent not in self._done or (step.source >= 0 and step.source not in self._done):
+            if not self._ready(step):
                 left.append(number)
             elif isinstance(step.work, SettingsWork):
                 self._settle(step)
@@ -266,7 +206,7 @@ class Solver:
         return left
 
     def _settle(self, step: Step) -> None:
-        key = self._key(step)
+        key = self._naming.key(step)
         if not self._recall(step, key):
             found = Cached(key, None, time.time_ns())
             self._cache.keep(found, step.created_by)
@@ -274,10 +214,10 @@ class Solver:
 
     def _begin_work(self, step: Step) -> bool:
         """Start a worker, or find the result after all. False when the very same step is running already."""
-        outline = self._outline(step)
+        outline = self._naming.outline(step)
         if outline and any(running.outline == outline for running in self._running.values()):
             return False
-        keys = () if self._is_new(outline) else self._keys(step)
+        keys = () if self._is_new(outline) else self._naming.keys(step)
         if keys and any(running.keys[:1] == keys[:1] for running in self._running.values()):
             return False
         if keys and self._recall(step, keys[0]):
@@ -285,12 +225,13 @@ class Solver:
             if len(keys) > 1:
                 self._cache.keep(Cached(found.key, found.layer, found.created), step.created_by, *keys[1:])
             return True
-        below = self._done[step.parent].layers
-        source = self._done[step.source].layers if step.source >= 0 else ()
+        alone = step.parent < 0 or (isinstance(step.work, CopyWork) and step.work.link)
+        below = () if alone else self._done[step.parent].layers
+        sources = tuple(self._done[number] for number in step.sources)
         if not self._swept:
             self._executor.clean_up()
             self._swept = True
-        worker = start(self._executor.task(step, below, source, digest=not keys))
+        worker = start(self._executor.task(step, below, sources, digest=not keys))
         self._running[worker.fd] = _Running(step, keys, outline, worker, time.monotonic(), bytearray())
         self._progress(StepStarted(step.number + 1, step.title))
         return True
@@ -322,14 +263,16 @@ class Solver:
             layer = message.value["layer"]
             keys = running.keys
             if not keys:
-                self._executor.learned()
-                keys = (self._copy_key(step, message.value["digests"]),)
+                assert isinstance(step.work, CopyWork)
+                self._executor.learned(step.work.context)
+                keys = (self._naming.copy_key(step, message.value["digests"]),)
+            keys = (message.value.get("key") or keys[0], *keys[1:])
             found = Cached(keys[0], Layer(*layer) if layer else None, time.time_ns())
             self._made[found.key] = found
             if message.value["keep"]:
                 self._cache.keep(found, step.created_by, *keys[1:], outline=running.outline)
                 self._outlines.add(running.outline)
-            self._finish(step, found)
+            self._finish(step, found, message.value.get("told"))
             self._progress(StepDone(step.number + 1, time.monotonic() - running.started))
 
     def _ended(self, running: _Running) -> None:
@@ -387,7 +330,3 @@ class Solver:
             running.worker.drain()
             running.worker.close()
         self._running.clear()
-
-
-def _copy_options(work: CopyWork) -> list[Any]:
-    return [work.files, work.dest, work.chown, work.chmod, work.unpack]

@@ -13,7 +13,9 @@ from collections.abc import Callable
 from errno import ELOOP, ENOTDIR
 
 from tiffin.build.globs import component_matcher, has_wildcard
+from tiffin.build.parents import PathPattern, split_pivot
 from tiffin.build.tree import Filter, Node, node_of, scan
+from tiffin.dockerfile.ignore import IgnoreRules
 from tiffin.errors import InvalidArgument, NotFound
 from tiffin.kernel.paths import open_in_root
 from tiffin.typed import NamedTuple
@@ -59,24 +61,55 @@ class SourceTree:
         self._rules = rules
         self._top = os.readlink(f"/proc/self/fd/{fd}")
 
-    def pick(self, source: str) -> list[Picked]:
+    def pick(self, source: str, exclude: tuple[str, ...] = (), *, parents: bool = False) -> list[Picked]:
         """What `source` (a path, or a pattern with wildcards) names, in order of names.
 
+        `exclude` are patterns of what is left out: below a directory by its path there, else by its name. With
+        `parents` it is one directory, which holds what is named where it lay, and nothing else.
         NotFound when that is nothing; InvalidArgument when it would leave the tree or the pattern is
         malformed.
         """
+        left_out = IgnoreRules.parse("\n".join(exclude).encode("utf-8", "surrogateescape"), "--exclude") if exclude else None
+        if parents:
+            return [self._pick_parents(source, left_out)]
         path = inside(source, self._title)
         if not has_wildcard(path):
-            return [self._pick(path, source)]
+            return _without(left_out, [self._pick(path, source, left_out)])
         found = []
         for match in self._matches(path):
             try:
-                found.append(self._pick(match, source))
+                found.append(self._pick(match, source, left_out))
             except NotFound:  # a dangling link, or left out by the rules
                 continue
         if not found:
             raise NotFound(f"no file of {self._title} matches {source!r}; check the pattern{self._hint()}")
-        return found
+        return _without(left_out, found)
+
+    def pick_one(self, source: str) -> Picked:
+        """What the path `source` names; nothing in it is a wildcard."""
+        return self._pick(inside(source, self._title), source)
+
+    def _pick_parents(self, source: str, left_out: IgnoreRules | None) -> Picked:
+        base, pattern = split_pivot(source)
+        top = self._pick(inside(base, self._title), source, scanned=False)
+        if not top.is_directory:
+            raise NotFound(f"{base!r} in {self._title} is not a directory")
+        wanted = PathPattern(inside(pattern, self._title))
+        rest = self._filter(top.base, left_out)
+
+        def keep(path: str) -> bool:
+            return wanted.matches(path) and (rest is None or rest.keep(path))
+
+        def enter(path: str) -> bool:
+            # On the way to a match a directory that the rules leave out is one that they leave out whole.
+            if not wanted.may_lead_to(path):
+                return False
+            return rest is None or rest.keep(path) or rest.enter(path)
+
+        nodes = self._scan(top.base, Filter(keep, enter))
+        if len(nodes) == 1 and wanted.leads_anywhere:
+            raise NotFound(f"no file of {self._title} matches {source!r}; check the pattern{self._hint()}")
+        return Picked("", top.base, nodes)
 
     def _hint(self) -> str:
         return f" and {self._rules.title}" if self._rules else ""
@@ -84,7 +117,9 @@ class SourceTree:
     def _missing(self, source: str) -> NotFound:
         return NotFound(f"{source!r} does not exist in {self._title}")
 
-    def _pick(self, path: str, source: str) -> Picked:
+    def _pick(
+        self, path: str, source: str, left_out: IgnoreRules | None = None, *, scanned: bool = True
+    ) -> Picked:
         try:
             fd = open_in_root(self.fd, path, os.O_PATH)
         except (FileNotFoundError, NotADirectoryError) as error:
@@ -106,7 +141,9 @@ class SourceTree:
             )
         name = path.rpartition("/")[2]
         if stat.S_ISDIR(status.st_mode):
-            return Picked(name, real, self._scan(real))
+            return Picked(
+                name, real, self._scan(real, self._filter(real, left_out)) if scanned else [node_of("", status)]
+            )
         base, _, last = real.rpartition("/")
         return Picked(name, base, [node_of(last, status)])
 
@@ -119,21 +156,31 @@ class SourceTree:
             raise self._missing(source)
         return found[len(prefix) :]
 
-    def _scan(self, real: str) -> list[Node]:
+    def _scan(self, real: str, chosen: Filter | None) -> list[Node]:
         fd = open_in_root(self.fd, real, _DIRECTORY)
         try:
-            return scan(fd, self._filter(real))
+            return scan(fd, chosen)
         finally:
             os.close(fd)
 
-    def _filter(self, base: str) -> Filter | None:
+    def _filter(self, base: str, left_out: IgnoreRules | None = None) -> Filter | None:
+        """By path relative to `base`: what neither the tree's rules nor `left_out` leave out."""
         rules = self._rules
-        if rules is None:
+        if rules is None and left_out is None:
             return None
-        ignored, enter = rules.ignored, rules.may_include_below
-        if not base:
-            return Filter(lambda path: not ignored(path), enter)
-        return Filter(lambda path: not ignored(f"{base}/{path}"), lambda path: enter(f"{base}/{path}"))
+        prefix = f"{base}/" if base else ""
+
+        def keep(path: str) -> bool:
+            if left_out is not None and left_out.ignored(path):
+                return False
+            return rules is None or not rules.ignored(prefix + path)
+
+        def enter(path: str) -> bool:
+            if left_out is not None and left_out.ignored(path) and not left_out.may_include_below(path):
+                return False
+            return rules is None or not rules.hidden(prefix + path)
+
+        return Filter(keep, enter)
 
     def _matches(self, pattern: str) -> list[str]:
         """The paths that a pattern with wildcards stands for; a literal part at the end is not checked
@@ -165,6 +212,13 @@ class SourceTree:
             return sorted(os.listdir(fd))
         finally:
             os.close(fd)
+
+
+def _without(left_out: IgnoreRules | None, found: list[Picked]) -> list[Picked]:
+    """What is not a directory is left out by its name."""
+    if left_out is None:
+        return found
+    return [each for each in found if each.is_directory or not left_out.ignored(each.name)]
 
 
 def inside(source: str, title: str) -> str:

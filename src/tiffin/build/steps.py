@@ -11,20 +11,22 @@ An upper that stayed empty makes no layer.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 
 from tiffin.build.archive import unpack_archive
 from tiffin.build.cache import Layer
 from tiffin.build.context import Context
 from tiffin.build.fill import Filler, Learner
+from tiffin.build.graph import CopyWork, DirectoryWork, MountWork, Outcome, RunWork
+from tiffin.build.inputs import BuildInputs, Lent
 from tiffin.build.mounting import mounted
 from tiffin.build.place import Ownership, Placer, Reserved
-from tiffin.build.plan import CopyWork, DirectoryWork, RunWork
 from tiffin.build.sources import Picked, SourceTree
 from tiffin.build.tree import Cursor, Node, file_digest, open_file, tree_digest
 from tiffin.build.workers import Channel
 from tiffin.build.workspace import Workspace
+from tiffin.dockerfile.chmod import parse_chmod
 from tiffin.content import LocalContent
 from tiffin.images import Images
 from tiffin.kernel.paths import open_in_root
@@ -34,8 +36,19 @@ from tiffin.snapshot import Mount, Snapshots
 from tiffin.state import Layout, open_store
 from tiffin.typed import Any, NamedTuple
 
-Runner = Callable[["Stack", RunWork, Channel], int]
 Layers = tuple[Layer, ...]
+
+
+class Around(NamedTuple):
+    """What a RUN may take from besides the layers that it runs on: `shown` are the layers of other steps by their
+    number, `lent` what the caller lends."""
+
+    shown: Mapping[int, Layers]
+    inputs: BuildInputs
+    lent: Lent
+
+
+Runner = Callable[["Stack", RunWork, Channel, Around], int]
 
 
 class Rooms(NamedTuple):
@@ -119,58 +132,92 @@ def make_directory(layout: Layout, work: DirectoryWork, below: Layers) -> dict[s
     """WORKDIR."""
     with Stack(layout, below) as stack:
         with stack.writable() as root:
-            placer = Placer(root, Ownership((0, 0), -1))
+            placer = Placer(root, Ownership((0, 0), None))
             if not placer.is_directory(work.path):
                 os.close(placer.make_directory(work.path))
         return stack.finish()
 
 
-def execute(layout: Layout, work: RunWork, below: Layers, channel: Channel, run: Runner) -> dict[str, Any]:
+def execute(
+    layout: Layout, work: RunWork, below: Layers, channel: Channel, run: Runner, around: Around
+) -> dict[str, Any]:
     """RUN."""
     with Stack(layout, below) as stack:
-        status = run(stack, work, channel)
+        status = run(stack, work, channel, around)
         return {"status": status} if status else stack.finish()
 
 
+class Taken(NamedTuple):
+    """What a COPY or ADD takes from: the descriptor of the tree, what was picked in it, and whether archives there
+    are unpacked."""
+
+    top: int
+    picked: list[Picked]
+    unpack: bool
+
+
 def copy(
-    layout: Layout, work: CopyWork, below: Layers, source: Layers, context: Context | None, *, digest: bool
+    layout: Layout,
+    work: CopyWork,
+    below: Layers,
+    sources: tuple[Outcome, ...],
+    context: Context | None,
+    lent: Lent,
+    *,
+    digest: bool,
 ) -> dict[str, Any]:
-    """COPY and ADD: from `context`, or where there is none from the stack `source`. With `digest` the result also
-    has the digest of each thing picked in the context, as it was copied."""
+    """COPY and ADD: from `context`, or where there is none from the stack of the one source; and what other sources
+    have fetched. With `digest` the result also has the digest of each thing picked in the context, as it was
+    copied."""
     with Stack(layout, below) as stack:
-        with ExitStack() as source_tree:
-            top, picked = -1, list(work.picked)
-            if context is not None:
-                top = context.fd
-            else:
-                mount = stack.rooms.snapshots.root_mount([layer.diff_id for layer in source], readonly=True)
-                top = source_tree.enter_context(mounted(mount))
-                picked = _pick(top, work.sources)
+        with ExitStack() as trees:
+            taken = _taken(stack, work, sources, context, lent, trees)
             reserved = None
             with stack.writable() as root:
                 owner = _owner(root, work.chown)
-                ownership = Ownership(owner or ((0, 0) if context is not None else None), work.chmod)
+                mode = parse_chmod(work.chmod) if work.chmod else None
+                ownership = Ownership(owner or ((0, 0) if context is not None else None), mode)
                 placer = Placer(root, ownership)
-                if len(picked) == 1 and picked[0].is_directory and not work.files:
+                first = taken[0].picked
+                if len(taken) == len(first) == 1 and first[0].is_directory and not (work.files or work.parents):
                     reserved = placer.reserve(work.dest)
                 if reserved is None:
-                    _place(placer, root, top, picked, work, owner)
+                    _place(placer, root, taken, work, owner)
             if reserved is None:
                 result, steady = stack.finish(), placer.steady
             else:
-                result, steady = _fill(
-                    stack,
-                    reserved,
-                    ownership,
-                    top,
-                    picked[0],
-                    context.learner(picked[0]) if context is not None and digest else None,
-                )
+                learn = context.learner(first[0]) if context is not None and digest else None
+                result, steady = _fill(stack, reserved, ownership, taken[0].top, first[0], learn)
         result["keep"] = steady
         if context is not None and digest:
-            result["digests"] = [context.digest(each) for each in picked]
+            result["digests"] = [context.digest(each) for each in work.picked]
             context.save_digests()
         return result
+
+
+def _taken(
+    stack: Stack,
+    work: CopyWork,
+    sources: tuple[Outcome, ...],
+    context: Context | None,
+    lent: Lent,
+    trees: ExitStack,
+) -> list[Taken]:
+    """Every tree that is taken from; at least one."""
+    if context is None:
+        mount = stack.rooms.snapshots.root_mount([layer.diff_id for layer in sources[0].layers], readonly=True)
+        top = trees.enter_context(mounted(mount))
+        return [Taken(top, _pick(top, work), unpack=False)]
+    taken = [Taken(context.fd, list(work.picked), work.unpack[0])] if work.picked or not sources else []
+    for number, source in enumerate(sources):
+        from tiffin.build.fetch import bring
+
+        path = bring(dict(source.told), f"{stack.directory}/fetched-{number}", lent)
+        top = trees.enter_context(_directory(path))
+        tree = SourceTree(top, "what was fetched")
+        picked = tree.pick(source.told.get("name") or "/", work.exclude)
+        taken.append(Taken(top, picked, work.unpack[1]))
+    return taken
 
 
 def _fill(
@@ -185,10 +232,13 @@ def _fill(
         return stack.finish(growth), filler.steady
 
 
-def look(mount: Mount, sources: tuple[str, ...]) -> dict[str, Any]:
-    """What of `sources` in a stage counts for the key, as {"found": ...}."""
+def look(mount: Mount, work: CopyWork | MountWork) -> dict[str, Any]:
+    """What of that which `work` takes from a stage counts for the key, as {"found": ...}."""
     with mounted(mount) as root:
-        found = _pick(root, sources)
+        if isinstance(work, MountWork):
+            found = [SourceTree(root, "what is mounted").pick_one(work.source)]
+        else:
+            found = _pick(root, work)
         return {"found": [[each.name, each.is_directory, _digest(root, each)] for each in found]}
 
 
@@ -200,9 +250,11 @@ def _owner(root: int, chown: str) -> tuple[int, int] | None:
     return find_owner(root, chown)
 
 
-def _pick(root: int, sources: tuple[str, ...]) -> list[Picked]:
+def _pick(root: int, work: CopyWork) -> list[Picked]:
     tree = SourceTree(root, "the copied stage")
-    return [picked for source in sources for picked in tree.pick(source)]
+    return [
+        picked for source in work.sources for picked in tree.pick(source, work.exclude, parents=work.parents)
+    ]
 
 
 def _digest(root: int, picked: Picked) -> str:
@@ -223,17 +275,19 @@ def _digest(root: int, picked: Picked) -> str:
 
 
 def _place(
-    placer: Placer, root: int, top: int, found: list[Picked], work: CopyWork, owner: tuple[int, int] | None
+    placer: Placer, root: int, taken: list[Taken], work: CopyWork, owner: tuple[int, int] | None
 ) -> None:
     """Put all sources at the destination, by COPY's rules: into it when it is a directory, else as it."""
-    into = work.dest.endswith("/") or len(found) + len(work.files) > 1 or placer.is_directory(work.dest)
-    for picked in found:
-        archive = work.unpack and picked.nodes[0].is_file
-        if archive and unpack_archive(top, picked, root, work.dest, placer, owner):
-            continue
-        if picked.is_directory:
-            placer.put_directory(top, picked, work.dest)
-        else:
-            placer.put_file(top, picked, work.dest, into=into)
+    count = sum(len(each.picked) for each in taken) + len(work.files)
+    into = work.dest.endswith("/") or count > 1 or placer.is_directory(work.dest)
+    for top, found, unpack in taken:
+        for picked in found:
+            archive = unpack and picked.nodes[0].is_file
+            if archive and unpack_archive(top, picked, root, work.dest, placer, owner):
+                continue
+            if picked.is_directory:
+                placer.put_directory(top, picked, work.dest, dressed=not work.parents)
+            else:
+                placer.put_file(top, picked, work.dest, into=into)
     for name, text in work.files:
         placer.put_text(name, text.encode("utf-8", "surrogateescape"), work.dest, into=into)

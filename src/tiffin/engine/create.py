@@ -118,7 +118,7 @@ def _platform(options: CreateOptions) -> Platform | None:
 
 def _foreign(store: Store, image: Image, options: CreateOptions) -> tuple[str, ...]:
     """Warnings about an image that is not for this machine. Raises Unsupported when it cannot run here."""
-    from tiffin.engine import emulation
+    from tiffin.runtime import emulation
     from tiffin.kernel.paths import open_in_root
 
     def in_root(path: str) -> bool:

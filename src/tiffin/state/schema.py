@@ -167,7 +167,14 @@ _NETWORKS = [
         BEGIN DELETE FROM memberships WHERE container = OLD.id; END""",
 ]
 
+# Directories that RUN steps share from build to build: see build/cache_mounts.py. Times in nanoseconds.
+_CACHE_MOUNTS = [
+    """CREATE TABLE cache_mounts (
+        name TEXT PRIMARY KEY, id TEXT NOT NULL, added INTEGER NOT NULL, used INTEGER NOT NULL)
+        STRICT, WITHOUT ROWID""",
+]
+
 MIGRATIONS: list[list[str]] = [
     _FIRST, _REMOVED_IMAGES, _REGISTRIES, _DOCUMENTS, _KEPT_DOCUMENTS, _EVENTS, _LOOKUPS,
-    _CHANGED_LIMITS, _KEEPING, _VOLUME_DRIVERS, _NETWORKS,
+    _CHANGED_LIMITS, _KEEPING, _VOLUME_DRIVERS, _NETWORKS, _CACHE_MOUNTS,
 ]  # fmt: skip

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tiffin.engine.emulation import check, handlers
+from tiffin.runtime.emulation import check, handlers
 from tiffin.errors import Unsupported
 from tiffin.oci.platform import Platform, host_platform
 
