@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from tiffin.build.builder import BuildRequest, BuildResult
 
 _CODE = "import sys; sys.path[:] = {path!r}; from tiffin.build import apart; apart.main()"
-_REPORT = 3
+_REPORT, _STREAM = 3, 4
 
 
 def build_apart(layout: Layout, request: BuildRequest) -> BuildResult:
@@ -61,15 +61,15 @@ def _spawn(layout: Layout, request: BuildRequest) -> Worker:
         with open(memory, "w", encoding="utf-8", errors="surrogateescape", closefd=False) as file:
             file.write(json.dumps({"layout": layout, "request": _request_document(request)}))
         os.lseek(memory, 0, os.SEEK_SET)
+        actions = [(os.POSIX_SPAWN_DUP2, memory, 0), (os.POSIX_SPAWN_DUP2, writer, _REPORT)]
+        if request.stdin >= 0:
+            actions.append((os.POSIX_SPAWN_DUP2, request.stdin, _STREAM))
         code = _CODE.format(path=[os.path.abspath(entry) for entry in sys.path])
         pid = os.posix_spawn(
             sys.executable,
             [sys.executable, "-I", "-c", code],
             dict(os.environ),
-            file_actions=[
-                (os.POSIX_SPAWN_DUP2, memory, 0),
-                (os.POSIX_SPAWN_DUP2, writer, _REPORT),
-            ],
+            file_actions=actions,
         )
     except BaseException:
         os.close(reader)
@@ -81,12 +81,16 @@ def _spawn(layout: Layout, request: BuildRequest) -> Worker:
 
 
 def _request_document(request: BuildRequest) -> dict[str, Any]:
-    document = {key: value for key, value in request._asdict().items() if key != "progress"}
+    from tiffin.build.builder import with_absolute_paths
+
+    fields = with_absolute_paths(request)._asdict()
+    document = {key: value for key, value in fields.items() if key != "progress"}
     if isinstance(request.dockerfile, bytes):
         document["dockerfile"] = {"base64": base64.b64encode(request.dockerfile).decode()}
-    for key in ("build_args", "labels"):
+    for key in ("build_args", "labels", "contexts"):
         document[key] = dict(document[key])
-    document["context_dir"] = os.path.abspath(request.context_dir)
+    if request.stdin >= 0:
+        document["stdin"] = _STREAM
     return document
 
 
@@ -106,7 +110,10 @@ def main() -> None:
     options = document["request"]
     if isinstance(options["dockerfile"], dict):
         options["dockerfile"] = base64.b64decode(options["dockerfile"]["base64"])
-    options["tags"] = tuple(options["tags"])
+    for key in ("tags", "secrets", "ssh", "allow"):
+        options[key] = tuple(options[key])
+    if options["stdin"] >= 0:
+        os.set_inheritable(_STREAM, False)
     layout = Layout(*document["layout"])
     try:
         store = open_store(layout)

@@ -29,7 +29,7 @@ def unpack_archive(
     finally:
         os.close(base)
     with open(fd, "rb") as file:
-        if not picked.nodes[0].size or not _holds_tar(file):
+        if not picked.nodes[0].size or not holds_tar(file):
             return False
         status = os.fstat(fd)
         file.seek(0)
@@ -41,7 +41,7 @@ def unpack_archive(
     return True
 
 
-def _holds_tar(file: BinaryIO) -> bool:
+def holds_tar(file: BinaryIO) -> bool:
     """Whether the first block, decompressed, is a tar header."""
     try:
         with open_decompressed(file, ahead=False) as plain:

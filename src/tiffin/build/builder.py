@@ -6,12 +6,16 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 
+from tiffin.build import lending
+from tiffin.build.arrivals import Arrivals, is_remote
 from tiffin.build.cache import BuildCache, Layer
 from tiffin.build.checks import check_build
 from tiffin.build.context import MAX_DOCKERFILE, Context
 from tiffin.build.executor import StepExecutor
 from tiffin.build.export import image_document
 from tiffin.build.graph import BaseWork, Given
+from tiffin.build.inputs import LAYOUT, BuildInputs, Lent
+from tiffin.build.layouts import load_layout
 from tiffin.build.plan import make_plan
 from tiffin.build.progress import Fetching, Notice, Progress, silent
 from tiffin.build.solver import Solver
@@ -21,7 +25,7 @@ from tiffin.images import Images, LayerBlob
 from tiffin.kernel.process import thread_count
 from tiffin.oci.digest import is_digest
 from tiffin.oci.image import check_config
-from tiffin.oci.platform import host_platform
+from tiffin.oci.platform import Platform, host_platform, parse_platform
 from tiffin.oci.reference import parse_reference
 from tiffin.state import Store
 from tiffin.typed import TYPE_CHECKING, NamedTuple, Protocol
@@ -38,7 +42,7 @@ _DEFAULT_NETWORKS = ("", "default")
 class BuildRequest(NamedTuple):
     """What to build.
 
-    context_dir  the directory that COPY and ADD take from
+    context_dir  the directory that COPY and ADD take from; or a URL, a git reference, "-" for what `stdin` gives
     dockerfile   "" for `Dockerfile` in the context, a path as `-f` has it, or the text itself as bytes
     tags         names for the image, as users write them
     target       the stage to build, by name or number; "" the last
@@ -49,6 +53,12 @@ class BuildRequest(NamedTuple):
     pull         fetch base images anew, also those that are here
     jobs         how many steps may run at once; 0: as many as there are processors, at least two
     progress     is told what happens; see tiffin.build.progress
+    platform     what to build for, "" for this machine
+    contexts     named contexts: name → directory, URL, git reference, docker-image://IMAGE, oci-layout://DIRECTORY
+    secrets      as --secret has them, "id=NAME,src=FILE"; what they hold is read when a step needs it
+    ssh          as --ssh has them, "default" or "ID=SOCKET"
+    allow        entitlements: "network.host", "security.insecure"
+    stdin        descriptor to read the context from when it is "-"
     """
 
     context_dir: str
@@ -62,6 +72,19 @@ class BuildRequest(NamedTuple):
     pull: bool = False
     jobs: int = 0
     progress: Progress = silent
+    platform: str = ""
+    contexts: Mapping[str, str] = {}
+    secrets: tuple[str, ...] = ()
+    ssh: tuple[str, ...] = ()
+    allow: tuple[str, ...] = ()
+    stdin: int = -1
+
+
+def with_absolute_paths(request: BuildRequest) -> BuildRequest:
+    """The request for a process with another working directory, but for a Dockerfile outside of the context."""
+    if request.context_dir == "-" or is_remote(request.context_dir):
+        return request
+    return request._replace(context_dir=os.path.abspath(request.context_dir))
 
 
 class BuildResult(NamedTuple):
@@ -77,8 +100,9 @@ class BuildResult(NamedTuple):
 class BaseImages(Protocol):
     """Where base images come from that are not here."""
 
-    def __call__(self, name: str, report: Report, /) -> Image:
-        """Fetch the image and give it its name. Raises NotFound, and what else fetching may."""
+    def __call__(self, name: str, platform: str, report: Report, /) -> Image:
+        """Fetch the image for `platform` ("": this machine's) and give it its name. Raises NotFound, and what else
+        fetching may."""
 
 
 class Builder:
@@ -113,26 +137,40 @@ class Builder:
             raise InvalidArgument(
                 f"invalid network {request.network!r} for a build; choose one of {', '.join(NETWORKS)}"
             )
-        context = Context(request.context_dir, self._store.layout.cache)
-        try:
-            dockerfile = _read(context, request.dockerfile)
-            with self._store.adding():
-                return self._build(request, dockerfile, context, names)
-        finally:
-            context.close()
+        lent = lending.lent(request.secrets, request.ssh)
+        lending.check_contexts(request.contexts)
+        given = Given(
+            request.build_args,
+            request.labels,
+            request.target,
+            request.network,
+            parse_platform(request.platform) if request.platform else host_platform(),
+            lending.granted(request.allow),
+        )
+        with Arrivals(self._store.layout, lent) as arrivals:
+            context, text = _main_context(request, arrivals)
+            base = _Bases(self._images, self._fetch, request)
+            inputs = BuildInputs(context, request.contexts, arrivals.context, base)
+            try:
+                dockerfile = _read(context, request.dockerfile if text is None else text)
+                with self._store.adding():
+                    return self._build(request, dockerfile, given, _Rooms(inputs, arrivals, lent), names)
+            finally:
+                inputs.close()
 
     def _build(
-        self, request: BuildRequest, dockerfile: Dockerfile, context: Context, names: list[str]
+        self, request: BuildRequest, dockerfile: Dockerfile, given: Given, rooms: _Rooms, names: list[str]
     ) -> BuildResult:
-        platform = host_platform()
-        given = Given(request.build_args, request.labels, request.target, request.network, platform)
-        plan = make_plan(dockerfile, given, context.tree, lambda name: self._base(name, request))
+        inputs = rooms.inputs
+        plan = make_plan(dockerfile, given, inputs)
         for warning in plan.warnings:
             request.progress(Notice(warning))
-        report = check_build(request, dockerfile, context, self._images)
+        report = check_build(request, dockerfile, inputs.context(""), self._images)
         for note in report.unknown:
             request.progress(Notice(note))
-        executor = StepExecutor(self._store.layout, self._images, context, self._run)
+        executor = StepExecutor(
+            self._store.layout, self._images, inputs, self._run, rooms.lent, rooms.arrivals.directory
+        )
         jobs = request.jobs or max(2, os.cpu_count() or 1)
         solver = Solver(
             plan, BuildCache(self._store), executor, request.progress, no_cache=request.no_cache, jobs=jobs
@@ -140,25 +178,46 @@ class Builder:
         try:
             outcomes = solver.solve()
         finally:
-            context.save_digests()
-        document = check_config(image_document(plan, solver.chain(), outcomes, platform), "the built config")
+            inputs.save_digests()
+        document = check_config(
+            image_document(plan, solver.chain(), outcomes, plan.platform), "the built config"
+        )
         layers = [LayerBlob(*layer) for layer in outcomes[-1].layers]
         image = self._images.create(document, layers, names)
         checks = tuple(finding.short for finding in report.findings)
         return BuildResult(image.id, tuple(names), (*plan.warnings, *report.unknown), checks)
 
-    def _base(self, name: str, request: BuildRequest) -> BaseWork:
-        image = self._base_image(name, request)
+
+class _Rooms(NamedTuple):
+    inputs: BuildInputs
+    arrivals: Arrivals
+    lent: Lent
+
+
+class _Bases:
+    """Finds base images: here, else by fetching them."""
+
+    def __init__(self, images: Images, fetch: BaseImages | None, request: BuildRequest) -> None:
+        self._images = images
+        self._fetch = fetch
+        self._request = request
+
+    def __call__(self, name: str, platform: Platform | None) -> BaseWork:
+        """See plan.Inputs.base."""
+        image = load_layout(self._images, name) if name.startswith(LAYOUT) else self._find(name, platform)
         layers = tuple(Layer(*layer) for layer in self._images.layers(image))
         return BaseWork(layers, image.config)
 
-    def _base_image(self, name: str, request: BuildRequest) -> Image:
+    def _find(self, name: str, platform: Platform | None) -> Image:
+        request = self._request
+        if platform is None and request.platform:
+            platform = parse_platform(request.platform)
         named = not is_digest(name)  # an ID is no name that a registry knows
         if request.pull and self._fetch is None:
             raise InvalidArgument("this builder has no way to fetch base images anew")
         if not (request.pull and self._fetch and named):
             try:
-                return self._images.resolve(name)
+                return self._images.resolve(name, platform)
             except NotFound as error:
                 if self._fetch is None or not named:
                     raise NotFound(f"{error}; load, import or build it first") from error
@@ -166,7 +225,25 @@ class Builder:
         def report(event: TransferEvent, /) -> None:
             request.progress(Fetching(name, *event))
 
-        return self._fetch(name, report)
+        return self._fetch(name, str(platform or ""), report)
+
+
+def _main_context(request: BuildRequest, arrivals: Arrivals) -> tuple[Context, bytes | None]:
+    """The main context; and the Dockerfile's text when what was named is nothing else."""
+    if request.context_dir == "-":
+        if request.stdin < 0:
+            raise InvalidArgument("no stream is given for the context '-'; name a directory")
+        context, text = arrivals.from_stream(request.stdin)
+    elif is_remote(request.context_dir):
+        context, text = arrivals.of_remote(request.context_dir)
+    else:
+        return arrivals.context(request.context_dir), None
+    if text is not None and request.dockerfile:
+        context.close()
+        raise InvalidArgument(
+            f"{request.context_dir!r} is a Dockerfile, not a context with one; leave out -f"
+        )
+    return context, text
 
 
 def _read(context: Context, dockerfile: str | bytes) -> Dockerfile:

@@ -152,7 +152,9 @@ def remove(store: Store, name: str) -> bool:
     lock = _try_lock(store, name)
     if lock == -1:
         return False
-    aside = f"{store.layout.staging}/cache-mount-{os.urandom(8).hex()}"  # ours by the lock, which moves with it
+    aside = (
+        f"{store.layout.staging}/cache-mount-{os.urandom(8).hex()}"  # ours by the lock, which moves with it
+    )
     try:
         with store.transaction() as db:
             db.execute("DELETE FROM cache_mounts WHERE name = ?", (name,))

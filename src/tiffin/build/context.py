@@ -30,9 +30,10 @@ _FEW = 50
 
 
 class Context:
-    """An open build context. Close it; a forked child may go on using it."""
+    """An open build context. Close it; a forked child may go on using it. One that is `detached` came from
+    elsewhere: paths of Dockerfiles are in it, not in the working directory."""
 
-    def __init__(self, directory: str, cache_directory: str = "") -> None:
+    def __init__(self, directory: str, cache_directory: str = "", *, detached: bool = False) -> None:
         try:
             self.fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         except FileNotFoundError as error:
@@ -41,6 +42,7 @@ class Context:
             raise InvalidArgument(f"the build context {directory!r} is not a directory; name one") from error
         self.path = os.path.realpath(directory)
         self._given = os.path.abspath(directory)
+        self._detached = detached
         self._digests = DigestCache(cache_directory, self.path)
         self._copied: dict[str, str] = {}
         self._tree: SourceTree | None = None
@@ -126,6 +128,8 @@ class Context:
 
     def _inner(self, path: str) -> str:
         """`path` relative to the context, "" when it does not lie in it."""
+        if self._detached:
+            return os.path.normpath(path).lstrip("/")
         absolute = os.path.abspath(path)
         directory, name = os.path.split(absolute)
         # As it is written first: a directory of the context that is a link to elsewhere must not make it

@@ -70,7 +70,8 @@ class MountWork(NamedTuple):
 
 class RunWork(NamedTuple):
     """Execute. `env` is what counts for the cache, `quiet_env` what does not. `script` is (path, text) of a
-    file to put there while it runs, or None. `insecure`: with every right there is."""
+    file to put there while it runs, or None. `insecure`: with every right there is. `platform`: what it is executed
+    for, no part of the key, as the base image is that already."""
 
     argv: tuple[str, ...]
     env: tuple[str, ...]
@@ -81,6 +82,7 @@ class RunWork(NamedTuple):
     script: tuple[str, str] | None
     mounts: tuple[MountWork, ...] = ()
     insecure: bool = False
+    platform: Platform | None = None
 
 
 class CopyWork(NamedTuple):

@@ -41,7 +41,7 @@ class BuildInputs:
         main: Context,
         named: Mapping[str, str],
         open_context: Callable[[str], Context],
-        base: Callable[[str, Platform], BaseWork],
+        base: Callable[[str, Platform | None], BaseWork],
     ) -> None:
         self._contexts = {"": main}
         self._named = {_plain(name): value for name, value in named.items()}

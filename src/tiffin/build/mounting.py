@@ -38,7 +38,8 @@ def mounted(mount: Mount) -> Iterator[int]:
         os.close(tree)
 
 
-def _detached(mount: Mount) -> int:
+def detached(mount: Mount) -> int:
+    """`mount`, attached nowhere; its descriptor is the caller's to close."""
     options = parse_options(mount.options)
     attributes = options.set | mounts.MOUNT_ATTR_NODEV
     if not mount.upper and len(mount.lower) == 1:  # not an overlay, says the kernel

@@ -19,7 +19,9 @@ class PathPattern:
     """The pattern `path`, relative and clean; "" is everything. InvalidArgument for a malformed one."""
 
     def __init__(self, path: str) -> None:
-        self._parts = [None if part == "**" else component_matcher(part).fullmatch for part in path.split("/") if part]
+        self._parts = [
+            None if part == "**" else component_matcher(part).fullmatch for part in path.split("/") if part
+        ]
 
     def matches(self, path: str) -> bool:
         """Whether it stands for `path`, or for a directory above it."""

@@ -34,6 +34,7 @@ from tiffin.build.sources import SourceTree
 from tiffin.build.transfers import Desk, Origin, plan_transfer
 from tiffin.dockerfile.expand import expand, resolve_args
 from tiffin.dockerfile.instructions import (
+    Add,
     Arg,
     Cmd,
     Entrypoint,
@@ -56,8 +57,7 @@ from tiffin.errors import (
     TransferError,
     Unauthorized,
 )
-from tiffin.oci.platform import Platform, host_platform, parse_platform
-from tiffin.registry.redact import redact
+from tiffin.oci.platform import Platform, host_platform, normal, parse_platform
 from tiffin.typed import Any, NamedTuple, Protocol
 
 
@@ -83,8 +83,8 @@ class Inputs(Protocol):
     def tree(self, context: str) -> SourceTree:
         """The files of a named context, "" for the main one."""
 
-    def base(self, name: str, platform: Platform) -> BaseWork:
-        """An image. Raises NotFound."""
+    def base(self, name: str, platform: Platform | None) -> BaseWork:
+        """An image; without a platform it is the one that the build is for. Raises NotFound."""
 
 
 def make_plan(dockerfile: Dockerfile, given: Given, inputs: Inputs) -> Plan:
@@ -99,7 +99,7 @@ class _Planner:
         self._inputs = inputs
         self._steps: list[Step] = []
         self._ends: dict[int, _State] = {}
-        self._images: dict[tuple[str, Platform], int] = {}
+        self._images: dict[tuple[str, Platform | None], int] = {}
         self._fetches: dict[FetchWork, int] = {}
         self._shown: dict[int, list[int]] = {}
         self._platform_args = _platform_args(given.platform)
@@ -161,20 +161,21 @@ class _Planner:
         if below is not None:
             return self._stage(below)._replace(own_command=False)
         with self._at(stage.base):
-            platform = parse_platform(base.platform) if base.platform else self._given.platform
+            platform = parse_platform(base.platform) if base.platform else None
             return self._from_image(stage, base.image, platform)
 
     def _replacement(self, stage: Stage, name: str) -> _State:
         """A stage that is a named context instead: an image, or a directory's files."""
         image = self._inputs.named(name)
         if image:
-            return self._from_image(stage, image, self._given.platform)
+            return self._from_image(stage, image, None)
         number = self._context_files(name, stage.base)
         self._shown.setdefault(stage.index, []).append(number)
         return _State(number, settings.scratch_config(), {}, {}, self._given.platform)
 
-    def _from_image(self, stage: Stage, name: str, platform: Platform) -> _State:
-        number = self._image(name, f"FROM {name}", stage.base, platform)
+    def _from_image(self, stage: Stage, name: str, asked: Platform | None) -> _State:
+        number = self._image(name, f"FROM {name}", stage.base, asked)
+        platform = asked or self._given.platform
         self._shown.setdefault(stage.index, []).append(number)
         work = self._steps[number].work
         assert isinstance(work, BaseWork)
@@ -185,7 +186,7 @@ class _Planner:
             config["Env"] = [f"PATH={settings.DEFAULT_PATH}"]
         return _State(number, config, {}, work.document, platform)
 
-    def _image(self, name: str, text: str, instruction: Instruction, platform: Platform) -> int:
+    def _image(self, name: str, text: str, instruction: Instruction, platform: Platform | None = None) -> int:
         """The step that stands for an image; the same one whenever the image is named again."""
         if (name, platform) not in self._images:
             if name.lower() == SCRATCH:
@@ -197,7 +198,7 @@ class _Planner:
 
     def _context_files(self, name: str, instruction: Instruction) -> int:
         """The step whose files are those of a named context."""
-        nothing = self._image(SCRATCH, f"FROM {SCRATCH}", instruction, self._given.platform)
+        nothing = self._image(SCRATCH, f"FROM {SCRATCH}", instruction)
         picked = self._inputs.tree(name).pick("/")
         text = f"FROM {name}"
         return self._add(
@@ -207,6 +208,8 @@ class _Planner:
     def _fetch(self, work: FetchWork, instruction: Instruction) -> int:
         """The step that fetches; the same one whenever the same is to be fetched."""
         if work not in self._fetches:
+            from tiffin.registry.redact import redact  # as rare as a URL
+
             text = redact(work.url)
             self._fetches[work] = self._add(-1, work, text, instruction, title=text)
         return self._fetches[work]
@@ -223,7 +226,7 @@ class _Planner:
             if found is not None:
                 return Origin(self._stage(found).step)
         image = image or name
-        return Origin(self._image(image, f"FROM {image}", instruction, self._given.platform))
+        return Origin(self._image(image, f"FROM {image}", instruction))
 
     @contextmanager
     def _at(self, instruction: Instruction) -> Iterator[None]:
@@ -306,12 +309,13 @@ class _Planner:
 
     def _run(self, stage: Stage, state: _State, run: Run) -> _State:
         work, sources, text = plan_run(run, state.config, state.args, self._given, self._desk(stage, run))
+        work = work._replace(platform=_image_platform(state))
         number = self._add(state.step, work, text, run, sources, title=run.source)
         return self._show(stage, state, number)
 
     def _copy(self, stage: Stage, state: _State, copy: Transfer) -> _State:
         work, sources = plan_transfer(copy, state.config, self._desk(stage, copy))
-        text = redact(copy.source)
+        text = _without_secrets(copy)
         return self._show(stage, state, self._add(state.step, work, text, copy, sources, title=text))
 
     def _title_steps(self) -> None:
@@ -335,6 +339,25 @@ class _Planner:
         given = {name for name in self._given.build_args if not name.startswith("BUILDKIT_")}
         unused = sorted(given - known - PROXY_ARGS - {"SOURCE_DATE_EPOCH"} - set(self._platform_args))
         return [f"One or more build-args [{' '.join(unused)}] were not consumed"] if unused else []
+
+
+def _image_platform(state: _State) -> Platform:
+    """What the files of a stage are for: what its base image says."""
+    document = state.base
+    if not document.get("architecture"):
+        return state.platform
+    return normal(
+        Platform(document.get("os") or "linux", document["architecture"], document.get("variant") or "")
+    )
+
+
+def _without_secrets(copy: Transfer) -> str:
+    """The instruction as history and progress show it: a URL's user and tokens are nobody's business."""
+    if not isinstance(copy, Add) or "://" not in copy.source:
+        return copy.source
+    from tiffin.registry.redact import redact
+
+    return redact(copy.source)
 
 
 def _platform_args(target: Platform) -> dict[str, str]:

@@ -69,6 +69,7 @@ class Runner:
             spec = _spec(work, (*files, *ready.mounts), ready.env)
             points = undo.enter_context(MountPoints(stack.upper))
             with stack.writable() as root:
+                _check_platform(work, root)
                 points.prepare(root, _targets(spec["mounts"]))
             with stack.readonly() as lower:
                 points.remember(lower)
@@ -76,9 +77,7 @@ class Runner:
             points.remove()
         return code
 
-    def _execute(
-        self, identity: str, spec: dict[str, Any], stack: Stack, netns_fd: int, ears: Ears
-    ) -> int:
+    def _execute(self, identity: str, spec: dict[str, Any], stack: Stack, netns_fd: int, ears: Ears) -> int:
         from tiffin.init import open_helper
         from tiffin.runtime.create import CreateRequest, create
 
@@ -147,6 +146,27 @@ def _relay(outputs: dict[int, int], ears: Ears) -> None:
             else:
                 poll.unregister(fd)
                 left -= 1
+
+
+def _check_platform(work: RunWork, root: int) -> None:
+    """Raises Unsupported when nothing here executes the files of the tree `root`."""
+    if work.platform is None:
+        return
+    from tiffin.oci.platform import host_platform
+
+    if work.platform == host_platform():
+        return
+    from tiffin.kernel.paths import open_in_root
+    from tiffin.runtime import emulation
+
+    def in_root(path: str) -> bool:
+        try:
+            os.close(open_in_root(root, path.lstrip("/"), os.O_PATH))
+        except OSError:
+            return False
+        return True
+
+    emulation.check(work.platform, in_root, asked=True)
 
 
 def _spec(work: RunWork, mounts: tuple[Mount, ...], lent: tuple[str, ...]) -> dict[str, Any]:

@@ -63,9 +63,7 @@ def prepare(
 
 
 class _Maker:
-    def __init__(
-        self, stack: Stack, around: Around, store: Store, channel: Channel, undo: ExitStack
-    ) -> None:
+    def __init__(self, stack: Stack, around: Around, store: Store, channel: Channel, undo: ExitStack) -> None:
         self._stack = stack
         self._around = around
         self._store = store
@@ -130,7 +128,9 @@ class _Maker:
         os.mkdir(path, 0o755)
         return path
 
-    def _shown(self, mount: MountWork, root: int, source: str, title: str, words: tuple[str, ...] = ()) -> Mount:
+    def _shown(
+        self, mount: MountWork, root: int, source: str, title: str, words: tuple[str, ...] = ()
+    ) -> Mount:
         """A mount of what `source` is below `root`."""
         try:
             inner = open_in_root(root, source, os.O_PATH)
@@ -155,7 +155,9 @@ class _Maker:
         name = mount.id
 
         def waiting() -> None:
-            self._channel.tell({"notice": f"waiting for the cache mount {name!r}, which another step has locked"})
+            self._channel.tell(
+                {"notice": f"waiting for the cache mount {name!r}, which another step has locked"}
+            )
 
         if _cache_key(mount) in self._caches:  # mounted twice in this step
             return
@@ -185,7 +187,9 @@ class _Maker:
                 with self._tree(layers, writable=False) as root:
                     picked = SourceTree(root, "what the cache mount begins with").pick_one(mount.source)
                     if not picked.is_directory:
-                        raise NotFound(f"{mount.source!r}, which the cache mount begins with, is no directory")
+                        raise NotFound(
+                            f"{mount.source!r}, which the cache mount begins with, is no directory"
+                        )
                     Placer(fd, Ownership(None, None)).put_directory(root, picked, "/")
                     top = picked.nodes[0]
                     os.fchown(fd, top.uid, top.gid)
@@ -202,7 +206,9 @@ class _Maker:
         data = read_secret(mount.id, source) if source is not None else None
         if data is None:
             if mount.required:
-                raise NotFound(f"the secret {mount.id!r} was not given; give it with --secret id={mount.id},src=FILE")
+                raise NotFound(
+                    f"the secret {mount.id!r} was not given; give it with --secret id={mount.id},src=FILE"
+                )
             return []
         if mount.env:
             if b"\0" in data:
@@ -260,7 +266,7 @@ def _cache_key(mount: MountWork) -> MountWork:
     return same._replace(source=mount.source) if mount.at >= 0 else same
 
 
-class _opened:  # noqa: N801 - used as a function
+class _opened:
     """A directory's descriptor while the context lasts."""
 
     def __init__(self, path: str) -> None:
@@ -294,7 +300,9 @@ def read_secret(name: str, source: SecretSource) -> bytes | None:
             with open(source.path, "rb") as file:
                 data = file.read(SECRET_MAX + 1)
         except OSError as error:
-            raise NotFound(f"cannot read the secret {name!r} from {source.path!r}: {error.strerror}") from error
+            raise NotFound(
+                f"cannot read the secret {name!r} from {source.path!r}: {error.strerror}"
+            ) from error
     if data is not None and len(data) > SECRET_MAX:
         raise LimitExceeded(f"the secret {name!r} is larger than {SECRET_MAX >> 10} KiB")
     return data

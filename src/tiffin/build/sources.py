@@ -69,7 +69,11 @@ class SourceTree:
         NotFound when that is nothing; InvalidArgument when it would leave the tree or the pattern is
         malformed.
         """
-        left_out = IgnoreRules.parse("\n".join(exclude).encode("utf-8", "surrogateescape"), "--exclude") if exclude else None
+        left_out = (
+            IgnoreRules.parse("\n".join(exclude).encode("utf-8", "surrogateescape"), "--exclude")
+            if exclude
+            else None
+        )
         if parents:
             return [self._pick_parents(source, left_out)]
         path = inside(source, self._title)
@@ -142,7 +146,9 @@ class SourceTree:
         name = path.rpartition("/")[2]
         if stat.S_ISDIR(status.st_mode):
             return Picked(
-                name, real, self._scan(real, self._filter(real, left_out)) if scanned else [node_of("", status)]
+                name,
+                real,
+                self._scan(real, self._filter(real, left_out)) if scanned else [node_of("", status)],
             )
         base, _, last = real.rpartition("/")
         return Picked(name, base, [node_of(last, status)])

@@ -26,8 +26,8 @@ from tiffin.build.sources import Picked, SourceTree
 from tiffin.build.tree import Cursor, Node, file_digest, open_file, tree_digest
 from tiffin.build.workers import Channel
 from tiffin.build.workspace import Workspace
-from tiffin.dockerfile.chmod import parse_chmod
 from tiffin.content import LocalContent
+from tiffin.dockerfile.chmod import parse_chmod
 from tiffin.images import Images
 from tiffin.kernel.paths import open_in_root
 from tiffin.layer.diff import DiffResult, Growth, diff_tar, drop_marks
@@ -179,7 +179,11 @@ def copy(
                 ownership = Ownership(owner or ((0, 0) if context is not None else None), mode)
                 placer = Placer(root, ownership)
                 first = taken[0].picked
-                if len(taken) == len(first) == 1 and first[0].is_directory and not (work.files or work.parents):
+                if (
+                    len(taken) == len(first) == 1
+                    and first[0].is_directory
+                    and not (work.files or work.parents)
+                ):
                     reserved = placer.reserve(work.dest)
                 if reserved is None:
                     _place(placer, root, taken, work, owner)
@@ -205,7 +209,9 @@ def _taken(
 ) -> list[Taken]:
     """Every tree that is taken from; at least one."""
     if context is None:
-        mount = stack.rooms.snapshots.root_mount([layer.diff_id for layer in sources[0].layers], readonly=True)
+        mount = stack.rooms.snapshots.root_mount(
+            [layer.diff_id for layer in sources[0].layers], readonly=True
+        )
         top = trees.enter_context(mounted(mount))
         return [Taken(top, _pick(top, work), unpack=False)]
     taken = [Taken(context.fd, list(work.picked), work.unpack[0])] if work.picked or not sources else []

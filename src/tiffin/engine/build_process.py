@@ -16,7 +16,7 @@ import socket
 import sys
 from struct import Struct
 
-from tiffin.build.builder import BuildRequest, BuildResult
+from tiffin.build.builder import BuildRequest, BuildResult, with_absolute_paths
 from tiffin.build.progress import silent
 from tiffin.errors import EngineError
 from tiffin.state import Layout, locate, open_store
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from tiffin.build.progress import Event
 
 _LENGTH = Struct("!I")
-_SOCKET = 3
+_SOCKET, _STREAM = 3, 4
 
 
 def build_apart(layout: Layout, request: BuildRequest) -> BuildResult:
@@ -34,15 +34,14 @@ def build_apart(layout: Layout, request: BuildRequest) -> BuildResult:
     ours, theirs = socket.socketpair()
     with ours:
         with theirs:
-            pid = _spawn(theirs)
+            pid = _spawn(theirs, request.stdin)
         try:
             _send(
                 ours,
                 (
                     layout.root,
                     layout.run,
-                    os.path.abspath(request.context_dir),
-                    request._replace(progress=silent),
+                    with_absolute_paths(request)._replace(progress=silent),
                 ),
             )
             while True:
@@ -64,14 +63,17 @@ def build_apart(layout: Layout, request: BuildRequest) -> BuildResult:
             os.waitpid(pid, 0)
 
 
-def _spawn(theirs: socket.socket) -> int:
+def _spawn(theirs: socket.socket, stdin: int) -> int:
     paths = [path for path in sys.path if path]
     program = f"import sys; sys.path[:] = {paths!r}; from tiffin.engine.build_process import main; main()"
+    actions = [(os.POSIX_SPAWN_DUP2, theirs.fileno(), _SOCKET)]
+    if stdin >= 0:
+        actions.append((os.POSIX_SPAWN_DUP2, stdin, _STREAM))
     return os.posix_spawn(
         sys.executable,
         [sys.executable, "-I", "-c", program],
         os.environ,
-        file_actions=[(os.POSIX_SPAWN_DUP2, theirs.fileno(), _SOCKET)],
+        file_actions=actions,
         setsigmask=(),
     )
 
@@ -83,14 +85,17 @@ def main() -> None:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # an exception, so that steps are undone
     with socket.socket(fileno=_SOCKET) as connection:
         os.set_inheritable(_SOCKET, False)
-        root, run, context, request = _receive(connection)
+        root, run, request = _receive(connection)
 
         def progress(event: Event, /) -> None:
             _send(connection, ("event", event))
 
         store = open_store(locate(root, run))
         try:
-            result = build_in(store, request._replace(context_dir=context, progress=progress))
+            if request.stdin >= 0:
+                os.set_inheritable(_STREAM, False)
+                request = request._replace(stdin=_STREAM)
+            result = build_in(store, request._replace(progress=progress))
             _send(connection, ("result", result))
         except Exception as error:  # noqa: BLE001 - raised again in the program that asked
             _send(connection, ("error", (type(error), error.args, vars(error))))

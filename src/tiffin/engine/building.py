@@ -25,8 +25,8 @@ class BuildService:
         self._workspace = workspace
 
     def build(self, context: str, **options: Any) -> BuildResult:
-        """Build the Dockerfile of directory `context`; `options` are the further fields of BuildRequest.
-        `progress` is called in the calling thread."""
+        """Build the Dockerfile of `context`, a directory, URL or git reference, or "-" for what the descriptor `stdin`
+        gives; `options` are the further fields of BuildRequest. `progress` is called in the calling thread."""
         request = BuildRequest(context, **options)
         if thread_count() > 1:
             from tiffin.engine.build_process import build_apart
@@ -47,10 +47,10 @@ class BuildService:
 def build_in(store: Store, request: BuildRequest) -> BuildResult:
     """Build in this process, which has one thread."""
 
-    def fetch(name: str, report: Report, /) -> Image:
+    def fetch(name: str, platform: str, report: Report, /) -> Image:
         from tiffin.engine.pulling import pull
 
-        return pull(store, name, report=report).image
+        return pull(store, name, platform, report).image
 
     images = open_images(store)
     result = Builder(store, images, Runner(store.layout), fetch).build(request)

@@ -118,8 +118,8 @@ def _platform(options: CreateOptions) -> Platform | None:
 
 def _foreign(store: Store, image: Image, options: CreateOptions) -> tuple[str, ...]:
     """Warnings about an image that is not for this machine. Raises Unsupported when it cannot run here."""
-    from tiffin.runtime import emulation
     from tiffin.kernel.paths import open_in_root
+    from tiffin.runtime import emulation
 
     def in_root(path: str) -> bool:
         for diff_id in image.diff_ids:
