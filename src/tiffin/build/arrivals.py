@@ -16,6 +16,7 @@ from tiffin.build.workers import Channel, call
 from tiffin.build.workspace import Workspace
 from tiffin.dockerfile import remote
 from tiffin.errors import InvalidArgument, LimitExceeded
+from tiffin.registry.redact import redact
 from tiffin.state import Layout
 from tiffin.typed import Any
 
@@ -48,8 +49,11 @@ class Arrivals:
     def context(self, text: str) -> Context:
         """The context that `text` means: a directory here, or what a URL or git reference leads to."""
         if is_remote(text):
-            path = self._fetched(_full(text))
-            return Context(path, detached=True)
+            context, file = self.of_remote(text)
+            if file is not None:
+                context.close()
+                raise InvalidArgument(f"{redact(text)} is no archive, so it is no context")
+            return context
         return Context(text, self._layout.cache)
 
     def from_stream(self, fd: int) -> tuple[Context, bytes | None]:
@@ -63,7 +67,7 @@ class Arrivals:
         path = self._fetched(_full(text))
         if os.path.isdir(path):
             return Context(path, detached=True), None
-        return self._of_file(path, text)
+        return self._of_file(path, redact(text))
 
     def _of_file(self, path: str, title: str) -> tuple[Context, bytes | None]:
         target = self._new()

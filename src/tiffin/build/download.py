@@ -14,7 +14,7 @@ import time
 from contextlib import suppress
 
 from tiffin.build.workers import Channel
-from tiffin.errors import Corrupt, InvalidArgument, LimitExceeded, NotFound, PermissionDenied, TransferError
+from tiffin.errors import Corrupt, InvalidArgument, LimitExceeded, NotFound, TransferError
 from tiffin.oci.digest import sha256
 from tiffin.registry.origin import LINK_LOCAL, PRIVATE, PUBLIC, host_kinds, may_lead, origin_of
 from tiffin.registry.redact import redact
@@ -43,7 +43,7 @@ class Downloaded(NamedTuple):
 
 def download(layout: Layout, url: str, checksum: str, directory: str, channel: Channel) -> Downloaded:
     """What `url` holds now, as a file below `directory`. Raises NotFound, TransferError, LimitExceeded, Corrupt when
-    that is not of the `checksum`, PermissionDenied for an address that nobody may be sent to."""
+    that is not of the `checksum`."""
     from tiffin.config import load_settings
     from tiffin.registry.transport import Transport
 
@@ -58,7 +58,7 @@ def download(layout: Layout, url: str, checksum: str, directory: str, channel: C
                 found = known
             else:
                 _check_status(response, url)
-                found = store.receive(response, channel)
+                found = store.receive(response, directory, channel)
     finally:
         transport.close()
     _check(found, checksum, url)
@@ -104,9 +104,9 @@ def _request(transport: Transport, url: str, authorization: str, validators: dic
         there = origin_of(hop)
         kinds = host_kinds(there.host, there.port)
         if LINK_LOCAL in kinds:
-            raise PermissionDenied(f"{redact(hop)} is at a link-local address, which nothing is fetched from")
+            raise TransferError(f"{redact(hop)} is at a link-local address, which nothing is fetched from")
         if there != home and not may_lead(standing, kinds):
-            raise PermissionDenied(f"{home} leads further inside, to {there}: refused")
+            raise TransferError(f"{home} leads further inside, to {there}: refused")
 
     endpoint = Endpoint(str(home), home.host)
     return transport.request(
@@ -123,7 +123,7 @@ def _request(transport: Transport, url: str, authorization: str, validators: dic
 def _check_status(response: Response, url: str) -> None:
     shown = redact(url)
     if response.status in (401, 403):
-        raise PermissionDenied(f"{shown} answered {response.status}: it wants a login, or gives it to nobody")
+        raise TransferError(f"{shown} answered {response.status}: it wants a login, or gives it to nobody")
     if response.status in (404, 410):
         raise NotFound(f"{shown} answered {response.status}: there is nothing")
     if response.status != 200:
@@ -177,12 +177,13 @@ class _Kept:
             return {"If-None-Match": row["etag"]}
         return {"If-Modified-Since": row["modified"]} if row["modified"] else {}
 
-    def receive(self, response: Response, channel: Channel) -> dict[str, Any]:
-        """Download the body and keep it; its row."""
+    def receive(self, response: Response, directory: str, channel: Channel) -> dict[str, Any]:
+        """Download the body and keep it; its row. What breaks off stays below `directory`."""
         import hashlib
 
         sums = {name: hashlib.new(name) for name in ("sha256", "sha384", "sha512")}
-        aside = os.open(self._directory, os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, 0o600)
+        path = f"{directory}/incoming-{os.getpid()}"
+        aside = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         with open(aside, "wb") as file:
             total, told = 0, time.monotonic()
             while piece := response.read(_PIECE):
@@ -198,8 +199,7 @@ class _Kept:
             file.flush()
             channel.log(2, _progress(total, response.length))
             digests = {name: each.hexdigest() for name, each in sums.items()}
-            with suppress(FileExistsError):
-                os.link(f"/proc/self/fd/{aside}", self._file(digests["sha256"]), follow_symlinks=True)
+            os.rename(path, self._file(digests["sha256"]))
         row = {
             "digests": digests,
             "name": _name(response, self._url),

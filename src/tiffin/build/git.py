@@ -16,7 +16,7 @@ import time
 
 from tiffin.build.inputs import Lent
 from tiffin.build.run_mounts import read_secret
-from tiffin.errors import InvalidArgument, NotFound, PermissionDenied, TransferError, Unsupported
+from tiffin.errors import InvalidArgument, NotFound, TransferError, Unsupported
 from tiffin.kernel.paths import AT_FDCWD, RESOLVE_BENEATH, RESOLVE_NO_SYMLINKS, openat2, remove_tree
 from tiffin.registry.origin import LINK_LOCAL, host_kinds
 from tiffin.registry.redact import redact
@@ -275,9 +275,7 @@ def _located(repository: Repository, lent: Lent) -> Repository:
     parts = urlsplit(repository.url)
     kinds = host_kinds(parts.hostname or "", parts.port or 0)
     if LINK_LOCAL in kinds:
-        raise PermissionDenied(
-            f"{repository.shown} is at a link-local address, which nothing is fetched from"
-        )
+        raise TransferError(f"{repository.shown} is at a link-local address, which nothing is fetched from")
     if parts.scheme not in ("http", "https"):
         return repository
     from tiffin.build.download import final_url

@@ -1,3 +1,4 @@
 from tests.building import based, bench
+from tests.webserver import web, work
 
-__all__ = ["based", "bench"]
+__all__ = ["based", "bench", "web", "work"]

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from tiffin.runtime.emulation import check, handlers
 from tiffin.errors import Unsupported
 from tiffin.oci.platform import Platform, host_platform
+from tiffin.runtime.emulation import check, handlers
 
 ARM64 = """enabled
 interpreter /usr/libexec/qemu-binfmt/aarch64-binfmt-P
