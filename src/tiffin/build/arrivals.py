@@ -16,7 +16,6 @@ from tiffin.build.workers import Channel, call
 from tiffin.build.workspace import Workspace
 from tiffin.dockerfile import remote
 from tiffin.errors import InvalidArgument, LimitExceeded
-from tiffin.registry.redact import redact
 from tiffin.state import Layout
 from tiffin.typed import Any
 
@@ -52,7 +51,7 @@ class Arrivals:
             context, file = self.of_remote(text)
             if file is not None:
                 context.close()
-                raise InvalidArgument(f"{redact(text)} is no archive, so it is no context")
+                raise InvalidArgument(f"{_shown(text)} is no archive, so it is no context")
             return context
         return Context(text, self._layout.cache)
 
@@ -67,7 +66,7 @@ class Arrivals:
         path = self._fetched(_full(text))
         if os.path.isdir(path):
             return Context(path, detached=True), None
-        return self._of_file(path, redact(text))
+        return self._of_file(path, _shown(text))
 
     def _of_file(self, path: str, title: str) -> tuple[Context, bytes | None]:
         target = self._new()
@@ -119,6 +118,12 @@ class Arrivals:
 def is_remote(text: str) -> bool:
     """Whether a context is somewhere else: a URL, or a git reference."""
     return text.startswith("github.com/") or remote.is_git(text) or remote.is_url(text)
+
+
+def _shown(text: str) -> str:
+    from tiffin.registry.redact import redact  # as rare as a URL
+
+    return redact(text)
 
 
 def _full(text: str) -> str:

@@ -15,7 +15,6 @@ from tiffin.build.executor import StepExecutor
 from tiffin.build.export import image_document
 from tiffin.build.graph import BaseWork, Given
 from tiffin.build.inputs import LAYOUT, BuildInputs, Lent
-from tiffin.build.layouts import load_layout
 from tiffin.build.plan import make_plan
 from tiffin.build.progress import Fetching, Notice, Progress, silent
 from tiffin.build.solver import Solver
@@ -204,7 +203,12 @@ class _Bases:
 
     def __call__(self, name: str, platform: Platform | None) -> BaseWork:
         """See plan.Inputs.base."""
-        image = load_layout(self._images, name) if name.startswith(LAYOUT) else self._find(name, platform)
+        if name.startswith(LAYOUT):
+            from tiffin.build.layouts import load_layout
+
+            image = load_layout(self._images, name)
+        else:
+            image = self._find(name, platform)
         layers = tuple(Layer(*layer) for layer in self._images.layers(image))
         return BaseWork(layers, image.config)
 

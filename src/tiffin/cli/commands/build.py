@@ -12,14 +12,18 @@ if TYPE_CHECKING:
     from tiffin.cli.parser import CommandParser, Namespace
 
 DESCRIPTION = """\
-Build an image from the Dockerfile of a directory. Stages that do not depend on each other run at the same time, stages
-that the target does not need never; a step whose inputs did not change is taken from the cache. What the checks of
-docs/build-checks.md find is told at the end; with --check they are all that is done, and a finding makes the exit code
-1."""
+Build an image from a Dockerfile and its context: a directory, an archive on standard input, or what a URL or git
+reference leads to. Stages that do not depend on each other run at the same time, stages that the target does not need
+never; a step whose inputs did not change is taken from the cache. What the checks of docs/build-checks.md find is told
+at the end; with --check they are all that is done, and a finding makes the exit code 1."""
 EXAMPLES = """\
 tiffin build -t web .
 tiffin build -t web:2 -f deploy/Dockerfile --target release --build-arg VERSION=2 .
 tiffin build --check .
+tiffin build --secret id=token,src=$HOME/.token --ssh default .
+tiffin build --build-context assets=../assets --build-context debian=docker-image://my/debian .
+tiffin build -t web https://git.example/web.git#v2:service
+tar -cz . | tiffin build -t web -
 """
 
 
@@ -42,6 +46,35 @@ def arguments(parser: "CommandParser") -> None:
     )
     add("--target", default="", metavar="STAGE", help="build this stage, and what it needs")
     add("--build-arg", action="append", default=[], metavar="NAME[=VALUE]", help="value of an ARG")
+    add(
+        "--build-context",
+        action="append",
+        default=[],
+        metavar="NAME=PATH",
+        help="further context: a directory, URL, git reference, docker-image://IMAGE or oci-layout://PATH",
+    )
+    add(
+        "--secret",
+        action="append",
+        default=[],
+        metavar="id=NAME[,src=FILE|env=VARIABLE]",
+        help="secret for RUN --mount=type=secret; kept nowhere",
+    )
+    add(
+        "--ssh",
+        action="append",
+        default=[],
+        metavar="default|ID[=SOCKET]",
+        help="ssh agent for RUN --mount=type=ssh and for git (default: of SSH_AUTH_SOCK)",
+    )
+    add(
+        "--allow",
+        action="append",
+        default=[],
+        metavar="ENTITLEMENT",
+        help="allow RUN steps what is denied: network.host, security.insecure",
+    )
+    add("--platform", default="", metavar="OS/ARCH", help="build for this platform (default: this machine's)")
     add("--label", action="append", default=[], metavar="NAME=VALUE", help="label of the image")
     add("--network", default="", metavar="MODE", help="network of RUN steps: bridge, host or none")
     parser.switch("--check", help="check the Dockerfile and build nothing")
@@ -54,10 +87,12 @@ def arguments(parser: "CommandParser") -> None:
         default="auto",
         help="how to show the steps (default auto)",
     )
-    add("path", metavar="PATH", help="directory with the files to copy")
+    add("path", metavar="PATH|URL|-", help="context with the files to copy")
 
 
 def run(args: "Namespace", session: "Session") -> int:
+    if args.path == "-" and args.file == "-":
+        raise InvalidArgument("invalid argument: can't use stdin for both build context and dockerfile")
     dockerfile = sys.stdin.buffer.read(_DOCKERFILE_LIMIT) if args.file == "-" else args.file
     if args.check:
         return _check(args, session, dockerfile)
@@ -66,11 +101,17 @@ def run(args: "Namespace", session: "Session") -> int:
     with choose(args.progress, quiet=args.quiet, stream=sys.stderr) as progress:
         result = session.engine.builder.build(
             args.path,
+stdin=_stdin(args),
             dockerfile=dockerfile,
             tags=tuple(args.tag),
             target=args.target,
             build_args=_build_args(args.build_arg),
             labels=_labels(args.label),
+            contexts=_contexts(args.build_context),
+            secrets=tuple(args.secret),
+            ssh=tuple(args.ssh),
+            allow=tuple(args.allow),
+            platform=args.platform,
             no_cache=args.no_cache,
             pull=args.pull,
             network=args.network,
@@ -91,7 +132,14 @@ def run(args: "Namespace", session: "Session") -> int:
 def _check(args: "Namespace", session: "Session", dockerfile: str | bytes) -> int:
     """The lint alone, as `docker build --check` prints it."""
     result = session.engine.builder.check(
-        args.path, dockerfile=dockerfile, target=args.target, build_args=_build_args(args.build_arg)
+        args.path,
+        stdin=_stdin(args),
+        dockerfile=dockerfile,
+        target=args.target,
+        build_args=_build_args(args.build_arg),
+        platform=args.platform,
+        secrets=tuple(args.secret),
+        ssh=tuple(args.ssh),
     )
     for note in result.notes:
         print(f"WARNING: {escape(note)}", file=sys.stderr)
@@ -107,6 +155,10 @@ def _check(args: "Namespace", session: "Session", dockerfile: str | bytes) -> in
 
 
 _DOCKERFILE_LIMIT = (1 << 20) + 1
+
+
+def _stdin(args: "Namespace") -> int:
+    return sys.stdin.fileno() if args.path == "-" else -1
 
 
 def _build_args(texts: list[str]) -> dict[str, str]:
@@ -127,4 +179,12 @@ def _labels(texts: list[str]) -> dict[str, str]:
     pairs = [text.partition("=") for text in texts]
     if any(not name for name, _, _ in pairs):
         raise InvalidArgument('invalid argument for "--label": want NAME=VALUE')
+    return {name: value for name, _, value in pairs}
+
+
+def _contexts(texts: list[str]) -> dict[str, str]:
+    pairs = [text.partition("=") for text in texts]
+    for name, equals, value in pairs:
+        if not name or not equals or not value:
+            raise InvalidArgument(f'invalid argument "{name}" for "--build-context": want NAME=PATH')
     return {name: value for name, _, value in pairs}
