@@ -8,11 +8,12 @@ import pytest
 
 from tests.building import based, bench
 from tests.integration.init.harness import make_rootfs
+from tests.webserver import web, work
 from tiffin.init import compile as build
 
 HELPER_SOURCES = Path(__file__).resolve().parents[2] / "src" / "tiffin" / "init"  # a wheel has none
 
-__all__ = ["based", "bench", "probe_rootfs", "rootfs"]
+__all__ = ["based", "bench", "probe_rootfs", "rootfs", "web", "work"]
 
 
 @pytest.fixture(scope="module")
