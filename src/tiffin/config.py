@@ -45,12 +45,24 @@ class ContainerSettings(NamedTuple):
     """keys that leave an attached container running, `"ctrl-p,ctrl-q"`; "" takes Docker's own setting, else these"""
 
 
+class VolumeSettings(NamedTuple):
+    """[volumes]"""
+
+    plugin_sockets: tuple[str, ...] = ("/run/docker/plugins",)
+    """directories with the sockets of volume plugins, NAME.sock"""
+    plugin_specs: tuple[str, ...] = ("/etc/docker/plugins", "/usr/lib/docker/plugins")
+    """directories with files that say where a plugin listens, NAME.spec or NAME.json"""
+    plugin_timeout: int = 120
+    """seconds that a plugin may take to make, mount, unmount or remove a volume"""
+
+
 class Settings(NamedTuple):
     """Everything. `sources` are the files that were read."""
 
     registries: RegistrySettings = RegistrySettings()
     images: ImageSettings = ImageSettings()
     containers: ContainerSettings = ContainerSettings()
+    volumes: VolumeSettings = VolumeSettings()
     sources: tuple[str, ...] = ()
 
 

@@ -13,6 +13,7 @@
     ├── CommandNotFound        the container's command does not exist                      400, exit 127
     ├── CommandNotExecutable   it exists and cannot be executed                            400, exit 126
     └── EngineError            anything else that the kernel or a tool refused             500, exit 125
+        └── PluginFailed       a volume plugin refused, or did not answer well             500, exit 125
 
 A message is one line: lower case, names the thing, says what to do next. `run` and `create` exit 125 for
 whatever fails before the container's command (Docker's rule); the command line applies that.
@@ -138,3 +139,9 @@ class EngineError(TiffinError):
 
     code = "engine"
     exit_code = 125
+
+
+class PluginFailed(EngineError):
+    """A program that keeps volumes for us refused, gave no good answer, or none."""
+
+    code = "plugin"

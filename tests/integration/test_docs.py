@@ -14,6 +14,7 @@ from tests.command import Tiffin, fresh_engine
 from tests.docs import run_page
 from tests.images import busybox_tar
 from tests.registries import docker_registry
+from tests.volume_plugin import running
 
 DOCS = Path(__file__).parent.parent.parent / "docs"
 
@@ -108,10 +109,19 @@ def test_the_page_on_the_disk_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 
 @pytest.mark.root
-def test_the_page_on_volumes_runs(tmp_path: Path) -> None:
-    with fresh_engine(tmp_path / "engine") as tiffin:
+def test_the_page_on_volumes_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "config.toml").write_text(
+        f'[volumes]\nplugin-sockets = ["{tmp_path}/s"]\nplugin-specs = []\n'
+    )
+    monkeypatch.setenv("TIFFIN_CONFIG", str(tmp_path / "config.toml"))
+    with (
+        running(tmp_path / "kept", tmp_path / "s" / "keeper.sock"),
+        fresh_engine(tmp_path / "engine") as tiffin,
+    ):
         said = run_page("volumes.md", tiffin, tmp_path)
     for expected in (
+        "there",
+        "keeper    remote",
         "kept",
         "volume is in use",
         "in use, so it stays",

@@ -11,16 +11,18 @@ from tiffin.config import (
     ImageSettings,
     RegistrySettings,
     Settings,
+    VolumeSettings,
     detach_keys,
     load_settings,
 )
 from tiffin.errors import InvalidArgument, PermissionDenied
 
 PAGE = Path(__file__).parent.parent.parent / "docs" / "configuration.md"
-SECTIONS: dict[str, RegistrySettings | ImageSettings | ContainerSettings] = {
+SECTIONS: dict[str, RegistrySettings | ImageSettings | ContainerSettings | VolumeSettings] = {
     "registries": RegistrySettings(),
     "images": ImageSettings(),
     "containers": ContainerSettings(),
+    "volumes": VolumeSettings(),
 }
 
 
@@ -72,11 +74,16 @@ def test_every_option_can_be_set(environment: dict[str, str]) -> None:
         keep-compressed = false
         [containers]
         detach-keys = "ctrl-x,x"
+        [volumes]
+        plugin-sockets = ["/s"]
+        plugin-specs = []
+        plugin-timeout = 5
     """
     assert load(environment, text) == Settings(
         RegistrySettings({"docker.io": ("https://m",)}, ("a:1", "10.0.0.0/8"), ("/c",), 1, 2, 3),
         ImageSettings(keep_compressed=False),
         ContainerSettings("ctrl-x,x"),
+        VolumeSettings(("/s",), (), 5),
         (environment["TIFFIN_CONFIG"],),
     )
 
@@ -97,8 +104,8 @@ def test_a_users_option_replaces_the_machines(tmp_path: Path, monkeypatch: pytes
 @pytest.mark.parametrize(
     ("text", "what"),
     [
-        ("[registry]\n", "unknown section [registry]; there are registries, images, containers"),
-        ("downloads = 3\n", "unknown section [downloads]; there are registries, images, containers"),
+        ("[registry]\n", "unknown section [registry]; there are registries, images, containers, volumes"),
+        ("downloads = 3\n", "unknown section [downloads]; there are registries, images, containers, volumes"),
         ("[registries]\nmirors = {}\n", "unknown key 'mirors' in [registries]; did you mean 'mirrors'?"),
         ("[images]\nxyzzy = 1\n", "unknown key 'xyzzy' in [images]"),
         ("[registries]\ndownloads = 0\n", "registries.downloads must be a whole number above 0"),

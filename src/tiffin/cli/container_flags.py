@@ -190,5 +190,5 @@ def add_mount_flags(parser: "CommandParser") -> None:
     many(parser, "--mount", metavar="OPTIONS", help="mount, as type=bind,source=/x,target=/y")
     many(parser, "--tmpfs", metavar="PATH[:OPTIONS]", help="mount a tmpfs")
     many(parser, "--volumes-from", metavar="CONTAINER[:ro]", help="mount what another container mounts")
-    add("--volume-driver", metavar="NAME", help="driver of new volumes: local")
+    add("--volume-driver", metavar="NAME", help="driver of volumes that are made: local, or a plugin's name")
     many(parser, "--storage-opt", metavar="NAME=VALUE", help="refused: the root filesystem has no size limit")

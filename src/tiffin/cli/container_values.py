@@ -35,10 +35,6 @@ def complete(options: "CreateOptions", args: "Namespace") -> "CreateOptions":
         )
     if args.storage_opt:
         raise Unsupported("--storage-opt is supported only for overlay over xfs with 'pquota' mount option")
-    if args.volume_driver not in ("", "local"):
-        raise NotFound(
-            f'error looking up volume plugin {args.volume_driver}: plugin "{args.volume_driver}" not found'
-        )
     return options._replace(
         resources=_resources(options.resources, args),
         labels=(*_label_files(args.label_file), *options.labels),
@@ -55,6 +51,7 @@ def complete(options: "CreateOptions", args: "Namespace") -> "CreateOptions":
         userns=args.userns,
         cgroupns=args.cgroupns,
         volumes_from=tuple(args.volumes_from),
+        volume_driver=args.volume_driver,
     )
 
 

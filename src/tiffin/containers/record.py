@@ -112,6 +112,7 @@ class ContainerRecord(NamedTuple):
     cgroup_parent  a path below each hierarchy's root, "" for the engine's own
     device_rules   device cgroup rules as the kernel words them: "c 1:3 rwm"
     volumes_from   "container[:ro]", as given: their mounts are among `mounts`
+    volume_driver  of volumes that the container's own options make, "" for the local one
     healthcheck as in the image config: Test, and Interval, Timeout, ... in ns; shell: what CMD-SHELL runs
     sysctls, labels   never mutated: a default is shared by every record that has none
     runtime   the OCI runtime that makes it, a name or path; "" is the engine's own
@@ -176,6 +177,7 @@ class ContainerRecord(NamedTuple):
     device_rules: tuple[str, ...] = ()
     annotations: dict[str, str] = {}
     volumes_from: tuple[str, ...] = ()
+    volume_driver: str = ""
     runtime: str = ""
 
     def cgroup(self, default_parent: str) -> str:

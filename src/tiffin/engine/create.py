@@ -218,6 +218,7 @@ def plan(options: CreateOptions, image: Image) -> ContainerRecord:
         annotations=_pairs(options.annotations, "--annotation") if options.annotations else {},
         volumes=tuple(settings.get("Volumes") or ()),
         volumes_from=options.volumes_from,
+        volume_driver=options.volume_driver,
         runtime=options.runtime,
         stop_signal=stop_signal,
     )

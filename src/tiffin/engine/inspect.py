@@ -38,6 +38,7 @@ def document(store: Store, container: Container) -> dict[str, Any]:
     """The document of one row."""
     record, layout = container.record, store.layout
     directory = layout.container(container.id)
+    places = _places(store, container.id) if record.mounts else {}
     return {
         "Id": container.id,
         "Created": moment(record.created),
@@ -59,7 +60,7 @@ def document(store: Store, container: Container) -> dict[str, Any]:
         "ExecIDs": None,
         "HostConfig": _host_config(record, container.policy),
         "GraphDriver": _graph(layout, record),
-        "Mounts": [_mount(mount) for mount in record.mounts],
+        "Mounts": [_mount(mount, places) for mount in record.mounts],
         "Config": _config(record),
         "NetworkSettings": _network(store, container),
     }
@@ -152,6 +153,7 @@ def _host_config(record: ContainerRecord, policy: str) -> dict[str, Any]:
         "MaskedPaths": _hidden(record, masked_paths()),
         "ReadonlyPaths": _hidden(record, list(READONLY_PATHS)),
         "VolumesFrom": list(record.volumes_from) or None,
+        "VolumeDriver": record.volume_driver,
         "Annotations": dict(record.annotations),
         "Tmpfs": {
             mount["destination"]: ",".join(mount["options"])
@@ -235,17 +237,27 @@ def _bind(mount: dict[str, Any]) -> str:
     return f"{source}:{mount['destination']}" + ("" if mount.get("rw", True) else ":ro")
 
 
-def _mount(mount: dict[str, Any]) -> dict[str, Any]:
+def _places(store: Store, container_id: str) -> dict[str, str]:
+    """Where plugins have the container's volumes mounted now."""
+    query = "SELECT volume, mountpoint FROM volume_mounts WHERE container = ? AND mountpoint <> ''"
+    return dict(store.db.execute(query, (container_id,)).fetchall())
+
+
+def _mount(mount: dict[str, Any], places: dict[str, str]) -> dict[str, Any]:
     name = str(mount.get("name") or "")
     shown_mount = {
         "Type": mount["type"],
-        "Source": mount["source"],
+        "Source": mount["source"] or places.get(name, ""),
         "Destination": mount["destination"],
         "Mode": "",
         "RW": bool(mount.get("rw", True)),
         "Propagation": "" if name or mount["type"] == "tmpfs" else _propagation(mount),
     }
-    return {"Type": "volume", "Name": name, **shown_mount, "Driver": "local"} if name else shown_mount
+    return (
+        {"Type": "volume", "Name": name, **shown_mount, "Driver": mount.get("driver", "local")}
+        if name
+        else shown_mount
+    )
 
 
 def _propagation(mount: dict[str, Any]) -> str:

@@ -40,6 +40,11 @@ def requests(
         if declared.target not in taken:
             taken.add(declared.target)
             wanted.append(declared)
+    if options.volume_driver:
+        wanted = [
+            one._replace(driver=options.volume_driver) if one.type == "volume" and not one.driver else one
+            for one in wanted
+        ]
     return wanted
 
 
@@ -60,6 +65,7 @@ def inherited(store: Store, given: Iterable[str]) -> list[MountRequest]:
             found[str(mount["destination"])] = MountRequest(
                 str(mount["type"]), source, str(mount["destination"]), tuple(options),
                 subpath=str(mount.get("subpath", "")), idmap=str(mount.get("idmap", "")),
+                driver=str(mount.get("driver", "local")) if mount.get("name") else "",
             )  # fmt: skip
     return list(found.values())
 
@@ -83,6 +89,8 @@ def document(mount: PreparedMount, found: dict[str, Image]) -> dict[str, Any]:
         more["subpath"] = mount.subpath
     if mount.idmap:
         more["idmap"] = mount.idmap
+    if mount.driver != "local":
+        more["driver"] = mount.driver
     if mount.type == "image":
         more["layers"] = list(found[mount.source].diff_ids)
     return {

@@ -27,7 +27,7 @@ class CreateOptions(NamedTuple):
     stop_timeout  seconds; None is the default, 10
     pid, ipc, uts, userns, cgroupns   Docker's modes: "host", "private", "container:NAME", ...; "" is the default
     cgroup_parent  "/a/b" or "a/b", below each hierarchy's root; devices, device_rules: see ContainerRecord
-    annotations   "k=v"; volumes_from: "container[:ro|rw]"
+    annotations   "k=v"; volumes_from: "container[:ro|rw]"; volume_driver: of new volumes
     healthcheck   as in the image config (Test, Interval in ns, ...): what it lacks is the image's; None: all of it
     """
 
@@ -84,6 +84,7 @@ class CreateOptions(NamedTuple):
     device_rules: tuple[str, ...] = ()
     annotations: tuple[str, ...] = ()
     volumes_from: tuple[str, ...] = ()
+    volume_driver: str = ""
     platform: str = ""
     joins: "tuple[Join, ...]" = ()
     restart: RestartPolicy = RestartPolicy()

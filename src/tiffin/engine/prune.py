@@ -94,7 +94,10 @@ def _volumes(store: Store, gone: Sequence[ContainerUse], tests: _Tests) -> tuple
     return tuple(
         one
         for one in volumes_use(store)
-        if one.anonymous and users.get(one.name, set()) <= doomed and tests.hold(*facts[one.name])
+        if one.anonymous
+        and one.driver == "local"
+        and users.get(one.name, set()) <= doomed
+        and tests.hold(*facts[one.name])
     )
 
 

@@ -32,6 +32,7 @@ def reconcile(store: Store) -> None:
     """Recover every container whose supervisor died, and put networks back that somebody flushed. Idempotent; safe
     beside other processes."""
     _release_orphans(store)
+    _unmount_orphans(store)
     _mend_networks(store)
     found = [
         container
@@ -77,6 +78,26 @@ def _release_orphans(store: Store) -> None:
                     control.discard(store.layout, container_id)
             finally:
                 os.close(lock)
+
+
+def _unmount_orphans(store: Store) -> None:
+    """Volumes that were mounted for a container at rest, or for an archive, by a command that died."""
+    query = f"""SELECT DISTINCT container FROM volume_mounts WHERE NOT failed AND container NOT IN
+        (SELECT id FROM containers WHERE status IN ({", ".join("?" * len(SUPERVISED))}))"""  # noqa: S608 - marks
+    for (user,) in store.db.execute(query, SUPERVISED).fetchall():
+        lock = control.acquire(store.layout, user, wait=False)
+        if lock < 0:
+            continue  # at work
+        try:
+            container = Containers(store).get(user)
+            if container is None or container.status not in SUPERVISED:
+                from tiffin.volumes.mounting import unmount_all
+
+                unmount_all(store, user, last=container is None)
+            if container is None:
+                control.discard(store.layout, user)
+        finally:
+            os.close(lock)
 
 
 def teardown(workspace: Workspace) -> None:

@@ -36,12 +36,13 @@ class ContainerUse(NamedTuple):
 
 
 class VolumeUse(NamedTuple):
-    """A volume and how many containers have it."""
+    """A volume and how many containers have it; `size` is 0 for one that lies elsewhere."""
 
     name: str
     links: int
     size: int
     anonymous: bool
+    driver: str
 
 
 class Usage(NamedTuple):
@@ -101,13 +102,17 @@ def container_use(store: Store, container: Container) -> ContainerUse:
 
 def volumes_use(store: Store) -> tuple[VolumeUse, ...]:
     """Every volume, by name. One with a filesystem of its own takes up nothing here."""
-    query = """SELECT name, count(DISTINCT container), anonymous, options = '{}' FROM volumes
+    query = """SELECT name, count(DISTINCT container), anonymous, driver, options = '{}' FROM volumes
         LEFT JOIN volume_uses ON volume = name GROUP BY name ORDER BY name"""
     return tuple(
         VolumeUse(
-            name, links, tree_bytes(f"{store.layout.root}/volumes/{name}") if plain else 0, bool(anonymous)
+            name,
+            links,
+            tree_bytes(f"{store.layout.root}/volumes/{name}") if plain and driver == "local" else 0,
+            bool(anonymous),
+            driver,
         )
-        for name, links, anonymous, plain in store.db.execute(query).fetchall()
+        for name, links, anonymous, driver, plain in store.db.execute(query).fetchall()
     )
 
 

@@ -127,6 +127,10 @@ def _assemble(store: Store, container: Container, undo: ExitStack) -> int:
     from tiffin.supervisor import volumes
 
     record, directory = container.record, store.layout.container(container.id)
+    if any(mount.get("name") for mount in record.mounts):
+        from tiffin.volumes.mounting import unmount_all
+
+        undo.callback(unmount_all, store, container.id)
     snapshots = Snapshots(store)
     os.makedirs(f"{directory}/rootfs", mode=0o700, exist_ok=True)
     upper, work = snapshots.prepare_writable(directory, record.layers)
@@ -144,6 +148,9 @@ def _assemble(store: Store, container: Container, undo: ExitStack) -> int:
     thread = threading.Thread(target=work_apart)
     thread.start()
     thread.join()
+    for bind in binds:
+        if bind.fd >= 0:
+            os.close(bind.fd)
     for fd in made:
         undo.callback(os.close, fd)
     if failures:
@@ -182,7 +189,8 @@ def _mount_apart(root: Mount, mount_point: str, binds: list[Mount], *, read_only
             try:
                 attach(root_fd, fd, bind.target)
             finally:
-                os.close(fd)
+                if fd != bind.fd:
+                    os.close(fd)
         if read_only:
             mount_setattr(root_fd, "", 0, set=MOUNT_ATTR_RDONLY)
         undo.pop_all()
@@ -191,4 +199,5 @@ def _mount_apart(root: Mount, mount_point: str, binds: list[Mount], *, read_only
 
 def _entry(bind: Mount) -> dict[str, Any]:
     options = [option for option in bind.options if option not in _PROPAGATION]
-    return {"type": "bind", "source": bind.source, "options": options}
+    opened = {"fd": bind.fd} if bind.fd >= 0 else {}
+    return {"type": "bind", "source": bind.source, "options": options, **opened}

@@ -174,7 +174,15 @@ _CACHE_MOUNTS = [
         STRICT, WITHOUT ROWID""",
 ]
 
+# Volumes that another program keeps. mountpoint: what it answered; failed: it did not take the unmounting, and is told
+# again when the container starts, or goes.
+_VOLUME_PLUGINS = [
+    "ALTER TABLE volumes ADD COLUMN driver TEXT NOT NULL DEFAULT 'local'",
+    "ALTER TABLE volume_mounts ADD COLUMN mountpoint TEXT NOT NULL DEFAULT ''",
+    "ALTER TABLE volume_mounts ADD COLUMN failed INTEGER NOT NULL DEFAULT 0",
+]
+
 MIGRATIONS: list[list[str]] = [
     _FIRST, _REMOVED_IMAGES, _REGISTRIES, _DOCUMENTS, _KEPT_DOCUMENTS, _EVENTS, _LOOKUPS,
-    _CHANGED_LIMITS, _KEEPING, _VOLUME_DRIVERS, _NETWORKS, _CACHE_MOUNTS,
+    _CHANGED_LIMITS, _KEEPING, _VOLUME_DRIVERS, _NETWORKS, _CACHE_MOUNTS, _VOLUME_PLUGINS,
 ]  # fmt: skip

@@ -273,7 +273,7 @@ def _rest(store: Store, container: Container, session: Session) -> None:
 
 def _take_down(store: Store, container: Container) -> str:
     try:
-        takedown.take_down(store, container)
+        left = takedown.take_down(store, container)
     except (TiffinError, OSError) as error:
-        return f"while taking it down: {error}"
-    return ""
+        left = str(error)
+    return f"while taking it down: {left}" if left else ""

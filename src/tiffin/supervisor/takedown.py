@@ -7,7 +7,7 @@ import fcntl
 import os
 
 from tiffin.containers.store import Container, Containers
-from tiffin.errors import Conflict, NotFound, TiffinError
+from tiffin.errors import Conflict, NotFound, PluginFailed, TiffinError
 from tiffin.kernel.paths import AT_FDCWD, remove_tree
 from tiffin.kernel.process import boot_id
 from tiffin.network.records import is_attached
@@ -30,22 +30,25 @@ def kill_processes(container: Container) -> None:
             processes.await_end(pidfd, _PATIENCE)
 
 
-def take_down(store: Store, container: Container) -> None:
+def take_down(store: Store, container: Container) -> str:
     """Remove the container's cgroup with all processes in it, and its place in the network. All steps are tried;
-    the first failure is raised, the others are noted on it."""
+    the first failure is raised, the others are noted on it. What others did not do for us is told: it is no reason
+    to come again."""
     failures: list[Exception] = []
+    told = ""
     for step in (_remove_cgroup, _detach, _unmount):
         try:
-            step(store, container)
+            told = step(store, container) or told
         except (TiffinError, OSError) as error:
             failures.append(error)
     if failures:
         for other in failures[1:]:
             failures[0].add_note(str(other))
         raise failures[0]
+    return told
 
 
-def _remove_cgroup(store: Store, container: Container) -> None:
+def _remove_cgroup(store: Store, container: Container) -> str:
     if container.record.runtime:
         from tiffin.runtime import external
 
@@ -56,24 +59,29 @@ def _remove_cgroup(store: Store, container: Container) -> None:
     if cgroup.exists():
         cgroup.kill_all()
         cgroup.delete()
+    return ""
 
 
-def _detach(store: Store, container: Container) -> None:
+def _detach(store: Store, container: Container) -> str:
     if is_attached(store.db, container.id):
         from tiffin.network.manager import Networks
 
         Networks(store).detach(container.id)
+    return ""
 
 
-def _unmount(store: Store, container: Container) -> None:
+def _unmount(store: Store, container: Container) -> str:
+    """What volume plugins had against it."""
+    complaints = []
     if any(mount.get("name") for mount in container.record.mounts):
         from tiffin.volumes.mounting import unmount_all
 
-        unmount_all(store, container.id)
+        complaints = unmount_all(store, container.id)
     if container.record.ipc_mode == "shareable":
         from tiffin.supervisor.shared import remove_shm
 
         remove_shm(store.layout.container(container.id))
+    return "; ".join(complaints)
 
 
 class Doomed:
@@ -141,5 +149,5 @@ def _remove_volume(store: Store, name: str) -> None:
 
     try:
         Volumes(store).remove(name)
-    except (NotFound, Conflict):
-        pass  # removed with its last use, as it should be; or another container was given it
+    except (NotFound, Conflict, PluginFailed):
+        pass  # removed with its last use, as it should be; or another container was given it; or its plugin keeps it

@@ -8,7 +8,7 @@
 
 from __future__ import annotations
 
-from tiffin.errors import InvalidArgument, NotFound
+from tiffin.errors import InvalidArgument
 from tiffin.typed import TYPE_CHECKING, NamedTuple, NoReturn
 from tiffin.volumes.names import check_name
 from tiffin.volumes.options import (
@@ -66,7 +66,7 @@ class _Given(NamedTuple):
 
 
 def parse_mount(text: str) -> MountRequest:
-    """Fields are quoted as in CSV where a value has a comma. Raises InvalidArgument, NotFound (volume driver)."""
+    """Fields are quoted as in CSV where a value has a comma. Raises InvalidArgument."""
     given = _read(text)
     kind = given.values.get("type", "volume").lower()
     if kind not in _TYPES:
@@ -149,9 +149,6 @@ def _bind_words(given: _Given) -> tuple[str, ...]:
 
 def _volume(given: _Given, target: str) -> MountRequest:
     source = given.values.get("source", "")
-    driver = given.values.get("volume-driver", "local")
-    if driver not in ("", "local"):
-        raise NotFound(f'error looking up volume plugin {driver}: plugin "{driver}" not found')
     access = ("ro",) if given.is_true("readonly") else ()
     subpath = _subpath(given, "volume-subpath")
     return MountRequest(
@@ -164,6 +161,7 @@ def _volume(given: _Given, target: str) -> MountRequest:
         subpath=subpath,
         volume_options=tuple(given.pairs.get("volume-opt", ())),
         labels=tuple(given.pairs.get("volume-label", ())),
+        driver=given.values.get("volume-driver", ""),
     )
 
 

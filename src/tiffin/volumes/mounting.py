@@ -24,13 +24,15 @@ if TYPE_CHECKING:
 
     from tiffin.state import Store
 
+_LOCAL = "local"
 _ENOUGH = 5.0
 _PLACE = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
-def mount_all(store: Store, container_id: str, wanted: Sequence[dict[str, Any]]) -> None:
+def mount_all(store: Store, container_id: str, wanted: Sequence[dict[str, Any]]) -> dict[str, int]:
     """The container is about to start with these mounts (documents of its record, each with the `name` of a volume).
-    Raises NotFound, Unsupported, EngineError when a filesystem cannot be mounted."""
+    Descriptors of the volumes that plugins keep, by name, which are the caller's. Raises NotFound, Unsupported,
+    EngineError when a filesystem cannot be mounted."""
     names = sorted({str(mount["name"]) for mount in wanted})
     with _swiftly(store), store.transaction() as db:
         for name in names:
@@ -39,31 +41,91 @@ def mount_all(store: Store, container_id: str, wanted: Sequence[dict[str, Any]])
             )
         for mount in wanted:
             emit(db, "volume", "mount", str(mount["name"]), _told(container_id, mount))
-    for name in names:
-        options = options_of(store, name)
-        if options:
-            from tiffin.volumes import local
+    found: dict[str, int] = {}
+    try:
+        for name in names:
+            driver, options = kept_by(store, name)
+            if driver != _LOCAL:
+                found[name] = _mount_elsewhere(store, container_id, name, driver)
+            elif options:
+                from tiffin.volumes import local
 
-            with locked(store, name):
-                if not is_mounted(store, name):
-                    local.attach(name, options, store.layout.volume(name))
+                with locked(store, name):
+                    if not is_mounted(store, name):
+                        local.attach(name, options, store.layout.volume(name))
+    except BaseException:
+        for fd in found.values():
+            os.close(fd)
+        raise
+    return found
 
 
-def unmount_all(store: Store, container_id: str) -> None:
-    """No process of the container is left. Idempotent."""
-    rows = store.db.execute(
-        "SELECT volume FROM volume_mounts WHERE container = ? ORDER BY volume", (container_id,)
-    ).fetchall()
-    for (name,) in rows:
+def _mount_elsewhere(store: Store, user: str, name: str, driver: str) -> int:
+    """Have the plugin mount it; the row is there already, so that it is told of the end whatever comes."""
+    from tiffin.volumes import drivers
+
+    path, fd = drivers.mount(driver, name, user)
+    try:
+        with _swiftly(store), store.transaction() as db:
+            db.execute(
+                "UPDATE volume_mounts SET mountpoint = ?, failed = 0 WHERE volume = ? AND container = ?",
+                (path, name, user),
+            )
+    except BaseException:
+        os.close(fd)
+        raise
+    return fd
+
+
+@contextmanager
+def mounted_for(store: Store, user: str, name: str) -> Iterator[int]:
+    """A descriptor of a plugin's volume, mounted for `user`: an ID of no container, whose lock the caller holds, so
+    that whoever comes after a crash knows that it is to be unmounted. Raises NotFound, PluginFailed."""
+    with store.transaction() as db:
+        db.execute("INSERT INTO volume_mounts (volume, container) VALUES (?, ?)", (name, user))
+    try:
+        fd = _mount_elsewhere(store, user, name, kept_by(store, name)[0])
+        try:
+            yield fd
+        finally:
+            os.close(fd)
+    finally:
+        unmount_all(store, user, last=True)
+
+
+def unmount_all(store: Store, container_id: str, *, last: bool = False) -> list[str]:
+    """No process of the container is left. What plugins had to say against it, which is no error: they are told again
+    at the container's next end, or for the `last` time when it goes. Idempotent."""
+    complaints: list[str] = []
+    query = """SELECT volume, coalesce(driver, ?) FROM volume_mounts LEFT JOIN volumes ON name = volume
+        WHERE container = ? ORDER BY volume"""
+    for name, driver in store.db.execute(query, (_LOCAL, container_id)).fetchall():
+        if driver != _LOCAL:
+            from tiffin.volumes import drivers
+
+            complaint = drivers.unmount(driver, name, container_id, quick=last)
+            if complaint:
+                complaints.append(complaint)
+                if not last:
+                    _mark_failed(store, container_id, name)
+                    continue
         with locked(store, name, missing=True):
             with _swiftly(store), store.transaction() as db:
                 db.execute(
                     "DELETE FROM volume_mounts WHERE container = ? AND volume = ?", (container_id, name)
                 )
-                emit(db, "volume", "unmount", name, {"container": container_id, "driver": "local"})
+                emit(db, "volume", "unmount", name, {"container": container_id, "driver": driver})
                 left = db.execute("SELECT 1 FROM volume_mounts WHERE volume = ?", (name,)).fetchone()
             if left is None:
                 detach(store, name)
+    return complaints
+
+
+def _mark_failed(store: Store, container_id: str, name: str) -> None:
+    with _swiftly(store), store.transaction() as db:
+        db.execute(
+            "UPDATE volume_mounts SET failed = 1 WHERE volume = ? AND container = ?", (name, container_id)
+        )
 
 
 def open_own(store: Store, name: str, options: Mapping[str, str]) -> int:
@@ -111,11 +173,10 @@ def is_mounted(store: Store, name: str) -> bool:
         os.close(place)
 
 
-def options_of(store: Store, name: str) -> dict[str, str]:
-    """The driver options of the volume; none for one that is not there."""
-    row = store.db.execute("SELECT options FROM volumes WHERE name = ?", (name,)).fetchone()
-    found: dict[str, str] = json.loads(row[0]) if row else {}
-    return found
+def kept_by(store: Store, name: str) -> tuple[str, dict[str, str]]:
+    """The volume's driver, and its options; the local one and none for a volume that is not there."""
+    row = store.db.execute("SELECT driver, options FROM volumes WHERE name = ?", (name,)).fetchone()
+    return (row[0], json.loads(row[1])) if row else (_LOCAL, {})
 
 
 @contextmanager
@@ -152,7 +213,7 @@ def _told(container_id: str, mount: dict[str, Any]) -> dict[str, str]:
     return {
         "container": container_id,
         "destination": str(mount["destination"]),
-        "driver": "local",
+        "driver": str(mount.get("driver", _LOCAL)),
         "propagation": "",
         "read/write": "true" if mount.get("rw", True) else "false",
     }

@@ -42,6 +42,7 @@ class MountRequest(NamedTuple):
     subpath        volume and image: mount this path below it, "" the whole
     idmap          "idmap", a mapping as `idmap.parse_idmap` takes it, or ""
     volume_options, labels   volume: what it is made with if it is not there
+    driver         volume: its driver; "" for the one that it has, else the local one
     """
 
     type: str
@@ -55,6 +56,7 @@ class MountRequest(NamedTuple):
     idmap: str = ""
     volume_options: tuple[tuple[str, str], ...] = ()
     labels: tuple[tuple[str, str], ...] = ()
+    driver: str = ""
 
     @property
     def readonly(self) -> bool:

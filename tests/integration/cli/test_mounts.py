@@ -82,6 +82,23 @@ def test_a_part_of_a_volume_is_mounted(tiffin: Tiffin) -> None:
         assert why in said.stderr
 
 
+def test_a_copy_to_a_container_at_rest_goes_where_the_container_sees_it(
+    tiffin: Tiffin, tmp_path: Path
+) -> None:
+    tiffin.ok("volume", "create", "-o", "type=tmpfs", "-o", "device=tmpfs", "memory")
+    sh(tiffin, "mkdir /d/part; echo in > /d/part/file; echo out > /d/file", "-v", "data:/d")
+    words = ("--mount", "src=data,dst=/p,volume-subpath=part", "-v", "memory:/m")
+    image = ("--mount", "type=image,src=busybox,dst=/o,image-subpath=bin")
+    tiffin.ok("create", "--name", "one", *words, *image, "busybox", "true")
+    tiffin.ok("cp", "one:/p/file", str(tmp_path / "file"))
+    assert (tmp_path / "file").read_text() == "in\n"
+    (tmp_path / "new").write_text("new")
+    tiffin.ok("cp", str(tmp_path / "new"), "one:/p/new")
+    assert Path(f"{tiffin.root}/volumes/data/_data/part/new").read_text() == "new"
+    tiffin.ok("cp", "one:/o/busybox", str(tmp_path / "busybox"))
+    assert f"{tiffin.root}/volumes/memory" not in Path("/proc/self/mounts").read_text(), "for the copy alone"
+
+
 def test_an_image_is_mounted_to_read_and_kept_meanwhile(tiffin: Tiffin) -> None:
     tiffin.ok("create", "--name", "maker", "busybox", "sh", "-c", "mkdir /made; echo it > /made/file")
     tiffin.ok("start", "-a", "maker")
@@ -105,7 +122,9 @@ def test_an_image_is_mounted_to_read_and_kept_meanwhile(tiffin: Tiffin) -> None:
     tiffin.ok("rmi", "other")
     assert (
         "No such image: nope"
-        in tiffin("create", "--mount", "type=image,src=nope,dst=/o", "busybox", "true").stderr
+        in tiffin(
+            "create", "--pull", "never", "--mount", "type=image,src=nope,dst=/o", "busybox", "true"
+        ).stderr
     )
 
 

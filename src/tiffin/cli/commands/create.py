@@ -54,22 +54,31 @@ def create_container(args: "Namespace", session: "Session", *, attach: tuple[boo
 
 
 def _create(args: "Namespace", session: "Session", options: "CreateOptions") -> "Created":
-    """Create, with an image that comes from its registry when --pull says so."""
+    """Create, with an image that comes from its registry when --pull says so. Of an image that is only mounted this is
+    "missing" at most: it is not the one that is asked to be new."""
     containers = session.engine.containers
     if args.pull == "always":
         from tiffin.cli.commands.pull import pull_for_run
 
         pull_for_run(session, args.image, args.platform, quiet=args.quiet)
-    try:
-        return containers.create(options)
-    except NotFound:
-        if args.pull != "missing":
-            raise
-        from tiffin.cli.commands.pull import pull_missing
+    while True:
+        try:
+            return containers.create(options)
+        except NotFound:
+            if args.pull == "never" or not _pull_one(args, session, options):
+                raise
 
-        if not pull_missing(session, args.image, args.platform, quiet=args.quiet):
-            raise
-    return containers.create(options)
+
+def _pull_one(args: "Namespace", session: "Session", options: "CreateOptions") -> bool:
+    """Fetch one image that is wanted and not here; whether there was one."""
+    from tiffin.cli.commands.pull import pull_missing
+    from tiffin.volumes import parse_mount
+
+    if args.pull == "missing" and pull_missing(session, args.image, args.platform, quiet=args.quiet):
+        return True
+    wanted = [parse_mount(text) for text in options.mounts]
+    images = [request.source for request in wanted if request.type == "image"]
+    return any(pull_missing(session, name, "", quiet=args.quiet) for name in images)
 
 
 def _open_cidfile(path: str) -> int:

@@ -152,7 +152,7 @@ def _containers(usage: "Usage") -> "Iterator[tuple[str, ...]]":
 
 def _volumes(usage: "Usage") -> "Iterator[tuple[str, ...]]":
     for one in usage.volumes:
-        yield one.name, str(one.links), output.size(one.size)
+        yield one.name, str(one.links), output.size(one.size) if one.driver == "local" else "N/A"
 
 
 def _cache(usage: "Usage") -> "Iterator[tuple[str, ...]]":

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from tiffin.cli.parser import CommandParser, Namespace
     from tiffin.volumes import Volume
 
-DESCRIPTION = "List volumes, by name."
+DESCRIPTION = "List volumes, by name, with those that plugins have."
 EXAMPLES = """\
 tiffin volume ls
 tiffin volume ls -q --filter dangling=true
@@ -37,7 +37,9 @@ def arguments(parser: "CommandParser") -> None:
 def run(args: "Namespace", session: "Session") -> int:
     output.check_filters(args.filter)
     listing = Listing(args.format, _HEADINGS, ("Driver", "Name"))
-    volumes = session.engine.volumes.list(args.filter)
+    volumes, complaints = session.engine.volumes.listed(args.filter)
+    for complaint in complaints:
+        output.print_warning(complaint)
     if args.quiet and listing.is_default:
         output.lines(volume.name for volume in volumes)
     else:
@@ -53,7 +55,7 @@ def _row(volume: "Volume") -> dict[str, Any]:
         ("Links", "Size", "Availability", "Group", "Status"), "N/A"
     )  # Docker's, of every list
     return {
-        "Driver": "local",
+        "Driver": volume.driver,
         "Name": volume.name,
         "Scope": "local",
         "Mountpoint": volume.mountpoint,
