@@ -51,20 +51,27 @@ def busybox_tar() -> Path:
 
 
 def debian_tar() -> Path:
-    """A Debian with python3, nginx-light and gcc, made by mmdebstrap from the machine's own package sources."""
+    """A Debian with python3, nginx-light and gcc."""
+    packages = "python3-minimal,nginx-light,gcc,libc6-dev,ca-certificates"
+    return once(CACHE / "debian.tar", lambda path: _debian(path, "--variant=apt", f"--include={packages}"))
 
-    def make(path: Path) -> None:
-        command = [
-            "mmdebstrap",
-            "--variant=apt",
-            "--include=python3-minimal,nginx-light,gcc,libc6-dev,ca-certificates",
-        ]
-        command += ["--format=tar", "--quiet", "--skip=check/qemu", "bookworm", str(path)]
-        sources = Path("/etc/apt/sources.list.d/debian.sources")
-        if sources.exists():
-            command.append(str(sources))
-        done = subprocess.run(command, capture_output=True, text=True)
-        if done.returncode:
-            raise RuntimeError(f"mmdebstrap: {done.stderr[-600:]}")
 
-    return once(CACHE / "debian.tar", make)
+def postgresql_tar() -> Path:
+    """A Debian with its PostgreSQL 15 and no cluster yet."""
+    no_cluster = """--essential-hook=mkdir -p "$1/etc/postgresql-common" &&
+        echo create_main_cluster = false >"$1/etc/postgresql-common/createcluster.conf\""""
+    spared = ("share/doc", "share/man", "share/locale", "lib/postgresql/15/lib/bitcode", "lib/*/libLLVM*")
+    without = [f"--dpkgopt=path-exclude=/usr/{path}{'' if '*' in path else '/*'}" for path in spared]
+    options = ("--variant=essential", "--include=postgresql-15", "--aptopt=Apt::Install-Recommends false")
+    return once(CACHE / "postgresql.tar", lambda path: _debian(path, *options, no_cluster, *without))
+
+
+def _debian(path: Path, *options: str) -> None:
+    """Made by mmdebstrap from the machine's own package sources."""
+    command = ["mmdebstrap", *options, "--format=tar", "--quiet", "--skip=check/qemu", "bookworm", str(path)]
+    sources = Path("/etc/apt/sources.list.d/debian.sources")
+    if sources.exists():
+        command.append(str(sources))
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode:
+        raise RuntimeError(f"mmdebstrap: {done.stderr[-600:]}")

@@ -193,7 +193,6 @@ def test_labels_of_a_file_come_before_those_of_the_command_line(tmp_path: Path) 
     [
         (["--gpus", "all"], Unsupported, 'could not select device driver "" with capabilities: [[gpu]]'),
         (["--storage-opt", "size=1g"], Unsupported, "--storage-opt is supported only for overlay over xfs"),
-        (["--volume-driver", "nfs"], NotFound, 'plugin "nfs" not found'),
     ],
 )
 def test_what_there_is_not_is_refused(words: list[str], kind: type[TiffinError], text: str) -> None:

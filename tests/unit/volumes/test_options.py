@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from tiffin.errors import Conflict, InvalidArgument, NotFound
+from tiffin.errors import Conflict, InvalidArgument
 from tiffin.volumes import MountRequest, check_targets, parse_mount, parse_tmpfs, parse_volume
 
 PRIVATE = ("rbind", "rprivate")
@@ -192,9 +192,9 @@ def test_what_is_no_mount_is_refused_by_name(text: str, message: str) -> None:
         parse_mount(text)
 
 
-def test_an_unknown_driver_is_refused_as_docker_words_it() -> None:
-    with pytest.raises(NotFound, match='error looking up volume plugin x: plugin "x" not found'):
-        parse_mount("target=/c,volume-driver=x")
+def test_a_driver_is_taken_as_it_is_named() -> None:
+    assert parse_mount("target=/c,volume-driver=x").driver == "x"
+    assert parse_mount("target=/c").driver == "", "the one that the volume has"
 
 
 @pytest.mark.parametrize(
