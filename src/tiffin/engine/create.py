@@ -150,7 +150,9 @@ def _insert_with_mounts(
     try:
         found = mounts.images(store, wanted)
         prepared = volumes.prepare(record.id, wanted)
-        mounted = record._replace(mounts=tuple(mounts.document(mount, found) for mount in prepared))
+        mounted = record._replace(
+            mounts=tuple(mounts.document(*both, found) for both in zip(prepared, wanted, strict=True))
+        )
         return _insert(
             store, mounted, _policy(options), options.joins, {image.id for image in found.values()}
         )

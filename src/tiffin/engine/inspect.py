@@ -60,7 +60,7 @@ def document(store: Store, container: Container) -> dict[str, Any]:
         "ExecIDs": None,
         "HostConfig": _host_config(record, container.policy),
         "GraphDriver": _graph(layout, record),
-        "Mounts": [_mount(mount, places) for mount in record.mounts],
+        "Mounts": [_mount(mount, places) for mount in record.mounts if mount.get("origin") != "--tmpfs"],
         "Config": _config(record),
         "NetworkSettings": _network(store, container),
     }
@@ -107,7 +107,7 @@ def _config(record: ContainerRecord) -> dict[str, Any]:
         "Env": list(record.env),
         "Cmd": None if record.cmd is None else list(record.cmd),
         "Image": record.image_name,
-        "Volumes": {path: {} for path in record.volumes} or None,
+        "Volumes": {path: {} for path in (*record.volumes, *_nameless(record))} or None,
         "WorkingDir": "" if record.cwd == "/" else record.cwd,
         "Entrypoint": None if record.entrypoint is None else list(record.entrypoint),
         "OnBuild": None,
@@ -126,6 +126,7 @@ def _host_config(record: ContainerRecord, policy: str) -> dict[str, Any]:
     restart = restart_of(policy)
     return {
         "Binds": [_bind(mount) for mount in record.mounts if _is_bound(mount)] or None,
+        **_asked_mounts(record),
         "LogConfig": {"Type": record.log.driver, "Config": record.log.options},
         "NetworkMode": record.network,
         "PortBindings": _asked_ports(record),
@@ -156,9 +157,9 @@ def _host_config(record: ContainerRecord, policy: str) -> dict[str, Any]:
         "VolumeDriver": record.volume_driver,
         "Annotations": dict(record.annotations),
         "Tmpfs": {
-            mount["destination"]: ",".join(mount["options"])
+            mount["destination"]: mount.get("given", ",".join(mount["options"]))
             for mount in record.mounts
-            if mount["type"] == "tmpfs"
+            if mount["type"] == "tmpfs" and mount.get("origin", "--tmpfs") == "--tmpfs"
         },
         "ShmSize": record.shm_size,
         "Sysctls": dict(record.sysctls),
@@ -228,11 +229,27 @@ def _asked_ports(record: ContainerRecord) -> dict[str, list[dict[str, str]]]:
     return asked
 
 
+def _nameless(record: ContainerRecord) -> list[str]:
+    """Where -v gives it a volume without a name."""
+    return [
+        mount["destination"] for mount in record.mounts if mount["anonymous"] and mount.get("origin") == "-v"
+    ]
+
+
+def _asked_mounts(record: ContainerRecord) -> dict[str, Any]:
+    """What --mount was given."""
+    asked = [mount["given"] for mount in record.mounts if mount.get("origin") == "--mount"]
+    return {"Mounts": asked} if asked else {}
+
+
 def _is_bound(mount: dict[str, Any]) -> bool:
-    return mount["type"] != "tmpfs" and not mount["anonymous"]
+    """Whether -v gave it, as far as its record, which may be of an older version, says so."""
+    return mount["type"] != "tmpfs" and not mount["anonymous"] and mount.get("origin", "-v") == "-v"
 
 
 def _bind(mount: dict[str, Any]) -> str:
+    if mount.get("given"):
+        return str(mount["given"])
     source = mount.get("name") or mount["source"]
     return f"{source}:{mount['destination']}" + ("" if mount.get("rw", True) else ":ro")
 
@@ -249,7 +266,7 @@ def _mount(mount: dict[str, Any], places: dict[str, str]) -> dict[str, Any]:
         "Type": mount["type"],
         "Source": mount["source"] or places.get(name, ""),
         "Destination": mount["destination"],
-        "Mode": "",
+        "Mode": _mode(mount),
         "RW": bool(mount.get("rw", True)),
         "Propagation": "" if name or mount["type"] == "tmpfs" else _propagation(mount),
     }
@@ -258,6 +275,15 @@ def _mount(mount: dict[str, Any], places: dict[str, str]) -> dict[str, Any]:
         if name
         else shown_mount
     )
+
+
+def _mode(mount: dict[str, Any]) -> str:
+    """The last part of -v; without it, that of a volume which the local driver has is Docker's "z"."""
+    origin = mount.get("origin", "")
+    words = str(mount["given"]).split(":")[2:] if origin == "-v" else []
+    local = mount.get("name") and mount.get("driver", "local") == "local"
+    named = origin == "--mount" or (origin == "-v" and not mount["anonymous"])
+    return ":".join(words) or ("z" if local and named else "")
 
 
 def _propagation(mount: dict[str, Any]) -> str:

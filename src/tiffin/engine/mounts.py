@@ -36,7 +36,7 @@ def requests(
             raise InvalidArgument(
                 f"the image declares an invalid volume {path!r}; build it with an absolute path"
             )
-        declared = parse_volume(path)
+        declared = parse_volume(path)._replace(origin="", given="")
         if declared.target not in taken:
             taken.add(declared.target)
             wanted.append(declared)
@@ -81,10 +81,10 @@ def images(store: Store, wanted: Iterable[MountRequest]) -> dict[str, Image]:
     return found
 
 
-def document(mount: PreparedMount, found: dict[str, Image]) -> dict[str, Any]:
+def document(mount: PreparedMount, request: MountRequest, found: dict[str, Image]) -> dict[str, Any]:
     """As the record keeps it: `source` is a host path, `name` the volume's; an image has its layers.
-    `supervisor.volumes` reads it back."""
-    more: dict[str, Any] = {}
+    `supervisor.volumes` reads it back, `inspect` what was asked for."""
+    more: dict[str, Any] = {"origin": request.origin, "given": request.given}
     if mount.subpath:
         more["subpath"] = mount.subpath
     if mount.idmap:

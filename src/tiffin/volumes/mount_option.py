@@ -9,7 +9,7 @@
 from __future__ import annotations
 
 from tiffin.errors import InvalidArgument
-from tiffin.typed import TYPE_CHECKING, NamedTuple, NoReturn
+from tiffin.typed import TYPE_CHECKING, Any, NamedTuple, NoReturn
 from tiffin.volumes.names import check_name
 from tiffin.volumes.options import (
     BIND,
@@ -87,7 +87,7 @@ def parse_mount(text: str) -> MountRequest:
         if kind in ("tmpfs", "image"):
             given.refuse(f"idmap does not go with mount type '{kind}'")
         made = made._replace(idmap=_idmap(given))
-    return made
+    return made._replace(origin="--mount", given=_document(given, kind, made))
 
 
 def _read(text: str) -> _Given:
@@ -183,6 +183,52 @@ def _image(given: _Given, target: str) -> MountRequest:
         raise InvalidArgument('invalid mount config for type "image": field Source must not be empty')
     words = ("bind", "rprivate", "ro", "nosuid", "nodev")
     return MountRequest("image", source, target, words, subpath=_subpath(given, "image-subpath"))
+
+
+def _document(given: _Given, kind: str, made: MountRequest) -> dict[str, Any]:
+    """As Docker's API words the option; what is not said is left out."""
+    values, pairs = given.values, given.pairs
+    if kind == "bind":
+        recursion = values.get("bind-recursive", "").lower()
+        more: dict[str, Any] = {
+            "Propagation": values.get("bind-propagation"),
+            "NonRecursive": "bind" in made.options,
+            "CreateMountpoint": made.make_source,
+            "ReadOnlyNonRecursive": recursion == "writable",
+            "ReadOnlyForceRecursive": recursion == "readonly",
+        }
+    elif kind == "volume":
+        driver = {"Name": made.driver, "Options": dict(made.volume_options)}
+        more = {
+            "NoCopy": given.is_true("volume-nocopy"),
+            "Labels": dict(pairs.get("volume-label", ())),
+            "DriverConfig": {key: value for key, value in driver.items() if value},
+            "Subpath": made.subpath,
+        }
+    elif kind == "tmpfs":
+        more = {
+            "SizeBytes": _bytes(values.get("tmpfs-size", "")),
+            "Mode": int(values.get("tmpfs-mode", "0"), 8),
+        }
+    else:
+        more = {"Subpath": made.subpath}
+    whole = {
+        "Type": kind,
+        "Source": made.source,
+        "Target": made.target,
+        "ReadOnly": given.is_true("readonly"),
+        "Consistency": values.get("consistency"),
+        f"{kind.title()}Options": {key: value for key, value in more.items() if value},
+    }
+    return {key: value for key, value in whole.items() if value}
+
+
+def _bytes(size: str) -> int:
+    """0 for none, and for a part of the memory, which is no number of bytes."""
+    number = size.lower().removesuffix("b")
+    shift = {"k": 10, "m": 20, "g": 30, "t": 40}.get(number[-1:], 0)
+    digits = number[:-1] if shift else number
+    return int(digits) << shift if digits.isdigit() else 0
 
 
 def _subpath(given: _Given, key: str) -> str:

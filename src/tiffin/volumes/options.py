@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 
 from tiffin.errors import Conflict, InvalidArgument
-from tiffin.typed import TYPE_CHECKING, NamedTuple
+from tiffin.typed import TYPE_CHECKING, Any, NamedTuple
 from tiffin.volumes.names import check_name
 
 if TYPE_CHECKING:
@@ -43,6 +43,9 @@ class MountRequest(NamedTuple):
     idmap          "idmap", a mapping as `idmap.parse_idmap` takes it, or ""
     volume_options, labels   volume: what it is made with if it is not there
     driver         volume: its driver; "" for the one that it has, else the local one
+    origin         "-v", "--mount" or "--tmpfs"; "" for what an image declares or another container has
+    given          what was asked for there, as `inspect` shows it: -v's text with an absolute source, --mount as
+                   Docker's document of it, the options of --tmpfs
     """
 
     type: str
@@ -57,6 +60,8 @@ class MountRequest(NamedTuple):
     volume_options: tuple[tuple[str, str], ...] = ()
     labels: tuple[tuple[str, str], ...] = ()
     driver: str = ""
+    origin: str = ""
+    given: str | dict[str, Any] = ""
 
     @property
     def readonly(self) -> bool:
@@ -72,9 +77,8 @@ def parse_volume(text: str, base: str = "/") -> MountRequest:
             f"invalid volume specification: '{text}'; write SOURCE:TARGET[:OPTIONS] or TARGET"
         )
     if len(parts) == 1:
-        return MountRequest(
-            "volume", "", _volume_target(parts[0], text, "volume"), (*BIND, "rprivate"), copy=True
-        )
+        target = _volume_target(parts[0], text, "volume")
+        return MountRequest("volume", "", target, (*BIND, "rprivate"), copy=True, origin="-v", given=target)
     if len(parts) == 2 and _is_words(parts[1]):
         raise InvalidArgument(
             f"invalid volume specification: '{text}'; options need a source, as NAME:{text}"
@@ -86,10 +90,12 @@ def parse_volume(text: str, base: str = "/") -> MountRequest:
     options, copy, relabel = _volume_words(words, text, path=path)
     if path:
         source = clean_path(source if source[0] == "/" else f"{base}/{source}")
-        return MountRequest("bind", source, target, options, make_source=True, relabel=relabel, idmap=idmap)
-    return MountRequest(
-        "volume", check_name(source), target, options, copy=copy, relabel=relabel, idmap=idmap
-    )
+        made = MountRequest("bind", source, target, options, make_source=True, relabel=relabel, idmap=idmap)
+    else:
+        made = MountRequest(
+            "volume", check_name(source), target, options, copy=copy, relabel=relabel, idmap=idmap
+        )
+    return made._replace(origin="-v", given=":".join((source, *parts[1:])))
 
 
 def _volume_target(path: str, text: str, kind: str) -> str:
@@ -129,7 +135,9 @@ def parse_tmpfs(text: str) -> MountRequest:
         else:
             known = (*_TMPFS_FLAGS, *_TMPFS_VALUES)
             raise InvalidArgument(f"unknown option {word!r} in --tmpfs {text}{nearest(key, known)}")
-    return MountRequest("tmpfs", "", target_of(target, "tmpfs"), tuple(options))
+    return MountRequest(
+        "tmpfs", "", target_of(target, "tmpfs"), tuple(options), origin="--tmpfs", given=words
+    )
 
 
 def check_targets(requests: Iterable[MountRequest]) -> None:

@@ -36,7 +36,7 @@ MEMORY = ("noexec", "nosuid", "nodev")
 def test_volumes_as_docker_writes_them(text: str, expected: MountRequest) -> None:
     if expected.type == "bind":
         expected = expected._replace(copy=False)
-    assert parse_volume(text, "/w") == expected
+    assert parse_volume(text, "/w")._replace(origin="", given="") == expected
 
 
 @pytest.mark.parametrize(
@@ -135,7 +135,7 @@ def test_what_is_no_volume_is_refused_by_name(text: str, message: str) -> None:
     ],
 )
 def test_mounts_as_docker_writes_them(text: str, expected: MountRequest) -> None:
-    assert parse_mount(text) == expected
+    assert parse_mount(text)._replace(origin="", given="") == expected
 
 
 @pytest.mark.parametrize(
