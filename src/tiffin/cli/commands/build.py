@@ -101,7 +101,7 @@ def run(args: "Namespace", session: "Session") -> int:
     with choose(args.progress, quiet=args.quiet, stream=sys.stderr) as progress:
         result = session.engine.builder.build(
             args.path,
-stdin=_stdin(args),
+            stdin=_stdin(args),
             dockerfile=dockerfile,
             tags=tuple(args.tag),
             target=args.target,
