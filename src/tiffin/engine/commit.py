@@ -12,8 +12,8 @@ from tiffin.engine import recovery
 from tiffin.engine.compressed import drop_unwanted
 from tiffin.engine.images import open_images
 from tiffin.engine.pause import held_still
-from tiffin.layer.apply import apply_layer
-from tiffin.layer.compress import open_decompressed
+from tiffin.layer.applier import Applier
+from tiffin.layer.compress import check_growth
 from tiffin.layer.diff import Change, changes, diff_tar, tree_tar
 from tiffin.oci.image import History, extend_config, format_time, settings
 from tiffin.oci.reference import parse_reference
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from tiffin.engine.options import CommitOptions
     from tiffin.engine.workspace import Workspace
     from tiffin.images import Images, LayerBlob
+    from tiffin.layer.tarwriter import Writable
     from tiffin.state import Store
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
@@ -51,9 +52,7 @@ def commit(workspace: Workspace, reference: str, options: CommitOptions) -> str:
 
             changed = apply_changes(changed, options.changes)
         with store.adding():
-            with _trees(store, container) as (upper, lowers), _still(store, container, options.pause):
-                layer = images.write_layer(lambda out: diff_tar(upper, out, lowers))
-            _unpack(store, images, layer)
+            layer = _keep_changes(store, images, container, pause=options.pause)
             history = History(
                 created=format_time(time.time_ns()),
                 created_by=" ".join(container.record.argv),
@@ -133,11 +132,21 @@ def _still(store: Store, container: Container, wanted: bool) -> AbstractContextM
     return held_still(store, container) if wanted and container.status in LIVE else nullcontext()
 
 
-def _unpack(store: Store, images: Images, layer: LayerBlob) -> None:
-    """The new layer's tree from its own archive, so that what is stored is what was named."""
+def _keep_changes(store: Store, images: Images, container: Container, *, pause: bool) -> LayerBlob:
+    """The upper as a layer, blob and tree. Its files are read once: what becomes the tree is the very tar that is
+    hashed, so that what is stored is what is named, also when somebody writes to the upper meanwhile."""
     snapshots = Snapshots(store)
-    if snapshots.has_layer(layer.diff_id):
-        return
-    with snapshots.stage_layer() as staged, images.content.open(layer.blob) as blob:
-        applied = apply_layer(open_decompressed(blob), staged.fd)
-        staged.commit(layer.diff_id, applied.size)
+    with snapshots.stage_layer() as staged, _trees(store, container) as (upper, lowers):
+        made: list[Applier] = []
+
+        def produce(out: Writable) -> None:
+            # Held still only while it is read: the disk is waited for afterwards.
+            with Applier(staged.fd, out) as applier, _still(store, container, pause):
+                diff_tar(upper, applier, lowers)
+            made.append(applier)
+
+        layer = images.write_layer(produce)
+        check_growth(made[0].written, layer.blob_size)
+        if not snapshots.has_layer(layer.diff_id):
+            staged.commit(layer.diff_id, made[0].applied.size)
+    return layer

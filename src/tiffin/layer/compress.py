@@ -175,13 +175,16 @@ def _bounded(pieces: Iterator[bytes], source: Compressed, limits: Limits) -> Ite
     produced = 0
     for piece in pieces:
         produced += len(piece)
-        if produced > limits.bytes:
-            raise LimitExceeded(f"decompresses to more than {limits.bytes} bytes")
-        if produced > limits.ratio_floor and produced > limits.ratio * source.consumed:
-            raise LimitExceeded(
-                f"decompresses to more than {limits.ratio} times its size, past {produced} bytes"
-            )
+        check_growth(produced, source.consumed, limits)
         yield piece
+
+
+def check_growth(produced: int, consumed: int, limits: Limits = DEFAULT_LIMITS) -> None:
+    """Raise LimitExceeded when `consumed` compressed bytes make more bytes than anybody is to unpack."""
+    if produced > limits.bytes:
+        raise LimitExceeded(f"decompresses to more than {limits.bytes} bytes")
+    if produced > limits.ratio_floor and produced > limits.ratio * consumed:
+        raise LimitExceeded(f"decompresses to more than {limits.ratio} times its size, past {produced} bytes")
 
 
 def _hashed(pieces: Iterator[bytes], digest: Digest) -> Iterator[bytes]:

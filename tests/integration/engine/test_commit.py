@@ -1,12 +1,14 @@
 """diff, commit and export."""
 
 import io
+import os
 import tarfile  # noqa: TID251 - reads what we wrote as any other program would
 
 import pytest
 
 from tests.integration.engine.conftest import Ground, await_that
 from tiffin import CommitOptions, CreateOptions
+from tiffin.errors import Unsupported
 
 pytestmark = pytest.mark.root
 
@@ -56,6 +58,41 @@ def test_a_commit_of_a_running_container_runs_with_its_changes_and_settings(grou
     assert ground.run("test", "-e", "/new")[0] == 1  # the base image is what it was
     ground.remove_all()
     ground.engine.images.remove("lunch:2")
+
+
+def staged(ground: Ground) -> list[str]:
+    return os.listdir(f"{ground.root}/staging")
+
+
+def test_what_a_commit_stores_is_what_it_names(ground: Ground) -> None:
+    many = "mkdir /many; for i in $(seq 50); do echo $i > /many/$i; done; ln /many/1 /many/first"
+    large = "dd if=/dev/urandom of=/large bs=1M count=20 2>/dev/null"
+    container = ground.start("sh", "-c", f"{SCRIPT}; {many}; {large}; echo made; exec sleep 1000")
+    await_that(lambda: b"made" in ground.logs(container), seconds=30)
+    first = ground.containers.commit(container, CommitOptions("lunch:1"))
+    assert staged(ground) == []
+    assert ground.engine.system.fsck() == []  # every layer's tree against its digest
+    # Nothing has changed: the same layer, which is there already.
+    second = ground.containers.commit(container, CommitOptions("lunch:2", message="again"))
+    layers = [ground.engine.images.inspect(image)["RootFS"]["Layers"] for image in (first, second)]
+    assert layers[0] == layers[1]
+    assert staged(ground) == []
+    ground.remove_all()
+    ground.engine.images.remove("lunch:1")
+    ground.engine.images.remove("lunch:2")
+
+
+def test_a_commit_that_fails_leaves_nothing_and_lets_the_container_go_on(ground: Ground) -> None:
+    script = "dd if=/dev/urandom of=/large bs=1M count=20 2>/dev/null; touch /z.wh. /.wh.z; echo made; exec sleep 1000"
+    container = ground.start("sh", "-c", script)
+    await_that(lambda: b"made" in ground.logs(container), seconds=30)
+    layers = os.listdir(f"{ground.root}/layers")
+    with pytest.raises(Unsupported, match=r"cannot hold a name beginning with \.wh\."):
+        ground.containers.commit(container, CommitOptions("lunch:1"))
+    assert staged(ground) == []
+    assert os.listdir(f"{ground.root}/layers") == layers
+    assert ground.state(container)["Status"] == "running"
+    assert ground.exec(container, "true")[0] == 0
 
 
 def test_export_is_the_whole_tree(ground: Ground) -> None:
