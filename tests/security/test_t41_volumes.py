@@ -185,3 +185,26 @@ def test_a_subpath_through_a_link_out_of_the_volume_is_refused(store: Store, can
         with pytest.raises(TiffinError, match="cannot access path part"):
             volumes._mount(Snapshots(store), {**document, "subpath": path})
     assert _untouched(canary)
+
+
+def test_a_volume_that_is_mounted_to_read_is_filled_once_and_never_written(
+    store: Store, canary: Path, tmp_path: Path
+) -> None:
+    """Its place is read-only for the container alone: what the image has is in it, what is in it stays."""
+    image = tmp_path / "image"
+    (image / "data").mkdir(parents=True)
+    (image / "data" / "file").write_text("image")
+    there = Volumes(store).create("kept").mountpoint
+    os.symlink(canary, f"{there}/file")
+    root = os.open(image, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        assert Volumes(store).copy_up("kept", root, "/data") is False
+        place = os.open(there, os.O_PATH | os.O_DIRECTORY)
+        try:  # as a plugin's volume is filled, by descriptor
+            assert Volumes(store).copy_up("kept", root, "/data", place) is False
+        finally:
+            os.close(place)
+    finally:
+        os.close(root)
+    assert os.listdir(there) == ["file"] and os.path.islink(f"{there}/file")
+    assert _untouched(canary)

@@ -128,7 +128,10 @@ def _with_address(wanted: Filesystem) -> str:
     """NFS in the kernel resolves no names: `addr=` becomes a number; without one it is the host of the device."""
     words = [word for word in wanted.data.split(",") if word]
     given = next((word[5:] for word in words if word.startswith("addr=")), "")
-    host = given or wanted.device.partition(":")[0].strip("[]")
+    named = (
+        wanted.device[1:].partition("]") if wanted.device.startswith("[") else wanted.device.partition(":")
+    )
+    host = given or named[0]
     if not host:
         raise InvalidArgument(f"no server for the nfs device {wanted.device}; add o=addr=HOST")
     import socket
