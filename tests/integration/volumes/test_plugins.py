@@ -220,7 +220,7 @@ def test_addresses_in_files_are_found(tiffin: Tiffin, plugin: VolumePlugin, sett
         assert tiffin.fails("volume", "create", "-d", name, "xx").endswith(f'plugin "{name}" not found')
     for words in (("--volume-driver", "nope", "-v", "xx:/x"), ("--mount", "dst=/x,volume-driver=nope")):
         done = tiffin("create", *words, "busybox", "true")
-        assert done.returncode == 1 and done.stderr.endswith(
+        assert done.returncode == 125 and done.stderr.endswith(
             'error looking up volume plugin nope: plugin "nope" not found\n'
         )
     assert tiffin.ok("volume", "ls", "-q", "-f", "name=^x") == "" and tiffin.ok("ps", "-aq") == ""
