@@ -173,6 +173,7 @@ def add_network_flags(parser: "CommandParser") -> None:
         parser, "--network", "--net", metavar="NETWORK", help="network (bridge), host, none or container:NAME"
     )
     add("--ip", metavar="ADDRESS", help="its address in the network")
+    add("--ip6", metavar="ADDRESS", help="its IPv6 address in the network")
     many(parser, "--network-alias", "--net-alias", metavar="NAME", help="a further name in the network")
     add("--mac-address", metavar="MAC", help="its MAC address in the network")
     many(parser, "-p", "--publish", metavar="[[IP:]HOST:]PORT", help="publish a port on the host")

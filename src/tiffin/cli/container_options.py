@@ -78,7 +78,7 @@ def create_options(args: "Namespace", *, detached: bool, attach_stdin: bool) -> 
     for complete in (_with_process, _with_network, _with_files, _with_rights):
         options = complete(options, args)
     many = len(args.network) > 1 or "=" in options.network
-    if many or args.ip or args.network_alias or args.mac_address:
+    if many or args.ip or args.ip6 or args.network_alias or args.mac_address:
         from tiffin.cli import network_values
 
         options = options._replace(joins=network_values.joins(args))

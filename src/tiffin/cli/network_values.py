@@ -7,15 +7,16 @@ from tiffin.typed import TYPE_CHECKING
 if TYPE_CHECKING:
     from tiffin.cli.parser import Namespace
 
-_KEYS = ("name", "alias", "ip", "mac-address")
+_KEYS = ("name", "alias", "ip", "ip6", "mac-address")
 
 
 def joins(args: "Namespace") -> tuple[Join, ...]:
-    """`--network NAME` and `--network name=NAME,alias=X,ip=ADDRESS,mac-address=MAC`, in order; `--ip`,
-    `--network-alias` and `--mac-address` go with the only one. Raises InvalidArgument in Docker's words."""
+    """`--network NAME` and `--network name=NAME,alias=X,ip=ADDRESS,ip6=ADDRESS,mac-address=MAC`, in order; `--ip`,
+    `--ip6`, `--network-alias` and `--mac-address` go with the only one. Raises InvalidArgument in Docker's words."""
     found = [_join(text) for text in args.network] or [Join("", "bridge")]
     for option, given in (
         ("--ip", args.ip),
+        ("--ip6", args.ip6),
         ("--network-alias", args.network_alias),
         ("--mac-address", args.mac_address),
     ):
@@ -24,6 +25,7 @@ def joins(args: "Namespace") -> tuple[Join, ...]:
     first = found[0]
     found[0] = first._replace(
         address=args.ip or first.address,
+        address6=args.ip6 or first.address6,
         mac=args.mac_address or first.mac,
         aliases=(*first.aliases, *args.network_alias),
     )
@@ -43,6 +45,8 @@ def _join(text: str) -> Join:
             join = join._replace(aliases=(*join.aliases, value))
         elif key == "ip":
             join = join._replace(address=value)
+        elif key == "ip6":
+            join = join._replace(address6=value)
         elif key == "mac-address":
             join = join._replace(mac=value)
         else:

@@ -385,7 +385,7 @@ def _ports(options: CreateOptions, settings: dict[str, Any]) -> tuple[PortSpec, 
         taken = {(port.container_port, port.protocol) for port in ports}
         for key in _exposed(options, settings):
             number, _, protocol = key.partition("/")
-            if (int(number), protocol) not in taken and protocol != "sctp":
+            if (int(number), protocol) not in taken:
                 ports.extend(PortSpec(*mapping) for mapping in parse_publish(key))
     return tuple(ports)
 

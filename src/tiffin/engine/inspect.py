@@ -224,7 +224,7 @@ def _asked_ports(record: ContainerRecord) -> dict[str, list[dict[str, str]]]:
         last = f"-{port.last_host_port}" if port.last_host_port else ""
         host = f"{port.host_port}{last}" if port.host_port else ""
         asked.setdefault(f"{port.container_port}/{port.protocol}", []).append(
-            {"HostIp": port.host_ip if port.host_ip != "0.0.0.0" else "", "HostPort": host}  # noqa: S104
+            {"HostIp": port.host_ip, "HostPort": host}
         )
     return asked
 
@@ -320,6 +320,9 @@ def _network(store: Store, container: Container) -> dict[str, Any]:
         "Gateway": default.gateway if default else "",
         "IPAddress": default.address if default else "",
         "IPPrefixLen": default.prefix if default else 0,
+        "IPv6Gateway": "",
+        "GlobalIPv6Address": "",
+        "GlobalIPv6PrefixLen": 0,
         "MacAddress": default.mac if default else "",
         "Networks": {}
         if shared
@@ -327,12 +330,17 @@ def _network(store: Store, container: Container) -> dict[str, Any]:
     }
 
 
+def _asked_addresses(join: Join) -> dict[str, str]:
+    asked = {"IPv4Address": join.address, "IPv6Address": join.address6}
+    return {key: address for key, address in asked.items() if address}
+
+
 def _joined(store: Store, container: Container, join: Join, endpoint: Endpoint | None) -> dict[str, Any]:
     """What a container has in one network; of one that does not run, what it asked for."""
     own = join.network not in ("bridge", *UNADDRESSED)
     names = [container.name, *join.aliases, container.id[:12]] if own else None
     found: dict[str, Any] = {
-        "IPAMConfig": {"IPv4Address": join.address} if join.address else None,
+        "IPAMConfig": _asked_addresses(join) or None,
         "Links": None,
         "Aliases": list(join.aliases) or None,
         "MacAddress": endpoint.mac if endpoint else join.mac,
@@ -342,9 +350,9 @@ def _joined(store: Store, container: Container, join: Join, endpoint: Endpoint |
         "Gateway": endpoint.gateway if endpoint else "",
         "IPAddress": endpoint.address if endpoint else "",
         "IPPrefixLen": endpoint.prefix if endpoint else 0,
-        "IPv6Gateway": "",
-        "GlobalIPv6Address": "",
-        "GlobalIPv6PrefixLen": 0,
+        "IPv6Gateway": endpoint.gateway6 if endpoint else "",
+        "GlobalIPv6Address": endpoint.address6 if endpoint else "",
+        "GlobalIPv6PrefixLen": endpoint.prefix6 if endpoint else 0,
         "DNSNames": list(dict.fromkeys(names)) if names else None,
     }
     if endpoint:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tiffin.containers.store import Containers
-from tiffin.engine.networks import check_join, check_mac, find_network
+from tiffin.engine.networks import canonical_join, check_join, check_mac, find_network
 from tiffin.errors import InvalidArgument
 from tiffin.network.records import DEFAULT_NETWORK, UNADDRESSED, Join
 from tiffin.typed import TYPE_CHECKING
@@ -35,13 +35,13 @@ def settle(store: Store, options: CreateOptions) -> CreateOptions:
         key = DEFAULT_NETWORK if network.name == DEFAULT_NETWORK else network.id
         if any(one.network == key for one in joins):
             raise InvalidArgument(f'network "{network.name}" is specified more than once')
-        joins.append(join._replace(network=key, name=network.name))
+        joins.append(canonical_join(join._replace(network=key, name=network.name)))
         check_join(network, joins[-1])
     return options._replace(network=joins[0].name, joins=tuple(joins))
 
 
 def _unaddressed(options: CreateOptions, join: Join) -> CreateOptions:
-    if join.address or join.aliases:
+    if join.address or join.address6 or join.aliases:
         raise InvalidArgument(
             f"invalid config for network {join.name}: invalid endpoint settings: "
             "user specified IP address and aliases are supported on user defined networks only"
@@ -57,7 +57,7 @@ def _shared(store: Store, options: CreateOptions, join: Join) -> CreateOptions:
         "hostname": options.hostname,
         "dns": options.dns,
         "custom host-to-IP mapping": options.extra_hosts,
-        "mac-address": join.mac or join.address or join.aliases,
+        "mac-address": join.mac or join.address or join.address6 or join.aliases,
     }
     for what, given in refused.items():
         if given:

@@ -10,14 +10,15 @@ from tiffin.containers.store import Container, Containers
 from tiffin.engine import recovery
 from tiffin.engine.times import moment
 from tiffin.errors import Conflict, InvalidArgument, NotFound
+from tiffin.network.addresses import canonical
 from tiffin.network.definitions import NetworkRequest, check_address, create, remove
 from tiffin.network.manager import Networks
-from tiffin.network.records import DEFAULT_NETWORK, UNADDRESSED, Join, Network, joins_of, write_joins
+from tiffin.network.records import DEFAULT_NETWORK, UNADDRESSED, Join, Network, Pool, joins_of, write_joins
 from tiffin.supervisor import control
 from tiffin.typed import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from tiffin.engine.workspace import Workspace
     from tiffin.state import Store
@@ -104,7 +105,7 @@ class NetworkService:
             member = recovery.truth(store, container)
             joins = _current(member, store)
             _check_joinable(member, network)
-            wanted = join._replace(network=_key(network), name=network.name)
+            wanted = canonical_join(join._replace(network=_key(network), name=network.name))
             check_join(network, wanted)
             if any(one.network == wanted.network for one in joins):
                 raise Conflict(f"endpoint with name {member.name} already exists in network {network.name}")
@@ -145,16 +146,27 @@ class NetworkService:
                 _save_stopped(store, member, after)
 
 
+def canonical_join(join: Join) -> Join:
+    """With its addresses in the form in which they are kept. Raises InvalidArgument."""
+    if not join.address6:
+        return join
+    return join._replace(address6=canonical(join.address6))
+
+
 def check_join(network: Network, join: Join) -> None:
     """That what is asked of a network is possible there. Raises InvalidArgument in Docker's words."""
     bad = f"invalid config for network {network.name}: invalid endpoint settings: "
     own = network.name not in (DEFAULT_NETWORK, *UNADDRESSED)
-    if join.address:
+    for address, ipv6 in ((join.address, False), (join.address6, True)):
+        if not address:
+            continue
+        if (":" in address) != ipv6:
+            raise InvalidArgument(f"{bad}invalid {'IPv6' if ipv6 else 'IPv4'} address: {address}")
         if not own:
             raise InvalidArgument(
                 f"{bad}user specified IP address is supported on user defined networks only"
             )
-        check_address(network, join.address)
+        check_address(network, address)
     if join.aliases and not own:
         raise InvalidArgument(f"{bad}network-scoped aliases are only supported for user-defined networks")
     if join.mac:
@@ -325,11 +337,6 @@ def _has_label(one: Network, text: str) -> bool:
 
 def _document(store: Store, network: Network) -> dict[str, Any]:
     settings = network.settings
-    pool: dict[str, Any] = {}
-    if network.subnet:
-        pool = {"Subnet": network.subnet, "IPRange": settings.ip_range, "Gateway": network.gateway}
-        if settings.auxiliary:
-            pool["AuxiliaryAddresses"] = dict(settings.auxiliary)
     options = dict(settings.driver_options)
     if network.driver == "bridge":
         options.setdefault("com.docker.network.bridge.name", network.bridge)
@@ -339,9 +346,13 @@ def _document(store: Store, network: Network) -> dict[str, Any]:
         "Created": moment(network.created),
         "Scope": "local",
         "Driver": network.driver,
-        "EnableIPv4": True,
-        "EnableIPv6": False,
-        "IPAM": {"Driver": "default", "Options": None, "Config": [pool] if pool else []},
+        "EnableIPv4": bool(network.subnet) or network.name in UNADDRESSED,
+        "EnableIPv6": bool(network.subnet6),
+        "IPAM": {
+            "Driver": "default",
+            "Options": None,
+            "Config": [_pool(pool, settings.auxiliary) for pool in network.pools],
+        },
         "Internal": settings.internal,
         "Attachable": settings.attachable,
         "Ingress": False,
@@ -353,30 +364,39 @@ def _document(store: Store, network: Network) -> dict[str, Any]:
     }
 
 
+def _pool(pool: Pool, auxiliary: Mapping[str, str]) -> dict[str, Any]:
+    shown: dict[str, Any] = {"Subnet": pool.subnet, "IPRange": pool.ip_range, "Gateway": pool.gateway}
+    its = {name: address for name, address in auxiliary.items() if (":" in address) == (":" in pool.subnet)}
+    if its:
+        shown["AuxiliaryAddresses"] = its
+    return shown
+
+
 def _members(store: Store, network: Network) -> dict[str, dict[str, str]]:
     names = dict(store.db.execute("SELECT id, name FROM containers").fetchall())
     if network.name in UNADDRESSED:
         here = [one for one in Containers(store).in_states(SUPERVISED) if one.record.network == network.name]
-        return {one.id: _member(one.name, endpoint_id(store, one.id, network.id), "", "") for one in here}
+        return {one.id: _member(one.name, endpoint_id(store, one.id, network.id), "", "", "") for one in here}
     return {
         one.container: _member(
             names.get(one.container, ""),
             endpoint_id(store, one.container, network.id),
             one.mac,
-            f"{one.address}/{one.prefix}",
+            f"{one.address}/{one.prefix}" if one.address else "",
+            f"{one.address6}/{one.prefix6}" if one.address6 else "",
         )
         for one in Networks(store).members(network.id)
         if one.container in names
     }
 
 
-def _member(name: str, identity: str, mac: str, address: str) -> dict[str, str]:
+def _member(name: str, identity: str, mac: str, address: str, address6: str) -> dict[str, str]:
     return {
         "Name": name,
         "EndpointID": identity,
         "MacAddress": mac,
         "IPv4Address": address,
-        "IPv6Address": "",
+        "IPv6Address": address6,
     }
 
 

@@ -124,10 +124,14 @@ def _summary(container: Container, bindings: list[PortBinding], now: int) -> Sum
 def _ports_text(exposed: Sequence[str], bindings: list[PortBinding]) -> str:
     published = {f"{binding.container_port}/{binding.protocol}" for binding in bindings}
     texts = [
-        f"{binding.host_ip}:{binding.host_port}->{binding.container_port}/{binding.protocol}"
+        f"{_shown_host(binding.host_ip)}:{binding.host_port}->{binding.container_port}/{binding.protocol}"
         for binding in sorted(bindings)
     ]
     return ", ".join([*(key for key in exposed if key not in published), *texts])
+
+
+def _shown_host(address: str) -> str:
+    return f"[{address}]" if ":" in address else address
 
 
 def _bindings(store: Store) -> dict[str, list[PortBinding]]:

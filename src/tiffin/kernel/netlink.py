@@ -9,7 +9,7 @@
 A request is a plain value; `Socket.run` sends any number of them in one system call, and the kernel carries
 them out in order. A socket speaks for the network namespace in which it was opened, for as long as it lives,
 wherever its thread goes afterwards. Refusals are OSError(errno, text, what); the text ends with the kernel's
-own explanation where it gave one. IPv4 addresses travel as dotted text.
+own explanation where it gave one. Addresses travel as text; what they look like tells the family.
 """
 
 import errno
@@ -57,10 +57,12 @@ _IFLA_BRPORT_ISOLATED = 33
 _AF_BRIDGE = 7
 _IFF_UP = 1
 _IFA_ADDRESS, _IFA_LOCAL, _IFA_BROADCAST = 1, 2, 4
-_RTA_DST, _RTA_OIF, _RTA_GATEWAY = 1, 4, 5
-_RT_TABLE_MAIN = 254
+_IFA_F_NODAD = 2
+_RTA_DST, _RTA_OIF, _RTA_GATEWAY, _RTA_PRIORITY = 1, 4, 5, 6
+_RT_TABLE_MAIN, _RT_TABLE_LOCAL = 254, 255
 _RTPROT_BOOT = 3
-_RTN_UNICAST = 1
+_RTN_UNICAST, _RTN_LOCAL = 1, 2
+RTPROT_RA = 9  # what a router said
 
 _NFT_MSG_GETCHAIN = 10 << 8 | 4  # NFNL_SUBSYS_NFTABLES in the high byte
 _NFTA_CHAIN_TABLE, _NFTA_CHAIN_NAME = 1, 3
@@ -76,7 +78,6 @@ _TC_H_ROOT = 0xFFFFFFFF
 _TCA_KIND, _TCA_OPTIONS = 1, 2
 _TCA_TBF_PARMS, _TCA_TBF_RATE64, _TCA_TBF_BURST = 1, 4, 6
 _LINK_ETHERNET = 1  # the kernel counts bytes by itself: no table of transmission times is wanted
-_ANYWHERE = "0.0.0.0"  # noqa: S104 - the default route, nothing is bound
 _RECEIVE = 1 << 18  # larger than the 32 KiB in which the kernel answers a dump
 
 
@@ -103,7 +104,7 @@ class Link(NamedTuple):
 
 
 class Address(NamedTuple):
-    """An IPv4 address of an interface."""
+    """An address of an interface."""
 
     ifindex: int
     address: str
@@ -111,11 +112,13 @@ class Address(NamedTuple):
 
 
 class Route(NamedTuple):
-    """An IPv4 route: a destination ("0.0.0.0", 0 for the default route) and the interface it leaves by."""
+    """A route: a destination ("0.0.0.0" or "::", 0 for the default route) and the interface it leaves by; `protocol`
+    who made it (RTPROT_*)."""
 
     destination: str
     prefix: int
     ifindex: int
+    protocol: int = 0
 
 
 class Socket:
@@ -191,30 +194,31 @@ class Socket:
             _decode_link(answer) for answer in self.get(Request(_RTM_GETLINK, _NLM_F_DUMP, body, "links"))
         ]
 
-    def addresses(self) -> list[Address]:
-        """Every IPv4 address of the namespace."""
+    def addresses(self, family: int = socket.AF_INET) -> list[Address]:
+        """Every address of a family in the namespace."""
         found: list[Address] = []
-        body = _IFADDR.pack(socket.AF_INET, 0, 0, 0, 0)
+        body = _IFADDR.pack(family, 0, 0, 0, 0)
         for answer in self.get(Request(_RTM_GETADDR, _NLM_F_DUMP, body, "addresses")):
             _, prefix, _, _, index = _IFADDR.unpack_from(answer)
             attributes = parse_attributes(answer, _IFADDR.size)
             local = attributes.get(_IFA_LOCAL) or attributes.get(_IFA_ADDRESS)
             if local:
-                found.append(Address(index, socket.inet_ntoa(local), prefix))
+                found.append(Address(index, socket.inet_ntop(family, local), prefix))
         return found
 
-    def routes(self) -> list[Route]:
-        """Every IPv4 unicast route of the namespace, in whichever table."""
+    def routes(self, family: int = socket.AF_INET) -> list[Route]:
+        """Every unicast route of a family in the namespace, in whichever table."""
         found: list[Route] = []
-        body = _ROUTE.pack(socket.AF_INET, 0, 0, 0, 0, 0, 0, 0, 0)
+        anywhere = bytes(4 if family == socket.AF_INET else 16)
+        body = _ROUTE.pack(family, 0, 0, 0, 0, 0, 0, 0, 0)
         for answer in self.get(Request(_RTM_GETROUTE, _NLM_F_DUMP, body, "routes")):
-            _, prefix, _, _, _, _, _, kind, _ = _ROUTE.unpack_from(answer)
+            _, prefix, _, _, _, protocol, _, kind, _ = _ROUTE.unpack_from(answer)
             if kind != _RTN_UNICAST:
                 continue
             attributes = parse_attributes(answer, _ROUTE.size)
-            destination = socket.inet_ntoa(attributes.get(_RTA_DST, b"\0\0\0\0"))
+            destination = socket.inet_ntop(family, attributes.get(_RTA_DST, anywhere))
             (index,) = struct.unpack("=I", attributes.get(_RTA_OIF, b"\0\0\0\0"))
-            found.append(Route(destination, prefix, index))
+            found.append(Route(destination, prefix, index, protocol))
         return found
 
     def _send(self, requests: tuple[Request, ...], flags: int) -> None:
@@ -322,29 +326,41 @@ def delete_link(name: str) -> Request:
 
 
 def add_address(ifindex: int, address: str, prefix: int) -> Request:
-    """Give an IPv4 address, with its subnet's broadcast address and connected route, to an interface."""
-    packed = socket.inet_aton(address)
-    host = (1 << (32 - prefix)) - 1
-    broadcast = struct.pack("!I", struct.unpack("!I", packed)[0] | host)
-    body = _IFADDR.pack(socket.AF_INET, prefix, 0, 0, ifindex)
+    """Give an address with its connected route to an interface: of IPv4 with the subnet's broadcast address, of IPv6
+    one that is used at once, without asking the link whether somebody has it."""
+    family, packed = _packed(address)
+    flags = _IFA_F_NODAD if family == socket.AF_INET6 else 0
+    body = _IFADDR.pack(family, prefix, flags, 0, ifindex)
     body += attribute(_IFA_LOCAL, packed) + attribute(_IFA_ADDRESS, packed)
-    if prefix < 31:
-        body += attribute(_IFA_BROADCAST, broadcast)
+    if family == socket.AF_INET and prefix < 31:
+        host = (1 << (32 - prefix)) - 1
+        body += attribute(_IFA_BROADCAST, struct.pack("!I", struct.unpack("!I", packed)[0] | host))
     return Request(_RTM_NEWADDR, _NLM_F_CREATE | _NLM_F_EXCL, body, f"{address}/{prefix}")
 
 
-def add_route(gateway: str, destination: str = _ANYWHERE, prefix: int = 0) -> Request:
-    """Route a destination, by default everything, through a gateway."""
-    body = _ROUTE.pack(socket.AF_INET, prefix, 0, 0, _RT_TABLE_MAIN, _RTPROT_BOOT, 0, _RTN_UNICAST, 0)
+def add_route(gateway: str, destination: str = "", prefix: int = 0) -> Request:
+    """Route a destination, by default everything of the gateway's family, through a gateway."""
+    family, packed = _packed(gateway)
+    body = _ROUTE.pack(family, prefix, 0, 0, _RT_TABLE_MAIN, _RTPROT_BOOT, 0, _RTN_UNICAST, 0)
     if prefix:
-        body += attribute(_RTA_DST, socket.inet_aton(destination))
-    body += attribute(_RTA_GATEWAY, socket.inet_aton(gateway))
-    return Request(_RTM_NEWROUTE, _NLM_F_CREATE | _NLM_F_EXCL, body, f"{destination}/{prefix} via {gateway}")
+        body += attribute(_RTA_DST, _packed(destination)[1])
+    body += attribute(_RTA_GATEWAY, packed)
+    what = f"{destination or 'default'}/{prefix} via {gateway}"
+    return Request(_RTM_NEWROUTE, _NLM_F_CREATE | _NLM_F_EXCL, body, what)
 
 
-def delete_default_route() -> Request:
+def add_local_route(address: str, ifindex: int) -> Request:
+    """Take packets for an IPv6 address as this machine's own when they come from that interface, for one that the
+    kernel would take from others only. Whoever else has a route to the address keeps it."""
+    family, packed = _packed(address)
+    body = _ROUTE.pack(family, 128, 0, 0, _RT_TABLE_LOCAL, _RTPROT_BOOT, 0, _RTN_LOCAL, 0)
+    body += attribute(_RTA_DST, packed) + _number(_RTA_OIF, ifindex) + _number(_RTA_PRIORITY, 1024)
+    return Request(_RTM_NEWROUTE, _NLM_F_CREATE | _NLM_F_EXCL, body, f"{address} from interface {ifindex}")
+
+
+def delete_default_route(family: int = socket.AF_INET) -> Request:
     """Take out the default route. ESRCH when there is none."""
-    body = _ROUTE.pack(socket.AF_INET, 0, 0, 0, _RT_TABLE_MAIN, 0, 255, 0, 0)  # of any protocol and scope
+    body = _ROUTE.pack(family, 0, 0, 0, _RT_TABLE_MAIN, 0, 255, 0, 0)  # of any protocol and scope
     return Request(_RTM_DELROUTE, 0, body, "the default route")
 
 
@@ -370,9 +386,10 @@ def unshape_output(ifindex: int) -> Request:
     return Request(_RTM_DELQDISC, 0, body, f"interface {ifindex}'s queue")
 
 
-def nft_chain_exists(table: str, chain: str) -> bool:
-    """Whether this namespace has that chain in nftables' table `ip <table>`: one message, no process."""
-    body = struct.pack("!BBH", socket.AF_INET, 0, 0)
+def nft_chain_exists(table: str, chain: str, family: int = socket.AF_INET) -> bool:
+    """Whether this namespace has that chain in nftables' table `ip <table>`, or `ip6 <table>`: one message, no
+    process."""
+    body = struct.pack("!BBH", family, 0, 0)
     body += _text(_NFTA_CHAIN_TABLE, table) + _text(_NFTA_CHAIN_NAME, chain)
     with Socket(NETLINK_NETFILTER) as firewall:
         try:
@@ -401,6 +418,12 @@ def parse_attributes(data: bytes, offset: int = 0) -> dict[int, bytes]:
         found[kind & 0x3FFF] = data[offset + _ATTRIBUTE.size : offset + length]
         offset += (length + 3) & ~3
     return found
+
+
+def _packed(address: str) -> tuple[int, bytes]:
+    """The family of an address, and its bytes."""
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    return family, socket.inet_pton(family, address)
 
 
 def _text(kind: int, text: str) -> bytes:

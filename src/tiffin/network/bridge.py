@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import socket
 import time
+from contextlib import contextmanager
 
-from tiffin.errors import EngineError, PermissionDenied
+from tiffin.errors import EngineError, PermissionDenied, Unsupported
 from tiffin.kernel import netlink
 from tiffin.kernel.namespaces import CLONE_NEWNET, setns, unshare
 from tiffin.network import addresses
@@ -13,6 +16,8 @@ from tiffin.network.files import host_nameservers
 from tiffin.typed import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
     from tiffin.network.records import Endpoint, Network
 
 _DEFAULT_MTU = 1500
@@ -20,18 +25,20 @@ _TRIES, _PAUSE = 100, 0.001  # seconds
 _OWN_NAMESPACE = "/proc/thread-self/ns/net"
 
 
-def used_subnets(host: netlink.Socket, bridge: str) -> list[addresses.Subnet]:
-    """Every subnet that this machine reaches other than by its default route, leaving out `bridge`'s own; its
-    name servers too, which a bridge over them would hide from the containers."""
+def used_subnets(host: netlink.Socket, bridge: str, family: int = socket.AF_INET) -> list[addresses.Subnet]:
+    """Every subnet of a family that this machine reaches other than by its default route, leaving out `bridge`'s own;
+    its name servers too, which a bridge over them would hide from the containers."""
     own = host.link(bridge)
     index = own.ifindex if own else 0
-    used = [addresses.subnet(a.address, a.prefix) for a in host.addresses() if a.ifindex != index]
+    used = [addresses.subnet(a.address, a.prefix) for a in host.addresses(family) if a.ifindex != index]
     used += [
         addresses.subnet(route.destination, route.prefix)
-        for route in host.routes()
+        for route in host.routes(family)
         if route.prefix and route.ifindex != index
     ]
-    return used + [addresses.subnet(server, 32) for server in host_nameservers()]
+    if family == socket.AF_INET:
+        used += [addresses.subnet(server, 32) for server in host_nameservers()]
+    return used
 
 
 def make(host: netlink.Socket, network: Network) -> netlink.Link:
@@ -42,31 +49,42 @@ def make(host: netlink.Socket, network: Network) -> netlink.Link:
         host.run(
             netlink.add_bridge(
                 network.bridge,
-                mac=addresses.mac_for(network.gateway),
+                mac=addresses.mac_for(network.gateway or network.gateway6),
                 mtu=network.settings.mtu or _uplink_mtu(host),
             )
         )
         link = host.link(network.bridge)
         if link is None:
             raise EngineError(f"bridge {network.bridge} vanished while it was made; try again")
-    write_sysctl(f"ipv6/conf/{network.bridge}/disable_ipv6", "1")
-    prefix = addresses.parse_subnet(network.subnet).prefix
-    if not any(a.ifindex == link.ifindex and a.address == network.gateway for a in host.addresses()):
-        host.run(netlink.add_address(link.ifindex, network.gateway, prefix))
+    if network.subnet6:
+        _give_ipv6(network.bridge)
+    else:
+        write_sysctl(f"ipv6/conf/{network.bridge}/disable_ipv6", "1")
+    for pool in network.pools:
+        own = addresses.parse_subnet(pool.subnet)
+        there = host.addresses(socket.AF_INET if own.bits == 32 else socket.AF_INET6)
+        if not any(a.ifindex == link.ifindex and a.address == pool.gateway for a in there):
+            host.run(netlink.add_address(link.ifindex, pool.gateway, own.prefix))
     host.run(netlink.set_link(network.bridge, up=True))
     return link
 
 
-def connect(host: netlink.Socket, link: netlink.Link, endpoint: Endpoint, network: Network) -> int:
-    """Make a network namespace, with `lo` up and an interface on the bridge, addressed and routed; returns its
-    descriptor. Nothing stays when it fails. For a moment this thread is in the new namespace."""
+def connect(
+    host: netlink.Socket,
+    link: netlink.Link,
+    endpoint: Endpoint,
+    network: Network,
+    gateways: Sequence[str],
+) -> int:
+    """Make a network namespace, with `lo` up and an interface on the bridge, addressed and routed by `gateways`;
+    returns its descriptor. Nothing stays when it fails. For a moment this thread is in the new namespace."""
     fd, inside = _make_namespace()
     try:
         with inside:
             inside.run(netlink.set_link("lo", up=True))
             plug(host, link, inside, fd, endpoint, network)
-            if not network.settings.internal:
-                inside.run(netlink.add_route(endpoint.gateway))
+            for gateway in gateways:
+                inside.run(netlink.add_route(gateway))
     except BaseException:
         os.close(fd)
         raise
@@ -98,9 +116,15 @@ def plug(
     its = inside.link(name)
     if its is None:
         raise EngineError(f"interface {endpoint.veth} vanished while it was made; try again")
+    if endpoint.address6:
+        with _entered(fd):
+            _give_ipv6(name)
     inside.run(netlink.set_link(name, up=True))
     host.run(netlink.set_link(endpoint.veth, up=True))
-    inside.run(netlink.add_address(its.ifindex, endpoint.address, endpoint.prefix))
+    if endpoint.address:
+        inside.run(netlink.add_address(its.ifindex, endpoint.address, endpoint.prefix))
+    if endpoint.address6:
+        inside.run(netlink.add_address(its.ifindex, endpoint.address6, endpoint.prefix6))
     _await_running(inside, name)
     port = _await_running(host, endpoint.veth)
     _await_running(host, link.name)  # a bridge runs while a port does
@@ -110,23 +134,32 @@ def plug(
         host.run(netlink.isolate_port(port.ifindex))
 
 
-def route_by(inside: netlink.Socket, gateway: str) -> None:
-    """Make `gateway` the namespace's way to everywhere; "" for none."""
-    try:
-        inside.run(netlink.delete_default_route())
-    except ProcessLookupError:
-        pass  # there was none
-    if gateway:
-        inside.run(netlink.add_route(gateway))
+def route_by(inside: netlink.Socket, gateway: str, gateway6: str) -> None:
+    """Make these the namespace's way to everywhere; "" for none."""
+    for family, via in ((socket.AF_INET, gateway), (socket.AF_INET6, gateway6)):
+        try:
+            inside.run(netlink.delete_default_route(family))
+        except OSError as error:
+            if error.errno not in (errno.ESRCH, errno.ENOENT, errno.EAFNOSUPPORT, errno.EOPNOTSUPP):
+                raise  # else there was none
+        if via:
+            inside.run(netlink.add_route(via))
 
 
 def socket_in(netns_fd: int) -> netlink.Socket:
     """A netlink socket of that namespace; this thread is back in its own afterwards."""
+    with _entered(netns_fd):
+        return netlink.Socket()
+
+
+@contextmanager
+def _entered(netns_fd: int) -> Iterator[None]:
+    """This thread is in that network namespace for a moment."""
     home = os.open(_OWN_NAMESPACE, os.O_RDONLY | os.O_CLOEXEC)
     try:
         setns(netns_fd, CLONE_NEWNET)
         try:
-            return netlink.Socket()
+            yield
         finally:
             setns(home, CLONE_NEWNET)
     finally:
@@ -140,25 +173,70 @@ def forward_packets() -> str:
     return "net.ipv4.ip_forward was 0 and is now 1, so that containers reach the network"
 
 
+def forward_packets6(host: netlink.Socket) -> str:
+    """Let this machine forward IPv6 packets; returns a notice when that was not so. A machine that forwards listens to
+    no router any more: interfaces that have their default route from one are told to go on."""
+    if read_sysctl("ipv6/conf/all/forwarding") == "1":
+        return ""
+    default = {
+        route.ifindex
+        for route in host.routes(socket.AF_INET6)
+        if not route.prefix and route.protocol == netlink.RTPROT_RA
+    }
+    listening = [link.name for link in host.links() if link.ifindex in default]
+    told = ""
+    for name in listening:
+        if read_sysctl(f"ipv6/conf/{name}/accept_ra") == "1":
+            write_sysctl(f"ipv6/conf/{name}/accept_ra", "2")
+            told += f"; net.ipv6.conf.{name}.accept_ra is now 2, so that {name} keeps its route"
+    write_sysctl("ipv6/conf/all/forwarding", "1")
+    return f"net.ipv6.conf.all.forwarding was 0 and is now 1, so that containers reach the network{told}"
+
+
 def allow_loopback(bridge: str) -> None:
     """Let connections to a published port of 127.0.0.1 leave by the bridge. The firewall's guard keeps what
     this would open to containers shut."""
     write_sysctl(f"ipv4/conf/{bridge}/route_localnet", "1")
 
 
+def allow_loopback6(bridge: str) -> None:
+    """Let answers to connections that this machine made to a published port of ::1 come in by the bridge: the kernel
+    takes packets for ::1 from `lo` alone otherwise. It goes on to drop those that say so when they arrive, before their
+    addresses are translated back."""
+    with netlink.Socket() as host:
+        link = host.link(bridge)
+        if link is None:
+            return
+        try:
+            host.run(netlink.add_local_route("::1", link.ifindex))
+        except FileExistsError:
+            pass
+
+
+def reaches_loopback6() -> bool:
+    """Whether a published port can be reached at ::1: not where the kernel shows bridged packets to the firewall, which
+    translates addresses before the kernel looks for those of the loopback, and drops the answer."""
+    return read_sysctl("bridge/bridge-nf-call-ip6tables") != "1"
+
+
+def read_sysctl(name: str) -> str:
+    """/proc/sys/net/<name> of this thread's network namespace; "" for one that this kernel lacks."""
+    try:
+        fd = os.open(f"/proc/sys/net/{name}", os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return ""
+    try:
+        return os.read(fd, 64).decode().strip()
+    finally:
+        os.close(fd)
+
+
 def write_sysctl(name: str, value: str) -> bool:
     """Set /proc/sys/net/<name> of this thread's network namespace; whether it had another value. A setting
     that this kernel lacks (IPv6 compiled out) is left."""
-    path = f"/proc/sys/net/{name}"
-    try:
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    except FileNotFoundError:
+    if read_sysctl(name) in ("", value):
         return False
-    try:
-        if os.read(fd, 64).strip() == value.encode():
-            return False
-    finally:
-        os.close(fd)
+    path = f"/proc/sys/net/{name}"
     try:
         fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
     except OSError as error:
@@ -170,9 +248,20 @@ def write_sysctl(name: str, value: str) -> bool:
     return True
 
 
+def _give_ipv6(name: str) -> None:
+    """Let an interface of this thread's network namespace have IPv6, of which no router on the link decides anything,
+    and have it at once. Raises Unsupported."""
+    if not read_sysctl(f"ipv6/conf/{name}/disable_ipv6"):
+        raise Unsupported("this machine's kernel has no IPv6; make the network without it")
+    write_sysctl(f"ipv6/conf/{name}/accept_ra", "0")
+    write_sysctl(f"ipv6/conf/{name}/accept_dad", "0")
+    write_sysctl(f"ipv6/conf/{name}/disable_ipv6", "0")
+
+
 def _make_namespace() -> tuple[int, netlink.Socket]:
     """A new network namespace and a netlink socket in it. No IPv6 but the loopback's, since the network gives
-    none: interfaces made in it later neither address themselves nor believe a router."""
+    none: interfaces made in it later neither address themselves nor believe a router. Those that shall have it are told
+    so one by one."""
     home = os.open(_OWN_NAMESPACE, os.O_RDONLY | os.O_CLOEXEC)
     try:
         unshare(CLONE_NEWNET)

@@ -7,7 +7,7 @@ import socket
 import struct
 
 from tiffin.kernel import netlink
-from tiffin.network.records import ANY_ADDRESS
+from tiffin.network.records import ANY_ADDRESS, ANY_ADDRESS6
 from tiffin.typed import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 
 _GET, _DELETE = 1 << 8 | 1, 1 << 8 | 2  # NFNL_SUBSYS_CTNETLINK in the high byte
 _DUMP = 0x300
-_HEADER = struct.pack("!BBH", socket.AF_INET, 0, 0)
+_FAMILIES = (socket.AF_INET, socket.AF_INET6)
 _TUPLE_ORIGINAL, _ID, _ZONE = 1, 12, 18
 _TUPLE_IP, _TUPLE_PROTOCOL = 1, 2
-_IP_DESTINATION = 2
+_IP_DESTINATION: dict[int, int] = {socket.AF_INET: 2, socket.AF_INET6: 4}
 _PROTOCOL_NUMBER, _PROTOCOL_DESTINATION = 1, 3
 
 
@@ -30,28 +30,37 @@ def forget(published: Iterable[Published]) -> None:
     if not wanted:
         return
     with netlink.Socket(netlink.NETLINK_NETFILTER) as table:
-        for flow in table.get(netlink.Request(_GET, _DUMP, _HEADER, "flows")):
-            attributes = netlink.parse_attributes(flow, len(_HEADER))
-            original = attributes.get(_TUPLE_ORIGINAL, b"")
-            address, port = _udp_destination(original)
-            if (port, address) not in wanted and (port, ANY_ADDRESS) not in wanted:
-                continue
-            body = _HEADER + netlink.nested(_TUPLE_ORIGINAL, original)
-            for kind in (_ID, _ZONE):
-                if kind in attributes:
-                    body += netlink.attribute(kind, attributes[kind])
-            try:
-                table.run(netlink.Request(_DELETE, 0, body, f"flow to port {port}"))
-            except FileNotFoundError:
-                continue  # it ended meanwhile
+        for family in _FAMILIES:
+            its = {one for one in wanted if (":" in one[1]) == (family == socket.AF_INET6)}
+            if its:
+                _forget(table, family, its)
 
 
-def _udp_destination(original: bytes) -> tuple[str, int]:
+def _forget(table: netlink.Socket, family: int, wanted: set[tuple[int, str]]) -> None:
+    header = struct.pack("!BBH", family, 0, 0)
+    anywhere = ANY_ADDRESS if family == socket.AF_INET else ANY_ADDRESS6
+    for flow in table.get(netlink.Request(_GET, _DUMP, header, "flows")):
+        attributes = netlink.parse_attributes(flow, len(header))
+        original = attributes.get(_TUPLE_ORIGINAL, b"")
+        address, port = _udp_destination(family, original)
+        if (port, address) not in wanted and (port, anywhere) not in wanted:
+            continue
+        body = header + netlink.nested(_TUPLE_ORIGINAL, original)
+        for kind in (_ID, _ZONE):
+            if kind in attributes:
+                body += netlink.attribute(kind, attributes[kind])
+        try:
+            table.run(netlink.Request(_DELETE, 0, body, f"flow to port {port}"))
+        except FileNotFoundError:
+            continue  # it ended meanwhile
+
+
+def _udp_destination(family: int, original: bytes) -> tuple[str, int]:
     """Address and port that a UDP flow's first packet went to; ("", 0) for another protocol's."""
     parts = netlink.parse_attributes(original)
     protocol = netlink.parse_attributes(parts.get(_TUPLE_PROTOCOL, b""))
-    address = netlink.parse_attributes(parts.get(_TUPLE_IP, b"")).get(_IP_DESTINATION, b"")
-    if protocol.get(_PROTOCOL_NUMBER) != bytes([socket.IPPROTO_UDP]) or len(address) != 4:
+    address = netlink.parse_attributes(parts.get(_TUPLE_IP, b"")).get(_IP_DESTINATION[family], b"")
+    if protocol.get(_PROTOCOL_NUMBER) != bytes([socket.IPPROTO_UDP]) or not address:
         return "", 0
     (port,) = struct.unpack("!H", protocol.get(_PROTOCOL_DESTINATION, b"\0\0"))
-    return socket.inet_ntoa(address), port
+    return socket.inet_ntop(family, address), port

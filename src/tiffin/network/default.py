@@ -41,7 +41,7 @@ def place(store: Store, host: netlink.Socket, network: Network | None, attempt: 
     name = f"tfn{engine}"
     used = bridge.used_subnets(host, name)
     others = [one for one in rows.networks(store.db) if one.name != DEFAULT_NETWORK]
-    used += [addresses.parse_subnet(one.subnet) for one in others]
+    used += [addresses.parse_subnet(one.subnet) for one in others if one.subnet]
     if network is not None:
         own = addresses.parse_subnet(network.subnet)
         if rows.has_members(store.db, network.id) or not any(own.overlaps(other) for other in used):

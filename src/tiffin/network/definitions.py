@@ -7,7 +7,8 @@ import time
 
 from tiffin.errors import Conflict, InvalidArgument, NotFound, Unsupported
 from tiffin.kernel import netlink
-from tiffin.network import addresses, bridge, rows
+from tiffin.network import addresses, rows
+from tiffin.network.pools import choose_pools
 from tiffin.network.records import UNADDRESSED, Network, NetworkOptions
 from tiffin.state import lock_file
 from tiffin.state.events import emit
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from tiffin.state import Store
 
 _NAME_MAX = 128
+_LEAST_MTU6 = 1280  # RFC 8200, section 5
 _PREDEFINED = ("bridge", *UNADDRESSED, "default")
 _BRIDGE = "com.docker.network.bridge."
 _MTU = "com.docker.network.driver.mtu"
@@ -30,22 +32,23 @@ _KNOWN = (
     f"{_BRIDGE}host_binding_ipv4",
     _MTU,
 )
-_NO_POOL = "all predefined address pools have been fully subnetted; give one with --subnet"
 
 
 class NetworkRequest(NamedTuple):
-    """What `network create` takes, as its options word it."""
+    """What `network create` takes, as its options word it; subnets, gateways and ranges of either family."""
 
     name: str
     driver: str = "bridge"
-    subnet: str = ""
-    gateway: str = ""
-    ip_range: str = ""
+    subnets: tuple[str, ...] = ()
+    gateways: tuple[str, ...] = ()
+    ip_ranges: tuple[str, ...] = ()
     auxiliary: tuple[str, ...] = ()
     internal: bool = False
     attachable: bool = False
     labels: tuple[str, ...] = ()
     options: tuple[str, ...] = ()
+    ipv4: bool = True
+    ipv6: bool = False
 
 
 def create(store: Store, networks: Networks, request: NetworkRequest) -> Network:
@@ -57,14 +60,24 @@ def create(store: Store, networks: Networks, request: NetworkRequest) -> Network
     fd = lock_file(f"{store.layout.run}/network.lock")
     try:
         with netlink.Socket() as host:
-            own = _subnet(host, networks, request)
-            gateway = request.gateway or addresses.to_text(_first_host(own, options))
-            _check_addresses(own, gateway, options)
+            pool, pool6 = choose_pools(
+                host, networks.known(), store.layout.engine, request, options.auxiliary
+            )
+            options = options._replace(ip_range=pool.ip_range, ip_range6=pool6.ip_range)
             identity = os.urandom(32).hex()
             name = options.driver_options.get(f"{_BRIDGE}name", "") or f"tn-{identity[:12]}"
             _check_bridge(host, networks, name)
         made = Network(
-            identity, request.name, "bridge", name, str(own), gateway, time.time_ns(), options.to_json()
+            identity,
+            request.name,
+            "bridge",
+            name,
+            pool.subnet,
+            pool.gateway,
+            time.time_ns(),
+            options.to_json(),
+            pool6.subnet,
+            pool6.gateway,
         )
         with store.transaction() as db:
             if db.execute("SELECT 1 FROM networks WHERE name = ?", (request.name,)).fetchone():
@@ -103,8 +116,7 @@ def remove(store: Store, networks: Networks, network: Network) -> None:
 
 def check_address(network: Network, address: str) -> None:
     """That a container may be given this address by its user. Raises InvalidArgument."""
-    own = addresses.parse_subnet(network.subnet)
-    if not addresses.Subnet(addresses.to_number(address), 32).overlaps(own):
+    if not any(addresses.parse_subnet(pool.subnet).holds(address) for pool in network.pools):
         raise InvalidArgument(
             f"invalid config for network {network.name}: invalid endpoint settings: "
             f"no configured subnet or ip-range contain the IP address {address}"
@@ -136,10 +148,11 @@ def _options(request: NetworkRequest) -> NetworkOptions:
     mtu = given.get(_MTU, "0")
     if not (mtu.isascii() and mtu.isdigit() and (mtu == "0" or 68 <= int(mtu) <= 65535)):
         raise InvalidArgument(f"invalid {_MTU} {mtu!r}; a number from 68 to 65535")
+    if request.ipv6 and 0 < int(mtu) < _LEAST_MTU6:
+        raise InvalidArgument(f"invalid {_MTU} {mtu!r}; IPv6 needs {_LEAST_MTU6} or more")
     auxiliary = pairs(request.auxiliary, "--aux-address")
     return NetworkOptions(
-        ip_range=request.ip_range,
-        auxiliary=auxiliary,
+        auxiliary={name: addresses.canonical(address) for name, address in auxiliary.items()},
         internal=request.internal,
         isolated=not _flag(given, f"{_BRIDGE}enable_icc"),
         masquerade=_flag(given, f"{_BRIDGE}enable_ip_masquerade"),
@@ -167,57 +180,6 @@ def _flag(given: Mapping[str, str], key: str) -> bool:
     if text not in ("true", "false", "1", "0"):
         raise InvalidArgument(f"invalid {key} {text!r}; true or false")
     return text in ("true", "1")
-
-
-def _subnet(host: netlink.Socket, networks: Networks, request: NetworkRequest) -> addresses.Subnet:
-    """The subnet, apart from those of the other networks and, when it is ours to choose, from what the machine has."""
-    known = networks.known()
-    if not request.subnet:
-        if request.gateway or request.ip_range or request.auxiliary:
-            raise InvalidArgument(
-                f"no matching subnet for {request.gateway or request.ip_range or request.auxiliary[0]}; "
-                "give --subnet too"
-            )
-        used = bridge.used_subnets(host, "") + [addresses.parse_subnet(one.subnet) for one in known]
-        try:
-            return addresses.choose_subnet(used, int.from_bytes(os.urandom(2), "big"))
-        except Unsupported as error:
-            raise Unsupported(_NO_POOL) from error
-    own = addresses.parse_subnet(request.subnet)
-    for one in known:
-        if own.overlaps(addresses.parse_subnet(one.subnet)):
-            raise InvalidArgument(
-                "invalid pool request: Pool overlaps with other one on this address space: "
-                f"{own} with {one.subnet} of network {one.name}"
-            )
-    for address in host.addresses():
-        if own.overlaps(addresses.subnet(address.address, address.prefix)):
-            raise InvalidArgument(
-                "invalid pool request: Pool overlaps with other one on this address space: "
-                f"{own} with {address.address}/{address.prefix} of this machine"
-            )
-    return own
-
-
-def _first_host(own: addresses.Subnet, options: NetworkOptions) -> int:
-    reserved = {addresses.to_number(address) for address in options.auxiliary.values()}
-    return next(n for n in range(own.base + 1, own.base + own.size) if n not in reserved)
-
-
-def _check_addresses(own: addresses.Subnet, gateway: str, options: NetworkOptions) -> None:
-    ends = (own.base, own.base + own.size - 1)
-    for address in (gateway, *options.auxiliary.values()):
-        number = addresses.to_number(address)
-        if not addresses.Subnet(number, 32).overlaps(own):
-            raise InvalidArgument(f"no matching subnet for gateway or auxiliary address {address}")
-        if number in ends:
-            raise InvalidArgument(f"{address} is the first or last address of {own}; take another")
-    if gateway in options.auxiliary.values():
-        raise Conflict(f"Address already in use: {gateway} is the gateway")
-    if options.ip_range:
-        part = addresses.parse_subnet(options.ip_range, longest=32)
-        if not part.overlaps(own) or part.prefix < own.prefix:
-            raise InvalidArgument(f"no matching subnet for range {options.ip_range}")
 
 
 def _check_bridge(host: netlink.Socket, networks: Networks, name: str) -> None:

@@ -5,7 +5,7 @@ import struct
 from tiffin.errors import InvalidArgument
 from tiffin.typed import NamedTuple
 
-A, PTR = 1, 12
+A, PTR, AAAA = 1, 12, 28
 FORMAT_ERROR, SERVER_FAILURE = 1, 2
 DATAGRAM = 512  # what every client takes (section 4.2.1)
 _INTERNET, _ANY_CLASS = 1, 255

@@ -24,13 +24,14 @@ ff02::2\tip6-allrouters
 """
 
 
-def hosts(address: str, names: Iterable[str], extra: Iterable[tuple[str, str]] = ()) -> str:
+def hosts(
+    address: str, names: Iterable[str], extra: Iterable[tuple[str, str]] = (), address6: str = ""
+) -> str:
     """The text of /etc/hosts: the loopback, `extra` (name, address) lines, and the container's own names at
-    its address. Without an address ("none") its names are not listed."""
+    its addresses. Without an address ("none") its names are not listed."""
     lines = [f"{ip}\t{name}\n" for name, ip in extra]
     own = " ".join(dict.fromkeys(name for name in names if name))
-    if address and own:
-        lines.append(f"{address}\t{own}\n")
+    lines += [f"{one}\t{own}\n" for one in (address, address6) if one and own]
     return _HOSTS + "".join(lines)
 
 

@@ -1,4 +1,5 @@
-"""The engine's own nftables table, `ip tiffin_<engine>`: NAT, published ports, and who may reach a container.
+"""The engine's own nftables table, `ip tiffin_<engine>`: NAT, published ports, and who may reach a container; and
+`ip6 tiffin_<engine>`, the same in IPv6, while a network has that.
 
     guard        raw      what nobody may send: loopback addresses from a container or a neighbour, and
                           packets routed straight at a container's address from another interface
@@ -17,12 +18,14 @@ started, when nothing has to change.
 from __future__ import annotations
 
 import os
+import socket
 from zlib import crc32
 
 from tiffin.errors import EngineError, Unsupported
 from tiffin.kernel import netlink
-from tiffin.network.records import ANY_ADDRESS
-from tiffin.typed import TYPE_CHECKING
+from tiffin.network.bridge import reaches_loopback6
+from tiffin.network.records import ANY_ADDRESS, ANY_ADDRESS6
+from tiffin.typed import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -32,27 +35,24 @@ if TYPE_CHECKING:
 _TOOL_PATH = "/usr/sbin:/sbin:/usr/bin:/bin:/usr/local/sbin:/usr/local/bin"
 
 _TABLE = """\
-table ip {table} {{
-  map published {{ type inet_proto . inet_service : ipv4_addr . inet_service; }}
-  map published_at {{ type ipv4_addr . inet_proto . inet_service : ipv4_addr . inet_service; }}
-  set loopback {{ type ipv4_addr . inet_proto . inet_service; }}
+table {family} {table} {{
+  map published {{ type inet_proto . inet_service : {address} . inet_service; }}
+  map published_at {{ type {address} . inet_proto . inet_service : {address} . inet_service; }}
+  set loopback {{ type {address} . inet_proto . inet_service; }}
   chain publish {{
-    meta l4proto {{ tcp, udp }} dnat ip to ip daddr . meta l4proto . th dport map @published_at
-    meta l4proto {{ tcp, udp }} dnat ip to meta l4proto . th dport map @published
+    meta l4proto {{ tcp, udp, sctp }} dnat {family} to {family} daddr . meta l4proto . th dport map @published_at
+    meta l4proto {{ tcp, udp, sctp }} dnat {family} to meta l4proto . th dport map @published
   }}
   chain guard {{
     type filter hook prerouting priority raw; policy accept;
-    iifname != "lo" ip daddr 127.0.0.0/8 ip daddr . meta l4proto . th dport @loopback drop
+    iifname != "lo" {family} daddr {loopback} {family} daddr . meta l4proto . th dport @loopback drop
 {guard}
   }}
   chain prerouting {{
     type nat hook prerouting priority dstnat; policy accept;
-    ip daddr != 127.0.0.0/8 fib daddr type local jump publish
+    {family} daddr != {loopback} fib daddr type local jump publish
   }}
-  chain output {{
-    type nat hook output priority -100; policy accept;
-    fib daddr type local jump publish
-  }}
+{output}
   chain forward {{
     type filter hook forward priority filter; policy accept;
 {forward}
@@ -63,25 +63,54 @@ table ip {table} {{
   }}
 }}
 """
+_OUTPUT = """\
+  chain output {{
+    type nat hook output priority -100; policy accept;
+    fib daddr type local jump publish
+  }}"""
+# Where an answer would never arrive (see bridge.reaches_loopback6) a client is told so at once, and tries 127.0.0.1.
+_OUTPUT_CUT = """\
+  chain refuse {{
+    type filter hook output priority -150; policy accept;
+    {family} daddr {loopback} {family} daddr . meta l4proto . th dport @loopback meta l4proto tcp reject with tcp reset
+    {family} daddr {loopback} {family} daddr . meta l4proto . th dport @loopback reject
+  }}
+  chain output {{
+    type nat hook output priority -100; policy accept;
+    {family} daddr != {loopback} fib daddr type local jump publish
+  }}"""
 _GUARD = """\
-    iifname "{bridge}" ip saddr 127.0.0.0/8 drop
-    iifname "{bridge}" ip daddr 127.0.0.0/8 drop
-    iifname != {{ "{bridge}", "lo" }} ip daddr {subnet} drop"""
+    iifname "{bridge}" {family} saddr {loopback} drop
+    iifname "{bridge}" {family} daddr {loopback} drop
+    iifname != {{ "{bridge}", "lo" }} {family} daddr {subnet} drop"""
 _FORWARD = """\
     iifname != "{bridge}" oifname "{bridge}" ct state established,related accept
     iifname != "{bridge}" oifname "{bridge}" ct status dnat accept
     iifname != "{bridge}" oifname "{bridge}" drop"""
 _POSTROUTING = """\
-    oifname != "{bridge}" ip saddr {subnet} masquerade
-    oifname "{bridge}" ip saddr 127.0.0.0/8 masquerade
-    oifname "{bridge}" ip saddr {subnet} ct status dnat masquerade"""
+    oifname != "{bridge}" {family} saddr {subnet} masquerade
+    oifname "{bridge}" {family} saddr {loopback} masquerade
+    oifname "{bridge}" {family} saddr {subnet} ct status dnat masquerade"""
 
 _CLOSED = """\
     iifname "{bridge}" oifname != "{bridge}" drop
     iifname != "{bridge}" oifname "{bridge}" drop"""
 _LOCAL = """\
-    oifname "{bridge}" ip saddr 127.0.0.0/8 masquerade
-    oifname "{bridge}" ip saddr {subnet} ct status dnat masquerade"""
+    oifname "{bridge}" {family} saddr {loopback} masquerade
+    oifname "{bridge}" {family} saddr {subnet} ct status dnat masquerade"""
+
+
+class Family(NamedTuple):
+    """What the rules of IPv4 and of IPv6 differ in."""
+
+    name: str
+    number: int
+    address: str
+    loopback: str
+
+
+_IPV4 = Family("ip", socket.AF_INET, "ipv4_addr", "127.0.0.0/8")
+_IPV6 = Family("ip6", socket.AF_INET6, "ipv6_addr", "::1")
 
 
 class Firewall:
@@ -91,59 +120,93 @@ class Firewall:
         self.table = f"tiffin_{engine}"
 
     def rules(self, networks: Sequence[Network]) -> str:
-        """The table's text for these networks, without ports."""
+        """The tables' text for these networks, without ports; that of IPv6 for as long as a network has it."""
+        text = self._rules(_IPV4, networks)
+        return text + self._rules(_IPV6, networks) if any(one.subnet6 for one in networks) else text
+
+    def _rules(self, family: Family, networks: Sequence[Network]) -> str:
+        its = [(one, one.subnet if family is _IPV4 else one.subnet6) for one in networks]
+        words = family._asdict() | {"family": family.name}
         parts = [
             "\n".join(
-                text.format(bridge=network.bridge, subnet=network.subnet)
-                for network in networks
+                text.format(bridge=network.bridge, subnet=subnet, **words)
+                for network, subnet in its
+                if subnet
                 for text in _chosen(chain, network)
             )
             for chain in (_GUARD, _FORWARD, _POSTROUTING)
         ]
-        return _TABLE.format(table=self.table, guard=parts[0], forward=parts[1], postrouting=parts[2])
+        output = _OUTPUT if family is _IPV4 or reaches_loopback6() else _OUTPUT_CUT
+        return _TABLE.format(
+            table=self.table,
+            guard=parts[0],
+            forward=parts[1],
+            postrouting=parts[2],
+            output=output.format(**words),
+            **words,
+        )
 
     def in_place(self, networks: Sequence[Network]) -> bool:
         """Whether the kernel has exactly the rules of these networks."""
-        return netlink.nft_chain_exists(self.table, _version(self.rules(networks)))
+        version = _version(self.rules(networks))
+        if not netlink.nft_chain_exists(self.table, version):
+            return False
+        if not any(one.subnet6 for one in networks):
+            return True
+        return netlink.nft_chain_exists(self.table, version, socket.AF_INET6)
 
     def exists(self) -> bool:
         """Whether the table is there, of whichever version."""
         return netlink.nft_chain_exists(self.table, "publish")
 
     def replace(self, networks: Sequence[Network], published: Iterable[Published]) -> None:
-        """Put the table in place, whatever was there, atomically."""
+        """Put the tables in place, whatever was there, atomically."""
         rules = self.rules(networks)
-        run_nft(
-            f"table ip {self.table} {{}}\ndelete table ip {self.table}\n{rules}"
-            f"add chain ip {self.table} {_version(rules)}\n" + self.elements("add", published)
-        )
+        six = any(one.subnet6 for one in networks)
+        marks = f"add chain ip {self.table} {_version(rules)}\n"
+        if six:
+            marks += f"add chain ip6 {self.table} {_version(rules)}\n"
+        run_nft(self._removal() + rules + marks + self.elements("add", published))
 
     def change(self, remove: Iterable[Published], add: Iterable[Published]) -> None:
         """Take ports out and put ports in, atomically. Idempotent: a port taken out may be absent, one put in
         present, as long as it leads to the same container port."""
         remove = list(remove)
+        if any(":" in port.host_ip for port in remove) and not self._exists6():
+            remove = [port for port in remove if ":" not in port.host_ip]  # somebody took the table away
         script = self.elements("add", remove) + self.elements("delete", remove) + self.elements("add", add)
         if script:
             run_nft(script)
 
     def delete(self) -> None:
-        """Remove the table. Idempotent."""
+        """Remove the tables. Idempotent."""
         if self.exists():
-            run_nft(f"table ip {self.table} {{}}\ndelete table ip {self.table}\n")
+            run_nft(self._removal())
+
+    def _exists6(self) -> bool:
+        return netlink.nft_chain_exists(self.table, "publish", socket.AF_INET6)
+
+    def _removal(self) -> str:
+        script = f"table ip {self.table} {{}}\ndelete table ip {self.table}\n"
+        if self._exists6():
+            script += f"table ip6 {self.table} {{}}\ndelete table ip6 {self.table}\n"
+        return script
 
     def elements(self, verb: str, published: Iterable[Published]) -> str:
         """The lines that add or delete the elements of these ports."""
         lines: list[str] = []
         for port in published:
+            table = f"{'ip6' if ':' in port.host_ip else 'ip'} {self.table}"
             key = f"{port.protocol} . {port.host_port}"
             target = f" : {port.container_ip} . {port.container_port}" if verb == "add" else ""
-            if port.host_ip == ANY_ADDRESS:
-                lines.append(f"{verb} element ip {self.table} published {{ {key}{target} }}\n")
-                continue
-            key = f"{port.host_ip} . {key}"
-            lines.append(f"{verb} element ip {self.table} published_at {{ {key}{target} }}\n")
+            if port.host_ip in (ANY_ADDRESS, ANY_ADDRESS6):
+                lines.append(f"{verb} element {table} published {{ {key}{target} }}\n")
+            else:
+                lines.append(f"{verb} element {table} published_at {{ {port.host_ip} . {key}{target} }}\n")
             if port.host_ip.startswith("127."):
-                lines.append(f"{verb} element ip {self.table} loopback {{ {key} }}\n")
+                lines.append(f"{verb} element {table} loopback {{ {port.host_ip} . {key} }}\n")
+            elif port.host_ip in ("::1", ANY_ADDRESS6):
+                lines.append(f"{verb} element {table} loopback {{ ::1 . {key} }}\n")
         return "".join(lines)
 
 

@@ -32,6 +32,7 @@ from tiffin.network.records import (
     PortMapping,
     is_attached,
     unaddressed,
+    ways,
 )
 from tiffin.state import lock_file
 from tiffin.typed import TYPE_CHECKING
@@ -117,22 +118,24 @@ class Networks:
         try:
             with self.locked("endpoints", shared=True), netlink.Socket() as host:
                 made = self.ensure(host, joins)
-                notice = bridge.forward_packets()
-                way = next((n for n, (network, _) in enumerate(made) if not network.settings.internal), 0)
+                notices = self.forward(host, [network for network, _ in made])
+                way, way6 = ways([network for network, _ in made])
                 endpoints: list[Endpoint] = []
                 for number, (network, link) in enumerate(made):
-                    its = ports if number == way else ()
+                    its = tuple(port for port in ports if number == (way6 if ":" in port.host_ip else way))
                     endpoint, stale = rows.record(
                         self.store, network, container_id, joins[number], number, its
                     )
                     endpoints.append(endpoint)
+                    out = [endpoint.gateway] if number == way else []
+                    out += [endpoint.gateway6] if number == way6 else []
                     if netns_fd < 0:
-                        netns_fd = bridge.connect(host, link, endpoint, network)
+                        netns_fd = bridge.connect(host, link, endpoint, network, out)
                     else:
                         with bridge.socket_in(netns_fd) as inside:
                             bridge.plug(host, link, inside, netns_fd, endpoint, network)
-                            if number == way:
-                                inside.run(netlink.add_route(endpoint.gateway))
+                            for gateway in out:
+                                inside.run(netlink.add_route(gateway))
                     if its:
                         from tiffin.network import publishing
 
@@ -156,7 +159,7 @@ class Networks:
             except BaseException:
                 os.close(netns_fd)
                 raise
-        first = endpoints[way]
+        first, first6 = endpoints[max(way, 0)], endpoints[max(way6, 0)]
         return Attachment(
             netns_fd,
             first.address,
@@ -165,9 +168,20 @@ class Networks:
             first.mac,
             ports,
             reserved,
-            (notice,) if notice else (),
+            notices,
             named,
+            first6.address6,
+            first6.gateway6,
         )
+
+    def forward(self, host: netlink.Socket, networks: Sequence[Network]) -> tuple[str, ...]:
+        """Let this machine forward the packets of these networks; what the user is to be told of that."""
+        way, way6 = ways(networks)
+        notices = [
+            bridge.forward_packets() if way >= 0 else "",
+            bridge.forward_packets6(host) if way6 >= 0 else "",
+        ]
+        return tuple(notice for notice in notices if notice)
 
     def detach(self, container_id: str) -> None:
         """Withdraw a container's ports and give up its address. Idempotent, also after a crash of whoever

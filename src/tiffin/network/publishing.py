@@ -4,22 +4,25 @@ from __future__ import annotations
 
 import os
 
+from tiffin.errors import Unsupported
 from tiffin.network import bridge, rows
 from tiffin.network.conntrack import forget
-from tiffin.network.ports import reserve
+from tiffin.network.ports import bracketed, reserve
 from tiffin.network.records import (
     ANY_ADDRESS,
+    ANY_ADDRESS6,
     DEFAULT_NETWORK,
     Endpoint,
     Join,
     Network,
     PortMapping,
     Published,
+    ways,
 )
 from tiffin.typed import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from tiffin.network.manager import Networks
 
@@ -27,14 +30,15 @@ if TYPE_CHECKING:
 def hold(
     networks: Networks, ports: Sequence[PortMapping], joins: Sequence[Join]
 ) -> tuple[tuple[PortMapping, ...], tuple[int, ...]]:
-    """The mappings with the host ports that they got, and the sockets that keep those from others. Raises Conflict."""
+    """The mappings with the addresses and host ports that they got, and the sockets that keep those from others. Raises
+    Conflict, Unsupported (an address of a family that the container lacks)."""
     resolved: list[PortMapping] = []
     reserved: list[int] = []
     try:
-        for mapping in _bound(networks, ports, joins):
-            got, fd = reserve(mapping)
-            reserved.append(fd)
-            resolved.append(got)
+        for mapping, hosts in _placed(networks, ports, joins):
+            port, fds = reserve(mapping, hosts)
+            reserved += fds
+            resolved += [mapping._replace(host_ip=host, host_port=port, last_host_port=0) for host in hosts]
     except BaseException:
         for fd in reserved:
             os.close(fd)
@@ -42,30 +46,59 @@ def hold(
     return tuple(resolved), tuple(reserved)
 
 
-def _bound(networks: Networks, ports: Sequence[PortMapping], joins: Sequence[Join]) -> list[PortMapping]:
-    """The mappings with the address that the network has for those that name none; none without a way out."""
+def _placed(
+    networks: Networks, ports: Sequence[PortMapping], joins: Sequence[Join]
+) -> list[tuple[PortMapping, tuple[str, ...]]]:
+    """The mappings, each with the addresses where it is to be; none without a way out."""
     if all(join.network == DEFAULT_NETWORK for join in joins):
-        return list(ports)
-    settings = [networks.find(join).settings for join in joins]
-    way = next((options for options in settings if not options.internal), None)
-    if way is None:
+        way, way6, bound = 0, -1, ""
+    else:
+        known = [networks.find(join) for join in joins]
+        way, way6 = ways(known)
+        bound = known[way].settings.host_address if way >= 0 else ""
+    if way < 0 and way6 < 0:
         return []
-    return [
-        port._replace(host_ip=way.host_address) if way.host_address and port.host_ip == ANY_ADDRESS else port
-        for port in ports
-    ]
+    names = ", ".join(join.name for join in joins)
+    return [(port, _hosts(port, way >= 0, way6 >= 0, bound, names)) for port in ports]
+
+
+def _hosts(port: PortMapping, ipv4: bool, ipv6: bool, bound: str, names: str) -> tuple[str, ...]:
+    if bound and port.host_ip in ("", ANY_ADDRESS):
+        return (bound,)
+    if not port.host_ip:
+        return (ANY_ADDRESS,) * ipv4 + (ANY_ADDRESS6,) * ipv6
+    if not (ipv6 if ":" in port.host_ip else ipv4):
+        family = "IPv6" if ":" in port.host_ip else "IPv4"
+        raise Unsupported(
+            f"cannot publish on {bracketed(port.host_ip)}: the container has no {family} on {names}; "
+            + ("use a network made with --ipv6" if family == "IPv6" else "use an IPv6 address")
+        )
+    if port.host_ip == "::1" and not bridge.reaches_loopback6():
+        raise Unsupported(
+            "cannot publish on [::1] while net.bridge.bridge-nf-call-ip6tables is 1; use 127.0.0.1, or set it to 0"
+        )
+    return (port.host_ip,)
 
 
 def publish(networks: Networks, network: Network, endpoint: Endpoint, stale: list[Published]) -> None:
     """Have the endpoint's ports lead to it, and those of `stale` nowhere any more."""
-    bridge.allow_loopback(network.bridge)
     ports = [
-        Published(port.protocol, port.host_ip, port.host_port, endpoint.address, port.container_port)
+        Published(port.protocol, port.host_ip, port.host_port, endpoint.at(port.host_ip), port.container_port)
         for port in endpoint.ports
     ]
+    open_loopback(network, ports)
     with networks.locked("network", shared=True):
         networks.firewall.change(remove=stale, add=ports)
     forget(ports)
+
+
+def open_loopback(network: Network, ports: Iterable[Published]) -> None:
+    """Let this machine reach these ports, which are of containers on that network, by its loopback addresses."""
+    families = {":" in port.host_ip for port in ports}
+    if False in families and network.subnet:
+        bridge.allow_loopback(network.bridge)
+    if True in families and network.subnet6:
+        bridge.allow_loopback6(network.bridge)
 
 
 def withdraw(networks: Networks, container_id: str) -> None:

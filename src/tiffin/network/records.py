@@ -9,16 +9,27 @@ from tiffin.typed import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     import sqlite3
 
-ANY_ADDRESS = "0.0.0.0"  # noqa: S104 - what a port published without an address means, as Docker has it
+ANY_ADDRESS = "0.0.0.0"  # noqa: S104 - a port published there is to be reached at every address
+ANY_ADDRESS6 = "::"
 
 DEFAULT_NETWORK = "bridge"
 UNADDRESSED = ("none", "host")
 """Networks in which a container has no address: the manager has nothing to do for them."""
 
 
+class Pool(NamedTuple):
+    """The addresses of one family in a network: its subnet, the bridge's own address, and the part that containers are
+    given addresses of, "" for all of it."""
+
+    subnet: str
+    gateway: str
+    ip_range: str
+
+
 class Network(NamedTuple):
-    """A network. `subnet` is "10.210.0.0/16", `gateway` the bridge's own address in it; `created` in ns; `options` is a
-    JSON document of the fields of NetworkOptions that are not their defaults."""
+    """A network. `subnet` is "10.210.0.0/16", `gateway` the bridge's own address in it, `subnet6` and `gateway6` the
+    same in IPv6; "" for a family that it lacks. `created` in ns; `options` is a JSON document of the fields of
+    NetworkOptions that are not their defaults."""
 
     id: str
     name: str
@@ -28,6 +39,18 @@ class Network(NamedTuple):
     gateway: str
     created: int
     options: str = "{}"
+    subnet6: str = ""
+    gateway6: str = ""
+
+    @property
+    def pools(self) -> tuple[Pool, ...]:
+        """Its addresses, IPv4 first."""
+        settings = self.settings
+        both = (
+            Pool(self.subnet, self.gateway, settings.ip_range),
+            Pool(self.subnet6, self.gateway6, settings.ip_range6),
+        )
+        return tuple(pool for pool in both if pool.subnet)
 
     @property
     def settings(self) -> "NetworkOptions":
@@ -38,7 +61,7 @@ class Network(NamedTuple):
 class NetworkOptions(NamedTuple):
     """What `network create` settles about a network beside its place. The dictionaries are never mutated.
 
-    ip_range      the part of the subnet that containers are given addresses of; "" for all of it
+    ip_range      the part of the subnet that containers are given addresses of; "" for all of it; ip_range6 in IPv6
     auxiliary     name: address of hosts on the network that are none of ours; never given to a container
     internal      no way in or out: no route, no address translation, no published ports
     isolated      containers do not reach each other over it (com.docker.network.bridge.enable_icc=false)
@@ -58,6 +81,7 @@ class NetworkOptions(NamedTuple):
     attachable: bool = False
     labels: dict[str, str] = {}
     driver_options: dict[str, str] = {}
+    ip_range6: str = ""
 
     def to_json(self) -> str:
         """What differs from the defaults."""
@@ -67,21 +91,23 @@ class NetworkOptions(NamedTuple):
 
 class Join(NamedTuple):
     """A network that a container is in, or is to be in when it starts: `network` is its ID ("bridge" for the default
-    one, whose row comes with its first use); `address` and `mac` as asked for, "" for any."""
+    one, whose row comes with its first use); `address`, `address6` and `mac` as asked for, "" for any."""
 
     network: str
     name: str
     address: str = ""
     mac: str = ""
     aliases: tuple[str, ...] = ()
+    address6: str = ""
 
 
 class PortMapping(NamedTuple):
     """A port of a container made reachable at the host.
 
+    host_ip         "": every address, of each family that the container has
     host_port       0: one that is free, chosen when the container starts
     last_host_port  above host_port: the first free one of host_port..last_host_port; 0 otherwise
-    protocol        "tcp" or "udp"
+    protocol        "tcp", "udp" or "sctp"
     """
 
     host_ip: str
@@ -92,7 +118,8 @@ class PortMapping(NamedTuple):
 
 
 class Endpoint(NamedTuple):
-    """A container's place in a network; `ports` with the host ports that it really got."""
+    """A container's place in a network; `ports` with the addresses and host ports that it really got, those of a family
+    in the first network that has a way out for it. The texts are "" for a family that the network lacks."""
 
     container: str
     network: str
@@ -104,6 +131,13 @@ class Endpoint(NamedTuple):
     ports: tuple[PortMapping, ...]
     interface: str = "eth0"
     aliases: tuple[str, ...] = ()
+    address6: str = ""
+    prefix6: int = 0
+    gateway6: str = ""
+
+    def at(self, host_ip: str) -> str:
+        """Its address of the family of `host_ip`."""
+        return self.address6 if ":" in host_ip else self.address
 
 
 class Published(NamedTuple):
@@ -138,6 +172,8 @@ class Attachment(NamedTuple):
     reserved: tuple[int, ...] = ()
     notices: tuple[str, ...] = ()
     named: bool = False
+    address6: str = ""
+    gateway6: str = ""
 
     def close_namespace(self) -> "Attachment":
         """Close netns_fd, once the container is in it; returns the attachment without it."""
@@ -150,6 +186,15 @@ class Attachment(NamedTuple):
         self.close_namespace()
         for fd in self.reserved:
             os.close(fd)
+
+
+def ways(networks: Sequence[Network]) -> tuple[int, int]:
+    """Which of a container's networks, in order, is its way out in IPv4, and which in IPv6; -1 for none."""
+    found = [n for n, network in enumerate(networks) if not network.settings.internal]
+    return (
+        next((n for n in found if networks[n].subnet), -1),
+        next((n for n in found if networks[n].subnet6), -1),
+    )
 
 
 def unaddressed(network: str, ports: Sequence[PortMapping]) -> Attachment:
@@ -170,12 +215,13 @@ def is_attached(db: "sqlite3.Connection", container_id: str) -> bool:
 def joins_of(db: "sqlite3.Connection", container_id: str) -> tuple[Join, ...]:
     """The container's memberships, in order; () when it has the one network of its record."""
     rows = db.execute(
-        "SELECT network, name, address, mac, aliases FROM memberships WHERE container = ? ORDER BY position",
+        "SELECT network, name, address, mac, aliases, address6 FROM memberships "
+        "WHERE container = ? ORDER BY position",
         (container_id,),
     )
     return tuple(
-        Join(network, name, address, mac, tuple(json.loads(aliases)))
-        for network, name, address, mac, aliases in rows
+        Join(network, name, address, mac, tuple(json.loads(aliases)), address6)
+        for network, name, address, mac, aliases, address6 in rows
     )
 
 
@@ -184,7 +230,7 @@ def write_joins(db: "sqlite3.Connection", container_id: str, joins: Sequence[Joi
     db.execute("DELETE FROM memberships WHERE container = ?", (container_id,))
     for position, join in enumerate(joins):
         db.execute(
-            "INSERT INTO memberships (container, position, network, name, address, mac, aliases)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?)",
-            (container_id, position, *join[:4], json.dumps(join.aliases)),
+            "INSERT INTO memberships (container, position, network, name, address, mac, aliases, address6)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            (container_id, position, *join[:4], json.dumps(join.aliases), join.address6),
         )

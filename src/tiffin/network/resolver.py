@@ -36,9 +36,10 @@ _PATIENCE = 2.0  # seconds for a name server
 _IDLE = 5.0  # seconds for a client's connection
 _LINGER = 1.0  # seconds without a container
 _MESSAGE = 65535
-_ARPA = ".in-addr.arpa"
+_ARPA, _ARPA6 = ".in-addr.arpa", ".ip6.arpa"
 _NFNLGRP_NFTABLES = 7
-_QUERY = """SELECT e.container, e.network, n.name, n.options, e.address, e.aliases, coalesce(c.name, ''),
+_QUERY = """SELECT e.container, e.network, n.name, n.options, e.address, e.address6, e.aliases,
+        coalesce(c.name, ''),
         coalesce(json_extract(c.record, '$.dns'), '[]')
     FROM endpoints e JOIN networks n ON n.id = e.network LEFT JOIN containers c ON c.id = e.container
     ORDER BY e.container, e.interface"""
@@ -65,7 +66,7 @@ class Served(NamedTuple):
 def read_view(store: Store) -> View:
     """What the store says now."""
     view = View({}, {}, {}, {})
-    for container, network, title, options, address, aliases, name, servers in store.db.execute(_QUERY):
+    for container, network, title, options, *both, aliases, name, servers in store.db.execute(_QUERY):
         if '"internal":true' not in options:
             view.servers[container] = json.loads(servers)
         if title == DEFAULT_NETWORK:
@@ -73,8 +74,9 @@ def read_view(store: Store) -> View:
         view.homes.setdefault(container, []).append(network)
         for known in dict.fromkeys([name, container[:12], *json.loads(aliases)]):
             for form in (known, f"{known}.{title}") if known else ():
-                view.names.setdefault((network, form.lower()), []).append(address)
-        view.addresses[network, address] = f"{name or container[:12]}.{title}"
+                view.names.setdefault((network, form.lower()), []).extend(one for one in both if one)
+        for address in filter(None, both):
+            view.addresses[network, address] = f"{name or container[:12]}.{title}"
     return view
 
 
@@ -316,17 +318,32 @@ def lookup(
     """The records for a container's question, the first being another at each turn; [] for a name that is ours and has
     none of that type; None for names of others."""
     homes = view.homes.get(container, [])
-    if question.kind == wire.PTR and question.name.endswith(_ARPA):
-        address = ".".join(reversed(question.name.removesuffix(_ARPA).split(".")))
+    address = _asked_address(question) if question.kind == wire.PTR else ""
+    if address:
         names = [view.addresses[home, address] for home in homes if (home, address) in view.addresses]
         return [(wire.PTR, wire.encode_name(name)) for name in names] or None
     found = [one for home in homes for one in view.names.get((home, question.name), ())]
     if not found:
         return None
-    if question.kind != wire.A:
+    if question.kind not in (wire.A, wire.AAAA):
         return []
-    start = turn % len(found)
-    return [(wire.A, socket.inet_aton(address)) for address in found[start:] + found[:start]]
+    found = [address for address in found if (":" in address) == (question.kind == wire.AAAA)]
+    start = turn % max(len(found), 1)
+    family = socket.AF_INET if question.kind == wire.A else socket.AF_INET6
+    return [(question.kind, socket.inet_pton(family, address)) for address in found[start:] + found[:start]]
+
+
+def _asked_address(question: wire.Question) -> str:
+    """The address whose name is asked for, as endpoints have it; "" for none."""
+    if question.name.endswith(_ARPA):
+        return ".".join(reversed(question.name.removesuffix(_ARPA).split(".")))
+    digits = question.name.removesuffix(_ARPA6).split(".")
+    if not question.name.endswith(_ARPA6) or len(digits) != 32 or any(len(digit) != 1 for digit in digits):
+        return ""
+    try:
+        return socket.inet_ntop(socket.AF_INET6, bytes.fromhex("".join(reversed(digits))))
+    except ValueError:
+        return ""
 
 
 def _failure(query: bytes, code: int) -> bytes:

@@ -18,9 +18,12 @@ if TYPE_CHECKING:
     from tiffin.state import Store
 
 _SELECT_PUBLISHED = "SELECT protocol, host_ip, host_port, container_ip, container_port FROM published_ports"
-_SELECT_NETWORKS = "SELECT id, name, driver, bridge, subnet, gateway, created, options FROM networks"
+_SELECT_NETWORKS = (
+    "SELECT id, name, driver, bridge, subnet, gateway, created, options, subnet6, gateway6 FROM networks"
+)
 _SELECT_ENDPOINTS = (
-    "SELECT container, network, address, prefix, gateway, mac, veth, ports, interface, aliases FROM endpoints"
+    "SELECT container, network, address, prefix, gateway, mac, veth, ports, interface, aliases, "
+    "address6, prefix6, gateway6 FROM endpoints"
 )
 IN_PLACE = "WHERE container_ip != ''"
 """The published ports that lead somewhere: others wait for a network with a way out."""
@@ -39,8 +42,8 @@ def default_network(db: sqlite3.Connection) -> Network | None:
 def write_network(db: sqlite3.Connection, network: Network) -> None:
     """Add a network's row; within the caller's transaction."""
     db.execute(
-        "INSERT INTO networks (id, name, driver, bridge, subnet, gateway, created, options, detail) "
-        "VALUES (?, ?, ?, ?, ?, ?, ?, ?, '{}')",
+        "INSERT INTO networks (id, name, driver, bridge, subnet, gateway, created, options, "
+        "subnet6, gateway6, detail) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, '{}')",
         network,
     )
 
@@ -79,26 +82,30 @@ def record(
 ) -> tuple[Endpoint, list[Published]]:
     """Write the rows of an endpoint; also returns published rows that stood in the way. We hold those
     ports' sockets, so whoever wrote them is gone."""
-    own = addresses.parse_subnet(network.subnet)
+    internal = network.settings.internal
     with store.transaction() as db:
-        address = choose_address(db, network, own, join.address)
+        address, prefix = choose_address(db, network, 32, join.address)
+        address6, prefix6 = choose_address(db, network, 128, join.address6)
         endpoint = Endpoint(
             container_id,
             network.id,
             address,
-            own.prefix,
-            "" if network.settings.internal else network.gateway,
-            join.mac or addresses.mac_for(address),
+            prefix,
+            "" if internal else network.gateway,
+            join.mac or addresses.mac_for(address or address6),
             f"tv{os.urandom(5).hex()}",
             ports,
             f"eth{number}",
             join.aliases,
+            address6,
+            prefix6,
+            "" if internal else network.gateway6,
         )
         db.execute(
             "INSERT INTO endpoints "
-            "(container, network, address, prefix, gateway, mac, veth, ports, interface, aliases) "
-            "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            (*endpoint[:7], json.dumps(ports), endpoint.interface, json.dumps(join.aliases)),
+            "(container, network, address, prefix, gateway, mac, veth, ports, interface, aliases, "
+            "address6, prefix6, gateway6) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (*endpoint[:7], json.dumps(ports), endpoint.interface, json.dumps(join.aliases), *endpoint[10:]),
         )
         _tell(db, "connect", endpoint)
         stale: list[Published] = []
@@ -109,7 +116,7 @@ def record(
                 "INSERT OR REPLACE INTO published_ports "
                 "(protocol, host_ip, host_port, container, container_ip, container_port) "
                 "VALUES (?, ?, ?, ?, ?, ?)",
-                (*key, container_id, address, port.container_port),
+                (*key, container_id, endpoint.at(port.host_ip), port.container_port),
             )
     return endpoint, stale
 
@@ -142,7 +149,7 @@ def _tell(db: sqlite3.Connection, action: str, endpoint: Endpoint) -> None:
 
 
 def _decode_endpoint(row: Sequence[Any]) -> Endpoint:
-    return Endpoint._make([*row[:7], _decode_ports(row[7]), row[8], tuple(json.loads(row[9]))])
+    return Endpoint._make([*row[:7], _decode_ports(row[7]), row[8], tuple(json.loads(row[9])), *row[10:]])
 
 
 def _decode_ports(text: str) -> tuple[PortMapping, ...]:

@@ -6,10 +6,10 @@ import json
 
 from tiffin.errors import Conflict, NotFound
 from tiffin.kernel import netlink
-from tiffin.network import bridge, rows
+from tiffin.network import bridge, publishing, rows
 from tiffin.network.conntrack import forget
 from tiffin.network.manager import Networks, undo
-from tiffin.network.records import Endpoint, Join, PortMapping
+from tiffin.network.records import Endpoint, Join, PortMapping, Published, ways
 
 
 def join(networks: Networks, container_id: str, netns_fd: int, wanted: Join) -> Endpoint:
@@ -25,7 +25,7 @@ def join(networks: Networks, container_id: str, netns_fd: int, wanted: Join) -> 
             raise Conflict(f"container is already in network {network.name}")
         taken = {other.interface for other in others}
         number = next(n for n in range(len(taken) + 1) if f"eth{n}" not in taken)
-        bridge.forward_packets()
+        networks.forward(host, (network,))
         endpoint, _ = rows.record(networks.store, network, container_id, wanted, number, ())
         try:
             with bridge.socket_in(netns_fd) as inside:
@@ -61,30 +61,41 @@ def _unplug(networks: Networks, host: netlink.Socket, endpoint: Endpoint) -> Non
 
 
 def _settle(networks: Networks, host: netlink.Socket, inside: netlink.Socket, container_id: str) -> None:
-    """After a container's networks changed: its default route and its ports follow its first network with a way
-    out. Without one, the ports wait for the next."""
+    """After a container's networks changed: its default routes and its ports follow, family by family, its first
+    network with a way out. Without one, the ports wait for the next."""
     here = networks.endpoints(container_id)
     known = {network.id: network for network in networks.known()}
-    way = next((one for one in here if not known[one.network].settings.internal), None)
-    bridge.route_by(inside, way.gateway if way else "")
+    found = ways([known[one.network] for one in here])
+    way, way6 = (here[n] if n >= 0 else None for n in found)
+    bridge.route_by(inside, way.gateway if way else "", way6.gateway6 if way6 else "")
     its = rows.published(networks.store.db, "WHERE container = ?", container_id)
-    address = way.address if way else ""
-    if not its or its[0].container_ip == address:
+    moved = []
+    for row in its:
+        home = way6 if ":" in row.host_ip else way
+        moved.append(row._replace(container_ip=home.at(row.host_ip) if home else ""))
+    if moved == its:
         return
-    ports = [PortMapping(row.host_ip, row.host_port, row.container_port, row.protocol) for row in its]
     with networks.store.transaction() as db:
-        db.execute("UPDATE endpoints SET ports = '[]' WHERE container = ?", (container_id,))
-        change = "UPDATE published_ports SET container_ip = ? WHERE container = ?"
-        db.execute(change, (address, container_id))
-        if way:
+        for row in moved:
+            key = (row.protocol, row.host_ip, row.host_port)
+            change = "UPDATE published_ports SET container_ip = ? "
+            db.execute(
+                f"{change} WHERE protocol = ? AND host_ip = ? AND host_port = ?", (row.container_ip, *key)
+            )
+        for one in here:
+            ports = [_mapping(row) for row in moved if one is (way6 if ":" in row.host_ip else way)]
             change = "UPDATE endpoints SET ports = ? WHERE container = ? AND network = ?"
-            db.execute(change, (json.dumps(ports), container_id, way.network))
-    if way:
-        bridge.allow_loopback(known[way.network].bridge)
-        link = host.link(way.veth)
+            db.execute(change, (json.dumps(ports), container_id, one.network))
+    for one in dict.fromkeys(one for one in (way, way6) if one):
+        link = host.link(one.veth)
         if link is not None:
             host.run(netlink.set_hairpin(link.ifindex))
-    moved = [row._replace(container_ip=address) for row in its] if way else []
+        publishing.open_loopback(known[one.network], moved)
+    gone = [row for row, now in zip(its, moved, strict=True) if row.container_ip and row != now]
     with networks.locked("network", shared=True):
-        networks.firewall.change(remove=[row for row in its if row.container_ip], add=moved)
+        networks.firewall.change(remove=gone, add=[row for row in moved if row.container_ip])
     forget(its)
+
+
+def _mapping(row: Published) -> PortMapping:
+    return PortMapping(row.host_ip, row.host_port, row.container_port, row.protocol)

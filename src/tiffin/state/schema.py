@@ -182,7 +182,28 @@ _VOLUME_PLUGINS = [
     "ALTER TABLE volume_mounts ADD COLUMN failed INTEGER NOT NULL DEFAULT 0",
 ]
 
+# A network may have IPv6 beside IPv4, or alone: then `address` is ''.
+_IPV6 = [
+    "ALTER TABLE networks ADD COLUMN subnet6 TEXT NOT NULL DEFAULT ''",
+    "ALTER TABLE networks ADD COLUMN gateway6 TEXT NOT NULL DEFAULT ''",
+    "ALTER TABLE memberships ADD COLUMN address6 TEXT NOT NULL DEFAULT ''",
+    "ALTER TABLE endpoints RENAME TO endpoints_before",
+    """CREATE TABLE endpoints (
+        container TEXT NOT NULL, network TEXT NOT NULL, address TEXT NOT NULL, prefix INTEGER NOT NULL,
+        gateway TEXT NOT NULL, mac TEXT NOT NULL, veth TEXT NOT NULL, ports TEXT NOT NULL,
+        interface TEXT NOT NULL DEFAULT 'eth0', aliases TEXT NOT NULL DEFAULT '[]',
+        address6 TEXT NOT NULL DEFAULT '', prefix6 INTEGER NOT NULL DEFAULT 0, gateway6 TEXT NOT NULL DEFAULT '',
+        PRIMARY KEY (container, network)) STRICT, WITHOUT ROWID""",
+    """INSERT INTO endpoints
+        (container, network, address, prefix, gateway, mac, veth, ports, interface, aliases)
+        SELECT container, network, address, prefix, gateway, mac, veth, ports, interface, aliases
+        FROM endpoints_before""",
+    "DROP TABLE endpoints_before",
+    "CREATE UNIQUE INDEX endpoints_address ON endpoints(network, address) WHERE address != ''",
+    "CREATE UNIQUE INDEX endpoints_address6 ON endpoints(network, address6) WHERE address6 != ''",
+]
+
 MIGRATIONS: list[list[str]] = [
     _FIRST, _REMOVED_IMAGES, _REGISTRIES, _DOCUMENTS, _KEPT_DOCUMENTS, _EVENTS, _LOOKUPS,
-    _CHANGED_LIMITS, _KEEPING, _VOLUME_DRIVERS, _NETWORKS, _CACHE_MOUNTS, _VOLUME_PLUGINS,
+    _CHANGED_LIMITS, _KEEPING, _VOLUME_DRIVERS, _NETWORKS, _CACHE_MOUNTS, _VOLUME_PLUGINS, _IPV6,
 ]  # fmt: skip

@@ -222,11 +222,13 @@ def _write_files(directory: str, record: ContainerRecord, attachment: Attachment
     extra = []
     for entry in record.extra_hosts:
         name, _, address = entry.partition(":")
-        extra.append((name, attachment.gateway or "127.0.0.1" if address == "host-gateway" else address))
+        if address == "host-gateway":
+            address = attachment.gateway or attachment.gateway6 or "127.0.0.1"
+        extra.append((name, address))
     if record.network == "host":
         hosts = _host_file("/etc/hosts") + "".join(f"{address}\t{name}\n" for name, address in extra)
     else:
-        hosts = files.hosts(attachment.address, names, extra)
+        hosts = files.hosts(attachment.address, names, extra, attachment.address6)
     if attachment.named:
         resolv = files.named_resolv_conf(record.dns_search, record.dns_options)
     else:

@@ -2,6 +2,8 @@
 
     outside (192.0.2.1) ──veth── machine (192.0.2.2, default route) ──tfn<engine>── containers
 
+and in IPv6 2001:db8::1 and 2001:db8::2.
+
 The test's own thread is in the machine's namespace while it lasts. Sockets belong to the namespace that they
 were made in, so servers and clients of every place live side by side in this one process.
 """
@@ -21,6 +23,8 @@ if TYPE_CHECKING:
 
 MACHINE = "192.0.2.2"
 OUTSIDE = "192.0.2.1"
+MACHINE6 = "2001:db8::2"
+OUTSIDE6 = "2001:db8::1"
 PATIENCE = 5.0  # for what must happen
 REFUSAL = 0.3  # for what must not: every hop is on this machine
 
@@ -74,19 +78,43 @@ def lab() -> Iterator[Lab]:
         with inside(outside), netlink.Socket() as far:
             eth0 = far.link("eth0")
             assert eth0 is not None
-            far.run(netlink.set_link("eth0", up=True), netlink.add_address(eth0.ifindex, OUTSIDE, 24))
+            far.run(
+                netlink.set_link("eth0", up=True),
+                netlink.add_address(eth0.ifindex, OUTSIDE, 24),
+                netlink.add_address(eth0.ifindex, OUTSIDE6, 64),
+            )
         up0 = host.link("up0")
         assert up0 is not None
-        host.run(netlink.add_address(up0.ifindex, MACHINE, 24), netlink.add_route(OUTSIDE))
-        with open("/proc/sys/net/ipv4/ip_forward", "w") as file:
-            file.write("0")
+        host.run(
+            netlink.add_address(up0.ifindex, MACHINE, 24),
+            netlink.add_route(OUTSIDE),
+            netlink.add_address(up0.ifindex, MACHINE6, 64),
+            netlink.add_route(OUTSIDE6),
+        )
+        for name in ("ipv4/ip_forward", "ipv6/conf/all/forwarding"):
+            set_sysctl(name, "0")
         yield Lab(machine, outside)
+
+
+def set_sysctl(name: str, value: str) -> None:
+    """In the current namespace."""
+    with open(f"/proc/sys/net/{name}", "w") as file:
+        file.write(value)
+
+
+def get_sysctl(name: str) -> str:
+    with open(f"/proc/sys/net/{name}") as file:
+        return file.read().strip()
+
+
+def family_of(address: str) -> int:
+    return socket.AF_INET6 if ":" in address else socket.AF_INET
 
 
 def serve(fd: int, address: str, port: int, kind: int = socket.SOCK_STREAM) -> socket.socket:
     """A server in a namespace."""
     with inside(fd):
-        server = socket.socket(socket.AF_INET, kind)
+        server = socket.socket(family_of(address), kind)
     try:
         server.settimeout(PATIENCE)
         server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -102,7 +130,7 @@ def serve(fd: int, address: str, port: int, kind: int = socket.SOCK_STREAM) -> s
 def reaches(source: int, target: tuple[str, int], server: socket.socket) -> str:
     """Connect from a namespace to an address, exchange bytes with `server`; the client address it saw."""
     with inside(source):
-        client = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        client = socket.socket(family_of(target[0]), socket.SOCK_STREAM)
     with client:
         client.settimeout(PATIENCE)
         client.connect(target)
@@ -118,7 +146,7 @@ def reaches(source: int, target: tuple[str, int], server: socket.socket) -> str:
 
 def reaches_udp(source: int, target: tuple[str, int], server: socket.socket) -> str:
     with inside(source):
-        client = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        client = socket.socket(family_of(target[0]), socket.SOCK_DGRAM)
     with client:
         client.settimeout(PATIENCE)
         client.connect(target)
@@ -133,7 +161,7 @@ def reaches_udp(source: int, target: tuple[str, int], server: socket.socket) -> 
 def refused(source: int, target: tuple[str, int], *, bind: str = "") -> bool:
     """Whether no TCP connection comes about."""
     with inside(source):
-        client = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        client = socket.socket(family_of(target[0]), socket.SOCK_STREAM)
     with client:
         client.settimeout(REFUSAL)
         if bind:

@@ -2,10 +2,10 @@ from __future__ import annotations
 
 import pytest
 
-from tiffin.errors import InvalidArgument, Unsupported
+from tiffin.errors import InvalidArgument
 from tiffin.network import PortMapping, format_port, parse_publish
 
-ANY = "0.0.0.0"
+ANY = ""
 
 
 @pytest.mark.parametrize(
@@ -23,6 +23,14 @@ ANY = "0.0.0.0"
         ("8000-8001:80-81", [PortMapping(ANY, 8000, 80), PortMapping(ANY, 8001, 81)]),
         ("8000-8010:80", [PortMapping(ANY, 8000, 80, "tcp", 8010)]),
         ("8000-8000:80", [PortMapping(ANY, 8000, 80)]),
+        ("9899:9899/sctp", [PortMapping(ANY, 9899, 9899, "sctp")]),
+        ("132/sctp", [PortMapping(ANY, 0, 132, "sctp")]),
+        ("0.0.0.0:80:80", [PortMapping("0.0.0.0", 80, 80)]),
+        ("[::1]:8080:80", [PortMapping("::1", 8080, 80)]),
+        ("[::]:8080:80/udp", [PortMapping("::", 8080, 80, "udp")]),
+        ("[FD00:0::1]::80", [PortMapping("fd00::1", 0, 80)]),
+        ("[fd00::1]:8000-8001:80-81", [PortMapping("fd00::1", 8000, 80), PortMapping("fd00::1", 8001, 81)]),
+        ("[fd00::1]:8000-8010:80", [PortMapping("fd00::1", 8000, 80, "tcp", 8010)]),
     ],
 )
 def test_publish_as_docker_writes_it(text: str, expected: list[PortMapping]) -> None:
@@ -42,7 +50,14 @@ def test_publish_as_docker_writes_it(text: str, expected: list[PortMapping]) -> 
         ("0-5:80", "invalid port range '0-5'"),
         ("8000-8002:80-81", "differ in length"),
         ("80-82:80-81", "differ in length"),
-        ("80:80/sctp", "invalid protocol 'sctp'"),
+        ("80:80/icmp", "invalid protocol 'icmp'"),
+        ("[::1:80:80", "invalid address"),
+        ("[127.0.0.1]:80:80", "invalid address"),
+        ("[::1]80:80", "invalid address"),
+        ("[::g]:80:80", "invalid IPv6 address"),
+        ("[fe80::1%eth0]:80:80", "invalid IPv6 address"),
+        ("[::1]:80", "no host port"),
+        ("::1:80:80", "write an IPv6 address as"),
         ("80/", "invalid protocol ''"),
         ("1.2.3:80:80", "invalid IPv4 address '1.2.3'"),
         ("1.2.3.256:80:80", "invalid IPv4 address"),
@@ -56,11 +71,6 @@ def test_what_is_no_port_is_refused_by_name(text: str, message: str) -> None:
         parse_publish(text)
 
 
-@pytest.mark.parametrize("text", ["[::1]:80:80", "::1:80:80", "[::]:80:80"])
-def test_ipv6_addresses_are_refused_plainly(text: str) -> None:
-    with pytest.raises(Unsupported, match="cannot publish on an IPv6 address"):
-        parse_publish(text)
-
-
 def test_ports_print_as_docker_prints_them() -> None:
-    assert format_port(PortMapping(ANY, 8080, 80)) == "0.0.0.0:8080->80/tcp"
+    assert format_port(PortMapping("0.0.0.0", 8080, 80)) == "0.0.0.0:8080->80/tcp"
+    assert format_port(PortMapping("::1", 53, 53, "udp")) == "[::1]:53->53/udp"

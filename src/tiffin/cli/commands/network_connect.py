@@ -10,6 +10,7 @@ DESCRIPTION = "Let a container join a network: at once when it runs, else when i
 EXAMPLES = """\
 tiffin network connect back web
 tiffin network connect --ip 10.77.0.9 --alias db fixed postgres
+tiffin network connect --ip6 fd00:77::9 dual web
 """
 
 
@@ -17,6 +18,7 @@ def arguments(parser: "CommandParser") -> None:
     add = parser.add_argument
     add("--alias", action="append", default=[], metavar="NAME", help="a further name in the network")
     add("--ip", metavar="ADDRESS", help="its address in the network")
+    add("--ip6", metavar="ADDRESS", help="its IPv6 address in the network")
     add("network", metavar="NETWORK")
     add("container", metavar="CONTAINER")
 
@@ -24,6 +26,6 @@ def arguments(parser: "CommandParser") -> None:
 def run(args: "Namespace", session: "Session") -> int:
     from tiffin.network.records import Join
 
-    join = Join("", args.network, args.ip, "", tuple(args.alias))
+    join = Join("", args.network, args.ip, "", tuple(args.alias), args.ip6)
     session.engine.networks.connect(args.network, args.container, join)
     return 0

@@ -11,6 +11,9 @@ Make a network: a bridge of its own, whose containers reach each other and no co
 EXAMPLES = """\
 tiffin network create front
 tiffin network create --subnet 10.77.0.0/24 --gateway 10.77.0.1 --ip-range 10.77.0.128/25 fixed
+tiffin network create --ipv6 dual
+tiffin network create --ipv6 --subnet 10.77.0.0/24 --subnet fd00:77::/64 --gateway fd00:77::1 both
+tiffin network create --ipv6 --ipv4=false six
 tiffin network create --internal --label stage=test vault
 tiffin network create -o com.docker.network.driver.mtu=1400 -o com.docker.network.bridge.name=front0 narrow
 """
@@ -18,6 +21,11 @@ tiffin network create -o com.docker.network.driver.mtu=1400 -o com.docker.networ
 
 def arguments(parser: "CommandParser") -> None:
     add = parser.add_argument
+
+    def repeated(name: str, metavar: str, text: str) -> None:
+        """An option that is given once for each family."""
+        add(name, action="append", default=[], metavar=metavar, help=text)
+
     parser.switch("--attachable", help="shown by inspect: containers may join every network of this engine")
     add(
         "--aux-address",
@@ -27,12 +35,18 @@ def arguments(parser: "CommandParser") -> None:
         help="address that no container gets",
     )
     add("-d", "--driver", default="bridge", metavar="DRIVER", help="bridge")
-    add("--gateway", metavar="ADDRESS", help="the bridge's own address (the subnet's first)")
+    repeated("--gateway", "ADDRESS", "the bridge's own address (the subnet's first)")
     parser.switch("--internal", help="no way out of it and none in")
-    add("--ip-range", metavar="SUBNET", help="part of the subnet that containers get addresses of")
+    repeated("--ip-range", "SUBNET", "part of the subnet that containers get addresses of")
+    parser.switch("--ipv4", default=True, help="with IPv4 (--ipv4=false: without)")
+    parser.switch("--ipv6", help="with IPv6")
     add("--label", action="append", default=[], metavar="NAME=VALUE", help="set a label")
     add("-o", "--opt", action="append", default=[], metavar="NAME=VALUE", help="option of the driver")
-    add("--subnet", metavar="SUBNET", help="its addresses, as 10.77.0.0/24 (default: a free one)")
+    repeated(
+        "--subnet",
+        "SUBNET",
+        "its addresses, as 10.77.0.0/24 or fd00:77::/64 (default: free ones)",
+    )
     add("name", metavar="NETWORK")
 
 
@@ -42,14 +56,16 @@ def run(args: "Namespace", session: "Session") -> int:
     request = NetworkRequest(
         name=args.name,
         driver=args.driver,
-        subnet=args.subnet,
-        gateway=args.gateway,
-        ip_range=args.ip_range,
+        subnets=tuple(args.subnet),
+        gateways=tuple(args.gateway),
+        ip_ranges=tuple(args.ip_range),
         auxiliary=tuple(args.aux_address),
         internal=args.internal,
         attachable=args.attachable,
         labels=tuple(args.label),
         options=tuple(args.opt),
+        ipv4=args.ipv4,
+        ipv6=args.ipv6,
     )
     print(session.engine.networks.create(request))
     return 0
