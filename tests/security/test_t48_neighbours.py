@@ -3,17 +3,32 @@ container does not reach the machine's loopback, although its bridge lets loopba
 
 from __future__ import annotations
 
+import os
 import socket
 import struct
-from contextlib import ExitStack
+import time
+from contextlib import ExitStack, closing
 from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.integration.network.lab import MACHINE, OUTSIDE, REFUSAL, Lab, inside, lab, reaches, refused, serve
+from tests.integration.network.lab import (
+    MACHINE,
+    OUTSIDE,
+    REFUSAL,
+    Lab,
+    inside,
+    lab,
+    reaches,
+    refused,
+    serve,
+    set_sysctl,
+)
 from tiffin.kernel import netlink
 from tiffin.network import Attachment, Networks, parse_publish
+from tiffin.network.definitions import NetworkRequest, create
 from tiffin.network.firewall import Firewall, run_nft
+from tiffin.network.records import Join
 from tiffin.state import Store, locate, open_store
 
 if TYPE_CHECKING:
@@ -22,7 +37,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.root
 
-_ETH_P_IP = 0x0800
+_ETH_P_ALL, _ETH_P_IP, _ETH_P_IPV6 = 0x0003, 0x0800, 0x86DD
 
 
 class Scene:
@@ -109,18 +124,87 @@ def test_a_container_does_not_reach_the_loopback_of_the_machine(scene: Scene, so
         assert _sees(wire, 0x12, made.address, 5.0), "what the guard prevents"
 
 
-def _wire(namespace: int, interface: str) -> socket.socket:
+@pytest.mark.parametrize("publish", ["[::1]:8080:80", "8080:80"])
+@pytest.mark.parametrize("bridged", ["0", "1"])
+def test_a_forged_loopback_destination_gets_no_answer_in_ipv6(
+    tmp_path: Path, publish: str, bridged: str
+) -> None:
+    """The bridge has a route for ::1 (bridge.allow_loopback6), but no interface takes packets that say so."""
+    with ExitStack() as stack:
+        place = stack.enter_context(lab())
+        store = stack.enter_context(
+            closing(open_store(locate(str(tmp_path / "root"), str(tmp_path / "run"))))
+        )
+        setting = "bridge/bridge-nf-call-ip6tables"
+        if os.path.exists(f"/proc/sys/net/{setting}"):
+            set_sysctl(setting, "0")
+        networks = Networks(store)
+        network = create(store, networks, NetworkRequest("dual", ipv6=True))
+        joins = (Join(network.id, "dual"),)
+        made = stack.enter_context(closing(networks.attach("victim", "dual", parse_publish(publish), joins)))
+        other = stack.enter_context(closing(networks.attach("other", "dual", (), joins)))
+        web = stack.enter_context(serve(made.netns_fd, "::", 80))
+        reaches(place.machine, ("::1", 8080), web)
+        if os.path.exists(f"/proc/sys/net/{setting}"):
+            set_sysctl(setting, bridged)  # whoever else is on the machine may turn it on at any time
+        endpoint = networks.endpoint("other")
+        assert endpoint is not None
+        for source, near, target in (
+            (place.outside, "up0", "up0"),
+            (other.netns_fd, endpoint.veth, network.bridge),
+        ):
+            mac = _mac(place.machine, target)
+            with inside(source), netlink.Socket() as there:
+                link = there.link("eth0")
+                assert link is not None
+                own = next(a.address for a in there.addresses(socket.AF_INET6) if a.ifindex == link.ifindex)
+            with (
+                _wire(source, "eth0", _ETH_P_IPV6) as far,
+                _wire(place.machine, near, _ETH_P_ALL) as heard,
+                _wire(made.netns_fd, "eth0", _ETH_P_IPV6) as victim,
+            ):
+                far.send(mac + bytes.fromhex(link.mac.replace(":", "")) + _segment6(own, "::1", 8080))
+                assert _sees6(heard, 0x02, "::1", 30), "the forged packet did not even arrive"
+                assert not _sees6(far, 0x12, own, REFUSAL)
+                assert not _sees6(victim, 0x02, made.address6, 0.05)
+
+
+def _wire(namespace: int, interface: str, protocol: int = _ETH_P_IP) -> socket.socket:
     """A raw socket on an interface."""
     with inside(namespace):
-        raw = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(_ETH_P_IP))
-        raw.bind((interface, _ETH_P_IP))
+        raw = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(protocol))
+        raw.bind((interface, protocol))
     return raw
+
+
+def _sees6(raw: socket.socket, flags: int, destination: str, seconds: float) -> bool:
+    """As _sees, in IPv6."""
+    end = time.monotonic() + seconds
+    while (left := end - time.monotonic()) > 0:
+        raw.settimeout(left)
+        try:
+            frame = raw.recv(2048)
+        except TimeoutError:
+            return False
+        if len(frame) < 74 or frame[20] != socket.IPPROTO_TCP or frame[67] & 0x17 != flags:
+            continue
+        if frame[38:54] == socket.inet_pton(socket.AF_INET6, destination):
+            return True
+    return False
+
+
+def _segment6(source: str, destination: str, port: int) -> bytes:
+    """The type of the frame, and a TCP connection request in IPv6."""
+    addresses = b"".join(socket.inet_pton(socket.AF_INET6, one) for one in (source, destination))
+    segment = struct.pack("!HHIIBBHHH", 40000, port, 1, 0, 5 << 4, 0x02, 64240, 0, 0)
+    pseudo = addresses + struct.pack("!II", len(segment), socket.IPPROTO_TCP)
+    segment = segment[:16] + struct.pack("!H", _checksum(pseudo + segment)) + segment[18:]
+    header = struct.pack("!IHBB", 6 << 28, len(segment), socket.IPPROTO_TCP, 64)
+    return struct.pack("!H", _ETH_P_IPV6) + header + addresses + segment
 
 
 def _sees(raw: socket.socket, flags: int, destination: str, seconds: float) -> bool:
     """Whether a TCP segment with exactly these flags to that address passes by."""
-    import time
-
     end = time.monotonic() + seconds
     while (left := end - time.monotonic()) > 0:
         raw.settimeout(left)

@@ -5,13 +5,16 @@ from __future__ import annotations
 import socket
 import struct
 import time
+from contextlib import ExitStack, closing
 from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.integration.network.lab import inside, lab
+from tests.integration.network.lab import inside, lab, reaches, serve
 from tiffin.kernel import netlink
 from tiffin.network import Networks
+from tiffin.network.definitions import NetworkRequest, create
+from tiffin.network.records import Join
 from tiffin.state import locate, open_store
 
 if TYPE_CHECKING:
@@ -53,6 +56,32 @@ def test_router_advertisements_give_a_container_no_address_and_no_route(tmp_path
     store.close()
 
 
+def test_a_router_on_a_network_with_ipv6_is_not_believed(tmp_path: Path) -> None:
+    """Neither by the containers, nor by the machine, whose bridge it is on."""
+    store = open_store(locate(str(tmp_path / "root"), str(tmp_path / "run")))
+    with lab() as place, ExitStack() as stack:
+        networks = Networks(store)
+        network = create(store, networks, NetworkRequest("dual", ipv6=True))
+        victim, attacker = (
+            stack.enter_context(closing(networks.attach(name, "dual", (), (Join(network.id, "dual"),))))
+            for name in ("victim", "attacker")
+        )
+        with inside(attacker.netns_fd):
+            raw = stack.enter_context(socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0))
+            raw.bind(("eth0", 0))
+        ears = [_ear(stack, victim.netns_fd, "eth0"), _ear(stack, place.machine, network.bridge)]
+        before = [_ipv6_state(where) for where in (victim.netns_fd, place.machine)]
+        raw.send(_advertisement(attacker.mac))
+        for ear in ears:
+            _hears_an_advertisement(ear)
+        # What comes after has been handled after: the two answer in the order in which they were asked.
+        with serve(victim.netns_fd, "::", 80) as web:
+            reaches(attacker.netns_fd, (victim.address6, 80), web)
+            reaches(place.machine, (victim.address6, 80), web)
+        assert [_ipv6_state(where) for where in (victim.netns_fd, place.machine)] == before
+    store.close()
+
+
 def test_the_machine_has_no_ipv6_address_towards_the_containers(tmp_path: Path) -> None:
     store = open_store(locate(str(tmp_path / "root"), str(tmp_path / "run")))
     with lab():
@@ -64,6 +93,32 @@ def test_the_machine_has_no_ipv6_address_towards_the_containers(tmp_path: Path) 
         assert not _devices("/proc/net/if_inet6") & names
         made.close()
     store.close()
+
+
+def _ear(stack: ExitStack, namespace: int, interface: str) -> socket.socket:
+    with inside(namespace):
+        ear = stack.enter_context(socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(0x86DD)))
+        ear.bind((interface, 0x86DD))
+    ear.settimeout(30)
+    return ear
+
+
+def _hears_an_advertisement(ear: socket.socket) -> None:
+    while True:
+        frame = ear.recv(2048)
+        if frame[20] == socket.IPPROTO_ICMPV6 and frame[54] == 134:
+            return
+
+
+def _ipv6_state(namespace: int) -> list[tuple[object, ...]]:
+    """The addresses of global scope, and the routes but those of the link alone."""
+    with inside(namespace), netlink.Socket() as link:
+        found: list[tuple[object, ...]] = [
+            one for one in link.addresses(socket.AF_INET6) if not one.address.startswith("fe80::")
+        ]
+        return sorted(
+            found + [one for one in link.routes(socket.AF_INET6) if one.destination[:4] != "fe80"], key=str
+        )
 
 
 def _setting(name: str) -> str:
