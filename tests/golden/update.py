@@ -1,15 +1,18 @@
-"""Write what the golden Dockerfiles give now: python -m tests.golden.update [NAME ...]. Read it before you keep it."""
+"""Write what the golden Dockerfiles give now, parsed and planned: python -m tests.golden.update [NAME ...]. Read it
+before you keep it."""
 
 from __future__ import annotations
 
 import sys
 
-from tests.golden.dockerfile_cases import cases, outcome
+from tests.golden import dockerfile_cases, plans
 
 
 def main(names: list[str]) -> int:
     """Rewrite the expectations of these cases, of all when none is named; print those that changed."""
-    for case in cases():
+    every = [(case, dockerfile_cases.outcome) for case in dockerfile_cases.cases()]
+    every += [(case, plans.outcome) for case in plans.cases()]
+    for case, outcome in every:
         if names and case.name not in names:
             continue
         name, text = outcome(case)

@@ -96,6 +96,7 @@ class _Planner:
     def __init__(self, dockerfile: Dockerfile, given: Given, inputs: Inputs) -> None:
         self._file = dockerfile
         self._given = given
+        self._consumed: set[str] = set()
         self._inputs = inputs
         self._steps: list[Step] = []
         self._ends: dict[int, _State] = {}
@@ -276,6 +277,7 @@ class _Planner:
         found = resolve_args(
             instruction, scope, self._given.build_args, self._globals, self._file.escape, file=self._file.file
         )
+        self._consumed.update(name for name, _ in found)  # a trigger's too, which the file does not show
         return state._replace(
             args={**state.args, **{name: value for name, value in found if value is not None}}
         )
@@ -319,18 +321,23 @@ class _Planner:
         return self._show(stage, state, self._add(state.step, work, text, copy, sources, title=text))
 
     def _title_steps(self) -> None:
-        """Number what progress shows, now that each stage's length is known: "[build 2/5] RUN make"."""
-        for index, numbers in self._shown.items():
+        """Number what progress shows, now that each stage's length is known: "[build 2/5] RUN make". What several
+        stages begin with is called by the first."""
+        titled: set[int] = set()
+        for index, numbers in sorted(self._shown.items()):
             stage = self._file.stages[index]
             prefix = stage.name or (f"stage-{index} " if len(self._file.stages) > 1 else "")
             prefix = f"{prefix.strip()} " if prefix else ""
             for at, number in enumerate(numbers, 1):
+                if number in titled:
+                    continue
+                titled.add(number)
                 step = self._steps[number]
                 text = step.title or step.created_by
                 self._steps[number] = step._replace(title=f"[{prefix}{at}/{len(numbers)}] {text}")
 
     def _unused_arguments(self) -> list[str]:
-        known = {name for arg in self._file.global_args for name, _ in arg.pairs}
+        known = self._consumed | {name for arg in self._file.global_args for name, _ in arg.pairs}
         for stage in self._file.stages:
             for instruction in stage.instructions:
                 if isinstance(instruction, Arg):
