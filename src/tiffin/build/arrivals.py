@@ -45,23 +45,39 @@ class Arrivals:
             self._path = self._undo.enter_context(Workspace(self._layout.staging)).path
         return self._path
 
+    def main(self, text: str, dockerfile: str | bytes, stdin: int) -> tuple[Context, bytes | None]:
+        """The main context, which `text` means, "-" being what the descriptor `stdin` gives; and the Dockerfile's text
+        when that is nothing else. `dockerfile` is what the caller says of it."""
+        if text == "-":
+            if stdin < 0:
+                raise InvalidArgument("no stream is given for the context '-'; name a directory")
+            context, found = self._from_stream(stdin)
+        elif is_remote(text):
+            context, found = self._of_remote(text)
+        else:
+            return self.context(text), None
+        if found is not None and dockerfile:
+            context.close()
+            raise InvalidArgument(f"{_shown(text)!r} is a Dockerfile, not a context with one; leave out -f")
+        return context, found
+
     def context(self, text: str) -> Context:
         """The context that `text` means: a directory here, or what a URL or git reference leads to."""
         if is_remote(text):
-            context, file = self.of_remote(text)
+            context, file = self._of_remote(text)
             if file is not None:
                 context.close()
                 raise InvalidArgument(f"{_shown(text)} is no archive, so it is no context")
             return context
         return Context(text, self._layout.cache)
 
-    def from_stream(self, fd: int) -> tuple[Context, bytes | None]:
+    def _from_stream(self, fd: int) -> tuple[Context, bytes | None]:
         """The context that comes from `fd`: an archive; or a Dockerfile, whose text is then given, and no files."""
         with open(fd, "rb", buffering=0, closefd=False) as stream:
             path = self._spool(stream)
         return self._of_file(path, "standard input")
 
-    def of_remote(self, text: str) -> tuple[Context, bytes | None]:
+    def _of_remote(self, text: str) -> tuple[Context, bytes | None]:
         """The main context by URL or git reference; a URL may lead to a Dockerfile alone."""
         path = self._fetched(_full(text))
         if os.path.isdir(path):

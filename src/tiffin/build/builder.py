@@ -147,7 +147,7 @@ class Builder:
             lending.granted(request.allow),
         )
         with Arrivals(self._store.layout, lent) as arrivals:
-            context, text = _main_context(request, arrivals)
+            context, text = arrivals.main(request.context_dir, request.dockerfile, request.stdin)
             base = _Bases(self._images, self._fetch, request)
             inputs = BuildInputs(context, request.contexts, arrivals.context, base)
             try:
@@ -230,24 +230,6 @@ class _Bases:
             request.progress(Fetching(name, *event))
 
         return self._fetch(name, str(platform or ""), report)
-
-
-def _main_context(request: BuildRequest, arrivals: Arrivals) -> tuple[Context, bytes | None]:
-    """The main context; and the Dockerfile's text when what was named is nothing else."""
-    if request.context_dir == "-":
-        if request.stdin < 0:
-            raise InvalidArgument("no stream is given for the context '-'; name a directory")
-        context, text = arrivals.from_stream(request.stdin)
-    elif is_remote(request.context_dir):
-        context, text = arrivals.of_remote(request.context_dir)
-    else:
-        return arrivals.context(request.context_dir), None
-    if text is not None and request.dockerfile:
-        context.close()
-        raise InvalidArgument(
-            f"{request.context_dir!r} is a Dockerfile, not a context with one; leave out -f"
-        )
-    return context, text
 
 
 def _read(context: Context, dockerfile: str | bytes) -> Dockerfile:

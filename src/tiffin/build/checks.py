@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from tiffin.build.arrivals import Arrivals
 from tiffin.build.config import environment
 from tiffin.build.context import Context
+from tiffin.build.lending import lent
 from tiffin.dockerfile import lint
 from tiffin.dockerfile.platform_args import platform_args
 from tiffin.dockerfile.stages import Dockerfile, parse_dockerfile
 from tiffin.errors import DockerfileError, InvalidArgument, NotFound
-from tiffin.oci.platform import host_platform
+from tiffin.oci.platform import host_platform, parse_platform
 from tiffin.typed import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
@@ -29,19 +31,21 @@ class CheckResult(NamedTuple):
 def check(request: BuildRequest, images: Images) -> CheckResult:
     """Lint the Dockerfile, all its stages; nothing is built, and no image fetched. Raises DockerfileError for one that
     cannot be built as it is written."""
-    context = Context(request.context_dir)
-    try:
-        if isinstance(request.dockerfile, bytes):
-            text, name = request.dockerfile, "Dockerfile"
-            context.use_ignore_rules()
-        else:
-            text, name = context.read_dockerfile(request.dockerfile)
-            context.use_ignore_rules(request.dockerfile)
-        dockerfile = parse_dockerfile(text, name)
-        dockerfile.target(request.target)
-        report = _report(request, dockerfile, context, images, every_stage=True)
-    finally:
-        context.close()
+    with Arrivals(images.store.layout, lent(request.secrets, request.ssh)) as arrivals:
+        context, alone = arrivals.main(request.context_dir, request.dockerfile, request.stdin)
+        try:
+            given = request.dockerfile if alone is None else alone
+            if isinstance(given, bytes):
+                text, name = given, "Dockerfile"
+                context.use_ignore_rules()
+            else:
+                text, name = context.read_dockerfile(given)
+                context.use_ignore_rules(given)
+            dockerfile = parse_dockerfile(text, name)
+            dockerfile.target(request.target)
+            report = _report(request, dockerfile, context, images, every_stage=True)
+        finally:
+            context.close()
     shown = text.decode().removeprefix("\ufeff")
     lines = [line for finding in report.findings for line in finding.lines(name, shown)]
     return CheckResult(len(report.findings), tuple(lines), report.unknown, report.violation)
@@ -67,7 +71,8 @@ def _report(
         except (NotFound, InvalidArgument):
             return None
 
-    predefined = platform_args(host_platform(), host_platform())
+    target = parse_platform(request.platform) if request.platform else host_platform()
+    predefined = platform_args(target, host_platform())
     only = None
     if not every_stage:
         values = dockerfile.evaluate_global_args(request.build_args, predefined)

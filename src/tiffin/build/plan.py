@@ -48,6 +48,7 @@ from tiffin.dockerfile.instructions import (
     Workdir,
 )
 from tiffin.dockerfile.parser import parse_trigger
+from tiffin.dockerfile.platform_args import platform_args
 from tiffin.dockerfile.stages import SCRATCH, Dockerfile, Stage
 from tiffin.errors import (
     DockerfileError,
@@ -103,7 +104,7 @@ class _Planner:
         self._images: dict[tuple[str, Platform | None], int] = {}
         self._fetches: dict[FetchWork, int] = {}
         self._shown: dict[int, list[int]] = {}
-        self._platform_args = _platform_args(given.platform)
+        self._platform_args = platform_args(given.platform, host_platform())
         self._globals = dockerfile.evaluate_global_args(given.build_args, self._platform_args)
 
     def plan(self) -> Plan:
@@ -365,16 +366,6 @@ def _without_secrets(copy: Transfer) -> str:
     from tiffin.registry.redact import redact
 
     return redact(copy.source)
-
-
-def _platform_args(target: Platform) -> dict[str, str]:
-    found = {}
-    for prefix, platform in (("TARGET", target), ("BUILD", host_platform())):
-        found[f"{prefix}PLATFORM"] = str(platform)
-        found[f"{prefix}OS"] = platform.os
-        found[f"{prefix}ARCH"] = platform.architecture
-        found[f"{prefix}VARIANT"] = platform.variant
-    return found
 
 
 def _history_text(instruction: Instruction, config: Config) -> str:
