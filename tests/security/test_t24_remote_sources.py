@@ -8,9 +8,10 @@ import pytest
 
 from tests.building import Bench
 from tests.webserver import Answer, WebServer, Work
-from tiffin.build import git
+from tiffin.build import download, git
 from tiffin.build.inputs import Lent
-from tiffin.errors import DockerfileError, InvalidArgument, TiffinError
+from tiffin.build.workers import Channel
+from tiffin.errors import DockerfileError, InvalidArgument, LimitExceeded, TiffinError
 
 SECRET = "the canary's secret"
 
@@ -183,16 +184,18 @@ def test_a_name_that_leads_to_loopback_from_a_public_host_is_refused() -> None:
 
 
 @pytest.mark.root
-def test_a_download_has_a_bound(based: Bench, web: WebServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tiffin.build.download.DOWNLOAD_MAX", 1000)
+def test_a_download_has_a_bound_and_one_past_it_is_not_kept(
+    based: Bench, web: WebServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(download, "DOWNLOAD_MAX", 1000)
     web.answer({"/f": Answer(b"x" * 2000)})
-    with pytest.raises(DockerfileError, match="larger than"):
-        based.build(f"FROM base\nADD {web.url}/f /f")
-    assert all(
-        os.path.getsize(f"{where}/{name}") < 2000
-        for where, _, names in os.walk(f"{based.layout.cache}/downloads")
-        for name in names
-    )
+    null = os.open(os.devnull, os.O_WRONLY)
+    try:
+        with pytest.raises(LimitExceeded, match="larger than"):
+            download.download(based.layout, f"{web.url}/f", "", str(tmp_path), Channel(null))
+    finally:
+        os.close(null)
+    assert os.listdir(f"{based.layout.cache}/downloads") == []
 
 
 @pytest.mark.root
