@@ -60,6 +60,11 @@ class Docker:
         """Of the process that made the namespaces and whose only child is the daemon."""
         return self._process.pid
 
+    @property
+    def address(self) -> str:
+        """Where it listens, as `docker -H` has it."""
+        return self._socket
+
     def _ask(self, *arguments: str, **options: Any) -> subprocess.CompletedProcess[bytes]:
         command = [self._client, "-H", self._socket, *arguments]
         environment = os.environ | {"DOCKER_BUILDKIT": "0", "DOCKER_CONFIG": "/nonexistent"}
