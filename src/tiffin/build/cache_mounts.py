@@ -167,6 +167,17 @@ def remove(store: Store, name: str) -> bool:
     return True
 
 
+def strays(store: Store) -> tuple[list[str], list[str]]:
+    """Names of rows without a directory, and of directories without a row: what a crash can leave."""
+    with store.transaction() as db:  # whoever makes or removes one does so in a transaction
+        rows = {name for (name,) in db.execute("SELECT name FROM cache_mounts")}
+        try:
+            there = set(os.listdir(directory(store)))
+        except FileNotFoundError:
+            there = set()
+    return sorted(rows - there), sorted(there - rows)
+
+
 def _try_lock(store: Store, name: str) -> int:
     """The directory's descriptor, locked; -1 when somebody uses it, -2 when it is not there."""
     try:

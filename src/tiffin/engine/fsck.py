@@ -48,6 +48,7 @@ def _check_others(store: Store) -> list[Finding]:
     _check_containers(store, checked)
     _check_volumes(store, checked)
     _check_networks(store, checked)
+    _check_cache_mounts(store, checked)
     return checked.findings
 
 
@@ -125,6 +126,16 @@ def _check_networks(store: Store, checked: Checked) -> None:
             checked.leftover("network", owner, "has an address or port and is no more", "release it")
 
 
+def _check_cache_mounts(store: Store, checked: Checked) -> None:
+    from tiffin.build import cache_mounts
+
+    rows, directories = cache_mounts.strays(store)
+    for name in rows:
+        checked.leftover("cache mount", name, "has no directory", "forget it")
+    for name in directories:
+        checked.leftover("cache mount", name, "has no row")
+
+
 # -- repair --------------------------------------------------------------------------------------------------
 
 
@@ -140,6 +151,10 @@ def _repair(store: Store, finding: Finding) -> str:
             from tiffin.volumes import Volumes
 
             Volumes(store).create(finding.name)
+        elif finding.kind == "cache mount":
+            from tiffin.build import cache_mounts
+
+            cache_mounts.remove(store, finding.name)
         elif finding.kind == "network":
             from tiffin.network.manager import Networks
 

@@ -37,12 +37,14 @@ CASES = {
     "writable bind": "FROM base\nRUN --mount=target=/m,rw touch /m/x && ls /m >/seen\n"
     "RUN --mount=target=/m ls /m >>/seen",
     "bind of a stage": f"{STAGE}FROM base\nRUN --mount=from=made,source=out,target=/m {SHOW}; cat /m/link >>/seen",
-    "writable bind of a stage": f"{STAGE}FROM base\nRUN --mount=from=made,source=out,target=/m,rw rm -r /m/sub; ls /m >/seen\n"
+    "writable bind of a stage": f"{STAGE}FROM base\n"
+    "RUN --mount=from=made,source=out,target=/m,rw rm -r /m/sub; ls /m >/seen\n"
     "RUN --mount=from=made,source=out,target=/m ls /m >>/seen",
     "bind of an image": "FROM base\nRUN --mount=from=base,source=/etc,target=/m cat /m/passwd >/seen",
     "one below another": "FROM base\nRUN --mount=type=cache,target=/m/d/sub --mount=target=/m touch /m/d/sub/new; "
     "ls /m/d /m/d/sub >/seen",
-    "tmpfs": "FROM base\nRUN mkdir /t; touch -d '2001-01-01 00:00:00' /t/old\nRUN --mount=type=tmpfs,target=/t ls /t >/seen; touch /t/x",
+    "tmpfs": "FROM base\nRUN mkdir /t; touch -d '2001-01-01 00:00:00' /t/old\n"
+    "RUN --mount=type=tmpfs,target=/t ls /t >/seen; touch /t/x",
     "secret": f"FROM base\nRUN --mount=type=secret,id=s {SHOW}; cat /run/secrets/s >>/seen",
     "secret elsewhere": "FROM base\n"
     f"RUN --mount=type=secret,id=s,target=/m,uid=5,gid=6,mode=0444 {SHOW}; cat /m >>/seen",

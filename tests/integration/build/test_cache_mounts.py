@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.building import Bench
+from tests.command import fresh_engine
 from tests.integration.build.test_run import leftovers, marked, wait_until
 from tiffin.build import cache_mounts
 
@@ -103,7 +104,7 @@ def test_a_build_that_waits_for_a_cache_mount_can_be_stopped(based: Bench) -> No
     (data_of(based, "gate") / "go").touch()
     holder.communicate(timeout=60)
     assert holder.returncode == 0
-    wait_until(lambda: not leftovers(based))
+    wait_until(lambda: not leftovers(based), 30)
 
 
 def test_a_killed_build_leaves_its_cache_mount_to_the_next_and_nothing_else(
@@ -120,8 +121,25 @@ def test_a_killed_build_leaves_its_cache_mount_to_the_next_and_nothing_else(
     assert line_of(process) == "begun"
     process.kill()
     process.communicate(timeout=30)
-    wait_until(lambda: not marked(f"sleep\0{marker}"))
-    wait_until(lambda: not leftovers(based))
+    wait_until(lambda: not marked(f"sleep\0{marker}"), 30)
+    wait_until(lambda: not leftovers(based), 30)
     assert [each.in_use for each in cache_mounts.kept(based.store)] == [False]
     based.build("FROM base\nRUN --mount=type=cache,id=c,target=/c,sharing=locked cat /c/f")
     assert based.log == "kept\n"
+
+
+def test_what_a_crash_leaves_of_cache_mounts_is_found_and_mended(tmp_path: Path) -> None:
+    with fresh_engine(tmp_path / "engine") as tiffin:
+        text = "FROM busybox\nRUN --mount=type=cache,id={0},target=/c echo {0} >/c/f\n"
+        for name in ("whole", "lost"):
+            tiffin.ok("build", "-q", "-", input=text.format(name))
+        top = tiffin.root / "cache-mounts"
+        (lost,) = [path for path in top.iterdir() if (path / "data" / "f").read_text() == "lost\n"]
+        lost.rename(top / ("0" * 32))
+        said = tiffin("system", "fsck").stdout
+        assert lost.name in said
+        assert "0" * 32 in said
+        tiffin("system", "fsck", "--repair")
+        assert tiffin("system", "fsck").returncode == 0
+        (kept,) = list(top.iterdir())
+        assert (kept / "data" / "f").read_text() == "whole\n"
