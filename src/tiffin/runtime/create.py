@@ -7,9 +7,9 @@
 The caller (supervisor, build worker) has one thread. What happens:
 
     parent                                    child
-      │ check, compute, make the cgroup          ·
+      │ check, compute                            ·
       ├──────── fork, into a new pid namespace ──▶│ namespaces, root, /proc, /dev, mounts     (child.py)
-      │ put the child into the cgroup (v2)        │   meanwhile
+      │ make the cgroup, put the child in (v2)    │   meanwhile
       ├──────── go ──────────────────────────────▶│ into the cgroup (v1), its namespace, masks, user
       │                                           │ exec helper: pivot, limits, ids, seccomp
       │◀─────── ready, or what failed ────────────┤
@@ -134,12 +134,7 @@ def create(request: CreateRequest) -> InitProcess:
     fds = Descriptors()
     try:
         plan, terminal = _plan(request, namespaces, hierarchies, cgroup, fds)
-        warnings = cgroup.create((request.spec.get("linux") or {}).get("resources") or {})
-        try:
-            return _launch(plan, namespaces, cgroup, terminal, fds, warnings)
-        except BaseException as error:
-            _attempt(cgroup.delete, error)
-            raise
+        return _launch(plan, namespaces, cgroup, terminal, fds)
     finally:
         fds.close()
 
@@ -150,11 +145,13 @@ def _launch(
     cgroup: Cgroup,
     terminal: "Terminal | None",
     fds: Descriptors,
-    warnings: list[str],
 ) -> InitProcess:
     pid = _fork(plan, namespaces)
+    made = False
     try:
         fds.close_child_ends()
+        warnings = cgroup.create((plan.spec.get("linux") or {}).get("resources") or {})
+        made = True
         if not plan.cgroup_enters_itself:
             cgroup.add(pid)
         os.write(fds.go, b"\1")
@@ -170,6 +167,8 @@ def _launch(
         )
     except BaseException as error:
         reap(pid)
+        if made:
+            _attempt(cgroup.delete, error)
         ended_first = isinstance(error, BrokenPipeError) or isinstance(error.__cause__, ProcessLookupError)
         if ended_first and (message := read_all(fds.errors)):
             raise_reported(message)  # what it said is the reason
