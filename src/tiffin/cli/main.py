@@ -166,8 +166,6 @@ def _globals(words: list[str]) -> tuple[Globals | None, list[str]]:
 
 
 def _dispatch(command: Command, words: list[str], options: Globals) -> int:
-    import importlib
-
     session = Session(options)
     if options.debug:
         from tiffin.engine import remote
@@ -179,7 +177,8 @@ def _dispatch(command: Command, words: list[str], options: Globals) -> int:
         )  # before the words are parsed: meanwhile it loads
     from tiffin.cli.parser import CommandParser, HelpPrinted
 
-    module = importlib.import_module(f"tiffin.cli.commands.{command.module}")
+    # `importlib` would bring `warnings` with it: 1 ms
+    module = __import__(f"tiffin.cli.commands.{command.module}", fromlist=("run",))
     if command.short in _LONG:
         gc.freeze()
         gc.enable()

@@ -5,8 +5,7 @@ One JSON document; what it lacks has its default:
     {"restart": {"name": "on-failure", "retries": 3}, ...}
 """
 
-import json
-
+from tiffin import jsontext as json
 from tiffin.containers.record import RestartPolicy
 from tiffin.errors import InvalidArgument
 from tiffin.typed import Any

@@ -4,9 +4,9 @@ Nothing here is looked up again at `start`: the image's layers, command and envi
 that moving or untagging the image changes no container.
 """
 
-import json
 import os
 
+from tiffin import jsontext as json
 from tiffin.containers.ports import PortSpec
 from tiffin.typed import Any, NamedTuple
 

@@ -4,15 +4,15 @@ Every change is one transaction, atomic and durable. Who may change a row is set
 the container's lock.
 """
 
-import json
-import sqlite3
 from collections.abc import Callable, Iterable
 
+from tiffin import jsontext as json
 from tiffin.containers.names import check_name, random_name
 from tiffin.containers.record import ContainerRecord, Resources, RestartPolicy
 from tiffin.containers.states import State
 from tiffin.errors import Conflict, InvalidArgument, NotFound
 from tiffin.state import Store
+from tiffin.state import sqlite as sqlite3
 from tiffin.state.events import emit_container
 from tiffin.typed import Any, Final, NamedTuple
 

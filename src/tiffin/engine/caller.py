@@ -21,7 +21,6 @@ from __future__ import annotations
 
 import _signal  # type: ignore[import-not-found] # `signal` turns numbers into names: 0.3 ms for all of them
 import os
-import signal
 
 from tiffin.typed import TYPE_CHECKING, Any
 
@@ -30,20 +29,13 @@ if TYPE_CHECKING:
 
     from tiffin.engine.options import Streams
 
-_NEVER = frozenset(
-    int(number)
-    for number in (
-        signal.SIGKILL, signal.SIGSTOP, signal.SIGCHLD, signal.SIGPIPE, signal.SIGURG, signal.SIGWINCH, signal.SIGTTIN,
-        signal.SIGTTOU, signal.SIGSEGV, signal.SIGBUS, signal.SIGFPE, signal.SIGILL,
-    )
-)  # fmt: skip
+_NEVER = frozenset((
+    _signal.SIGKILL, _signal.SIGSTOP, _signal.SIGCHLD, _signal.SIGPIPE, _signal.SIGURG, _signal.SIGWINCH,
+    _signal.SIGTTIN, _signal.SIGTTOU, _signal.SIGSEGV, _signal.SIGBUS, _signal.SIGFPE, _signal.SIGILL,
+))  # fmt: skip
 _RESERVED = (32, 33)  # the C library's own
-_OWN = tuple(
-    map(int, (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGTSTP, signal.SIGCONT))
-)
-_HUP, _TSTP, _CONT, _WINCH = (
-    int(n) for n in (signal.SIGHUP, signal.SIGTSTP, signal.SIGCONT, signal.SIGWINCH)
-)
+_HUP, _TSTP, _CONT, _WINCH = _signal.SIGHUP, _signal.SIGTSTP, _signal.SIGCONT, _signal.SIGWINCH
+_OWN = (_HUP, _signal.SIGINT, _signal.SIGQUIT, _signal.SIGTERM, _TSTP, _CONT)
 PROXIED = tuple(number for number in range(1, 65) if number not in _NEVER and number not in _RESERVED)
 
 

@@ -7,7 +7,6 @@ drops the image's command; a given command replaces it.
 from __future__ import annotations
 
 import os
-import sqlite3
 import time
 from collections.abc import Sequence
 
@@ -22,6 +21,7 @@ from tiffin.engine.options import Created, CreateOptions
 from tiffin.engine.signals import parse_signal
 from tiffin.errors import Conflict, InvalidArgument, NotFound
 from tiffin.images.records import find_image
+from tiffin.state import sqlite as sqlite3
 from tiffin.supervisor import control
 from tiffin.typed import TYPE_CHECKING, Any
 

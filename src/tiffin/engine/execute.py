@@ -17,11 +17,10 @@ from tiffin.supervisor.jobs import ExecJob
 from tiffin.typed import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    import socket
-
     from tiffin.containers import ContainerRecord
     from tiffin.engine.options import ExecOptions, Streams
     from tiffin.engine.workspace import Workspace
+    from tiffin.kernel import sockets as socket
 
 
 def exec_attached(workspace: Workspace, reference: str, options: ExecOptions, streams: Streams) -> int | None:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Iterator
 
 from tiffin.engine import recovery
 from tiffin.engine.options import LogLine
 from tiffin.errors import Unsupported
+from tiffin.kernel import sockets as socket
 from tiffin.supervisor import control
 from tiffin.supervisor.frames import FrameReader, Kind, frame
 from tiffin.supervisor.logs.files import timestamp

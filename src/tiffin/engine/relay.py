@@ -18,10 +18,9 @@ from tiffin.supervisor.frames import FrameReader, Kind, Want, exit_code, frame, 
 from tiffin.typed import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    import socket
-
     from tiffin.engine.caller import Caller
     from tiffin.engine.options import Streams
+    from tiffin.kernel import sockets as socket
 
 _CHUNK = 64 * 1024
 _TTY_CHUNK = 16 * 1024  # so that what is typed during a flood is heard soon

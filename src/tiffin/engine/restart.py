@@ -15,10 +15,9 @@ from tiffin.supervisor.frames import FrameReader, Kind, frame, restart_payload
 from tiffin.typed import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    import socket
-
     from tiffin.containers import Container
     from tiffin.engine.workspace import Workspace
+    from tiffin.kernel import sockets as socket
     from tiffin.state import Store
 
 

@@ -1,6 +1,6 @@
 """Signals by the names and numbers that people write."""
 
-import signal
+import _signal  # type: ignore[import-not-found] # `signal` itself turns every number into a name first
 
 from tiffin.errors import InvalidArgument
 
@@ -13,10 +13,10 @@ def parse_signal(text: str) -> int:
     base, sign, offset = name.partition("+") if "+" in name else name.partition("-")
     if base in ("RTMIN", "RTMAX") and (not sign or offset.isdigit()):
         shift = int(offset or 0) if sign != "-" else -int(offset)
-        number = int(getattr(signal, f"SIG{base}")) + shift
-        if signal.SIGRTMIN <= number <= signal.SIGRTMAX:
+        number = int(getattr(_signal, f"SIG{base}")) + shift
+        if _signal.SIGRTMIN <= number <= _signal.SIGRTMAX:
             return number
-    found = getattr(signal, f"SIG{name}", None)
-    if isinstance(found, signal.Signals):
-        return int(found)
+    found = getattr(_signal, f"SIG{name}", None)
+    if isinstance(found, int) and not name.startswith("_"):  # SIG_DFL and the like are none
+        return found
     raise InvalidArgument(f"Invalid signal: {text}")

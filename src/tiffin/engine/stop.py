@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import select
-import signal
 import time
 
 from tiffin.containers.states import LIVE, State, can_stop
@@ -23,13 +22,13 @@ from tiffin.supervisor.frames import FrameReader, Kind, exit_code, frame
 from tiffin.typed import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    import socket
-
     from tiffin.containers import Container
     from tiffin.engine.workspace import Workspace
+    from tiffin.kernel import sockets as socket
     from tiffin.state import Store
 
 _WAIT, _STOP, _PART = frame(Kind.WAIT), frame(Kind.STOP, b"\1"), frame(Kind.STOP, b"\0")
+_SIGKILL = 9
 _KILL_PATIENCE = 20.0  # seconds for the kernel to end killed processes and for the supervisor to take down
 
 
@@ -44,7 +43,7 @@ def stop(workspace: Workspace, reference: str, timeout: int | None, stop_signal:
         with _Ending(store, container, _STOP) as ending:
             ending.signal(number)
             if not ending.ended(None if seconds < 0 else float(seconds)):
-                ending.signal(signal.SIGKILL)
+                ending.signal(_SIGKILL)
                 ending.require()
             ending.tell("stop")
 
@@ -57,17 +56,17 @@ def kill(workspace: Workspace, reference: str, signal_name: str) -> None:
         if not can_stop(container.status):
             raise Conflict(f"Cannot kill container: {reference}: Container {container.id} is not running")
         # A signal that is to end it ends its restarts too; any other leaves the policy in place.
-        fatal = number in (signal.SIGKILL, parse_signal(container.record.stop_signal))
+        fatal = number in (_SIGKILL, parse_signal(container.record.stop_signal))
         with _Ending(store, container, _STOP if fatal else _WAIT) as ending:
             ending.signal(number)
-            if number == signal.SIGKILL or (fatal and container.status == State.RESTARTING):
+            if number == _SIGKILL or (fatal and container.status == State.RESTARTING):
                 ending.require()
 
 
 def kill_for_removal(store: Store, container: Container) -> None:
     """SIGKILL, and wait until it is down (and gone, with auto_remove)."""
     with _Ending(store, container, _STOP) as ending:
-        ending.signal(signal.SIGKILL)
+        ending.signal(_SIGKILL)
         ending.require()
 
 
@@ -104,7 +103,7 @@ def stop_all(workspace: Workspace) -> list[tuple[str, str]]:
             left = None if patience < 0 else max(0.0, began + patience - time.monotonic())
             try:
                 if not ending.ended(left):
-                    ending.signal(signal.SIGKILL)
+                    ending.signal(_SIGKILL)
                     ending.require()
             except TiffinError as error:
                 failed.append((container.name, str(error)))

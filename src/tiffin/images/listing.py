@@ -60,7 +60,7 @@ def _matching(row: Summary, patterns: "Sequence[str]") -> Summary | None:
 
 def stacks(db: "sqlite3.Connection") -> dict[str, Stack]:
     """The layers and the platform of every image in sight, by its ID."""
-    import json
+    from tiffin import jsontext as json
 
     layers: dict[str, list[tuple[str, int]]] = {}
     for image, diff_id, size in db.execute(_LAYERS):

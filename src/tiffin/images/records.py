@@ -1,7 +1,5 @@
 """The rows of images: values, and the queries that find them."""
 
-import re
-
 from tiffin.errors import Conflict, InvalidArgument, NotFound
 from tiffin.oci.reference import parse_reference, shown
 from tiffin.typed import TYPE_CHECKING, Any, NamedTuple
@@ -10,6 +8,8 @@ if TYPE_CHECKING:
     import sqlite3
 
     from tiffin.oci.platform import Platform
+
+_HEX = "0123456789abcdef"
 
 
 class Image(NamedTuple):
@@ -106,7 +106,8 @@ def _for_platform(db: "sqlite3.Connection", text: str, image: Image, platform: "
 def find_id(db: "sqlite3.Connection", text: str) -> str:
     """As `find_image`, the ID alone."""
     bare = text.removeprefix("sha256:")
-    if re.fullmatch(r"[0-9a-f]{64}", bare):
+    hexadecimal = not bare.strip(_HEX)
+    if hexadecimal and len(bare) == 64:
         if db.execute("SELECT 1 FROM images WHERE id = ? AND NOT removed", (f"sha256:{bare}",)).fetchone():
             return f"sha256:{bare}"
         raise NotFound(f"No such image: {text}")
@@ -121,7 +122,7 @@ def find_id(db: "sqlite3.Connection", text: str) -> str:
             found = _by_name(db, str(reference))
         if found:
             return found
-    if re.fullmatch(r"[0-9a-f]{1,63}", bare):
+    if hexadecimal and 0 < len(bare) < 64:
         found = _by_prefix(db, bare)
         if found:
             return found
@@ -169,7 +170,7 @@ def _by_prefix(db: "sqlite3.Connection", prefix: str) -> str:
 
 def image_by_id(db: "sqlite3.Connection", image_id: str) -> Image:
     """The image of exactly this ID, also one that was removed while a container uses it. Raises NotFound."""
-    import json
+    from tiffin import jsontext as json
 
     query = "SELECT manifest, media_type, config, created, size FROM images WHERE id = ?"
     row = db.execute(query, (image_id,)).fetchone()

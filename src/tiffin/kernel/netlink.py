@@ -14,9 +14,9 @@ own explanation where it gave one. Addresses travel as text; what they look like
 
 import errno
 import os
-import socket
 import struct
 
+from tiffin.kernel import sockets as socket
 from tiffin.typed import NamedTuple
 
 NETLINK_ROUTE = 0

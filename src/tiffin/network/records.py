@@ -1,9 +1,9 @@
 """The nouns of the network room as plain values: networks, endpoints, ports, attachments."""
 
-import json
 import os
 from collections.abc import Sequence
 
+from tiffin import jsontext as json
 from tiffin.typed import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:

@@ -1,7 +1,6 @@
 """Platforms: operating system, architecture and variant, in Go's names (image-spec, image-index.md)."""
 
 import os
-import re
 
 from tiffin.errors import InvalidArgument
 from tiffin.typed import NamedTuple
@@ -53,10 +52,15 @@ def host_platform() -> Platform:
     return normal(Platform("linux", os.uname().machine))
 
 
+def _is_word(text: str) -> bool:
+    """[A-Za-z0-9_.-]{1,64}"""
+    return 0 < len(text) <= 64 and text.isascii() and all(c.isalnum() or c in "_.-" for c in text)
+
+
 def parse_platform(text: str) -> Platform:
     """`linux/amd64`, `linux/arm64/v8`, `arm64`. Raises InvalidArgument."""
     parts = text.split("/")
-    if len(parts) > 3 or not all(re.fullmatch(r"[A-Za-z0-9_.-]{1,64}", part) for part in parts):
+    if len(parts) > 3 or not all(map(_is_word, parts)):
         raise InvalidArgument(f"invalid platform {text[:80]!r}: want os/architecture, such as linux/amd64")
     if len(parts) == 1:
         parts.insert(0, "linux")

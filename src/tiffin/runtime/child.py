@@ -11,13 +11,13 @@ parent by three descriptors:
 import fcntl
 import gc
 import os
-import socket
 import struct
 from errno import ELOOP, EROFS
 
 from tiffin.errors import EngineError, InvalidArgument
 from tiffin.init.launch import execute_helper
 from tiffin.init.message import CREATE
+from tiffin.kernel import sockets as socket
 from tiffin.kernel.mounts import (
     AT_FDCWD,
     AT_RECURSIVE,

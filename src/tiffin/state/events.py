@@ -3,9 +3,9 @@
 Types, actions and attributes are Docker's (Engine API, GET /events). The newest KEPT events stay.
 """
 
-import json
 import time
 
+from tiffin import jsontext as json
 from tiffin.errors import NoSpace
 from tiffin.typed import TYPE_CHECKING, NamedTuple
 

@@ -7,10 +7,10 @@ looks up the container; with two processors at the same time.
            ──end of file: nothing was made──────────────────────▶ it ends
 """
 
-import socket
 from collections.abc import Sequence
 from functools import partial
 
+from tiffin.kernel import sockets as socket
 from tiffin.supervisor import jobs
 from tiffin.supervisor.fork import fork_orphan
 from tiffin.supervisor.launcher import receive
@@ -35,7 +35,7 @@ class Ahead:
         """Hand the job over; its outcome comes on the job's channel. False when somebody killed the process.
         Closes the handle."""
         try:
-            socket.send_fds(self._socket, [jobs.encode(job)], list(descriptors))
+            socket.send_fds(self._socket, jobs.encode(job), list(descriptors))
         except OSError:
             return False
         finally:

@@ -1,10 +1,10 @@
 """One connection to a session: what it wants, what it sent, what it has yet to be sent."""
 
-import socket
 import time
 from collections.abc import Iterator
 
 from tiffin.errors import Corrupt
+from tiffin.kernel import sockets as socket
 from tiffin.supervisor.frames import FrameReader, Want, frame
 
 HIGH_WATER = 256 * 1024  # more than this unsent to one client, and the container's output is left in its pipe

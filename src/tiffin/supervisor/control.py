@@ -7,10 +7,10 @@ something running or to be taken down, else the command that starts or removes i
 
 import errno
 import os
-import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from tiffin.kernel import sockets as socket
 from tiffin.state import Layout, lock_file
 
 _SOCKET = "sock"

@@ -1,8 +1,7 @@
 """An error as bytes, from the process where it happened to the process that reports it."""
 
-import json
-
 import tiffin.errors as errors
+from tiffin import jsontext as json
 
 
 def encode(error: BaseException) -> bytes:

@@ -8,14 +8,13 @@ SQLite keeps, per process, which locks it holds, and the child would believe in 
 import _signal  # type: ignore[import-not-found] # `signal` itself turns every number into a name first
 import gc
 import os
-import signal
 from collections.abc import Callable, Sequence
 
 from tiffin.kernel.process import close_range
 
 _NEVER_IGNORED = (
-    *(signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2),
-    *(signal.SIGWINCH, signal.SIGCHLD, signal.SIGALRM),
+    *(_signal.SIGHUP, _signal.SIGINT, _signal.SIGQUIT, _signal.SIGTERM, _signal.SIGUSR1, _signal.SIGUSR2),
+    *(_signal.SIGWINCH, _signal.SIGCHLD, _signal.SIGALRM),
 )
 
 
@@ -44,11 +43,11 @@ def let_go(keep: Sequence[int]) -> None:
     """In a child: keep only those descriptors, 0 to 2 are /dev/null, signals as at exec."""
     gc.freeze()
     gc.enable()
-    signal.set_wakeup_fd(-1)
-    for number in range(1, signal.NSIG):
+    _signal.set_wakeup_fd(-1)
+    for number in range(1, _signal.NSIG):
         if number in _NEVER_IGNORED or callable(_signal.getsignal(number)):
             _signal.signal(number, _signal.SIG_DFL)
-    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+    _signal.pthread_sigmask(_signal.SIG_SETMASK, ())
     os.chdir("/")
     os.umask(0o022)
     first = 3

@@ -12,13 +12,11 @@ Only a supervisor whose container has a check loads this module.
 
 from __future__ import annotations
 
-import json
 import os
 import select
-import signal
-import sqlite3
 import time
 
+from tiffin import jsontext as json
 from tiffin.containers.environment import process_env
 from tiffin.containers.security import parse_security_options
 from tiffin.containers.states import State
@@ -27,6 +25,7 @@ from tiffin.errors import TiffinError
 from tiffin.runtime import defaults
 from tiffin.runtime.exec import ExecProcess, ExecRequest, exec_process
 from tiffin.runtime.spec import ContainerOptions, process
+from tiffin.state import sqlite as sqlite3
 from tiffin.supervisor.fork import let_go
 from tiffin.supervisor.logs.files import timestamp
 from tiffin.typed import TYPE_CHECKING, Any, NamedTuple
@@ -46,6 +45,7 @@ _SHELL = ("/bin/sh", "-c")
 _GRACE = 5.0  # seconds beyond its timeout after which a probe that has not reported is given up
 _MESSAGE = 64 * 1024
 _NOT_RUN = -1
+_SIGKILL = 9
 _SECOND = 1_000_000_000
 
 
@@ -277,7 +277,7 @@ class _Probe:
 
     def _kill(self) -> None:
         if self._pid:
-            os.kill(self._pid, signal.SIGKILL)
+            os.kill(self._pid, _SIGKILL)
         self._reap()
 
     def _reap(self) -> None:
@@ -319,7 +319,7 @@ def _command(request: ExecRequest, timeout: float) -> tuple[int, str]:
         code = command.wait()
         output.take()
         return code, output.text()
-    command.signal(signal.SIGKILL)
+    command.signal(_SIGKILL)
     command.wait()
     output.take()
     said = f"Health check exceeded timeout ({_go_duration(timeout)})"

@@ -4,8 +4,7 @@ A job is a plain value, so that it can be handed to a launcher. Descriptors trav
 of the caller's socket pair) first, for a start then the container's lock.
 """
 
-import json
-
+from tiffin import jsontext as json
 from tiffin.typed import Any, NamedTuple
 
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-import socket
 
 from tiffin.init import open_helper
+from tiffin.kernel import sockets as socket
 from tiffin.runtime.exec import ExecRequest, exec_process
 from tiffin.state import locate
 from tiffin.supervisor.client import Client

@@ -9,15 +9,15 @@ once, keeps it warm, and sends it jobs:
 It holds no store and no state, and ends when the program closes its socket or dies. Containers stay.
 """
 
+import _signal  # type: ignore[import-not-found] # `signal` itself turns every number into a name first
 import gc
 import os
-import signal
-import socket
 import sys
 from collections.abc import Sequence
 from functools import partial
 
 from tiffin.errors import EngineError
+from tiffin.kernel import sockets as socket
 from tiffin.supervisor import jobs
 from tiffin.supervisor.fork import fork_orphan
 
@@ -58,7 +58,7 @@ class Launcher:
     def submit(self, job: jobs.Job, descriptors: Sequence[int]) -> None:
         """Hand a job over; its outcome comes on the job's channel. Raises EngineError when the launcher died."""
         try:
-            socket.send_fds(self._socket, [jobs.encode(job)], list(descriptors))
+            socket.send_fds(self._socket, jobs.encode(job), list(descriptors))
         except OSError as error:
             raise EngineError(f"the launcher is gone: {error.strerror}; open the engine again") from error
 
@@ -78,8 +78,8 @@ def main() -> None:
     for kind in (jobs.StartJob, jobs.ExecJob):
         work.load(kind)
     os.chdir("/")
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    _signal.signal(_signal.SIGINT, _signal.SIG_IGN)
+    _signal.signal(_signal.SIGCHLD, _signal.SIG_IGN)
     gc.collect()
     gc.freeze()
     with socket.socket(fileno=_SOCKET) as connection:
@@ -98,7 +98,7 @@ def main() -> None:
 
 def receive(connection: socket.socket) -> tuple[jobs.Job, list[int]] | None:
     """The next job and its descriptors, close-on-exec; None at the end of file."""
-    message, descriptors, _, _ = socket.recv_fds(connection, _MESSAGE, _MOST_DESCRIPTORS)
+    message, descriptors = socket.recv_fds(connection, _MESSAGE, _MOST_DESCRIPTORS)
     if not message:
         return None
     for fd in descriptors:

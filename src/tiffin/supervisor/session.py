@@ -11,12 +11,12 @@ and `finish` after the last.
 
 import os
 import select
-import socket
 import struct
 import time
 from collections.abc import Callable
 
 from tiffin.errors import Corrupt
+from tiffin.kernel import sockets as socket
 from tiffin.kernel.process import pidfd_send_signal
 from tiffin.supervisor.client import HIGH_WATER, Client
 from tiffin.supervisor.frames import Kind, Want, exit_payload, restart_request, terminal_size

@@ -20,8 +20,6 @@ from __future__ import annotations
 
 import errno
 import os
-import socket
-import sqlite3
 import time
 
 from tiffin.containers.policy import restart_of, runs_again
@@ -29,9 +27,11 @@ from tiffin.containers.states import State
 from tiffin.containers.store import Asked, Container, Containers
 from tiffin.errors import CommandNotExecutable, CommandNotFound, NoSpace, NotFound, TiffinError
 from tiffin.init import open_helper
+from tiffin.kernel import sockets as socket
 from tiffin.kernel.process import boot_id, process_start_time
 from tiffin.runtime.cgroups import open_cgroup
 from tiffin.state import Store, locate, open_store
+from tiffin.state import sqlite as sqlite3
 from tiffin.supervisor import control, failure, takedown
 from tiffin.supervisor.backoff import Backoff
 from tiffin.supervisor.client import Client

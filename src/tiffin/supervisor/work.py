@@ -1,9 +1,9 @@
 """Doing a job, in the process forked for it."""
 
-import socket
 from collections.abc import Sequence
 
 from tiffin.errors import Unsupported
+from tiffin.kernel import sockets as socket
 from tiffin.supervisor import failure, frames
 from tiffin.supervisor.jobs import ExecJob, Job
 

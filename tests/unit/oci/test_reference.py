@@ -1,8 +1,12 @@
+import re
+from collections.abc import Callable
+
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tiffin.errors import InvalidArgument
+from tiffin.oci import reference
 from tiffin.oci.reference import parse_reference
 
 HEX = "0123456789abcdef" * 4
@@ -88,3 +92,24 @@ def test_whatever_parses_parses_to_itself(text: str) -> None:
         return
     assert parse_reference(str(reference)) == reference
     assert parse_reference(reference.familiar()) == reference
+
+
+COMPONENT = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
+LABEL = r"[a-zA-Z0-9](?:[a-zA-Z0-9-]*[a-zA-Z0-9])?"
+GRAMMARS: dict[Callable[[str], bool], str] = {
+    reference._is_component: COMPONENT,
+    reference._is_registry: rf"(?:{LABEL}(?:\.{LABEL})*|\[[a-fA-F0-9:]+\])(?::[0-9]+)?",
+    reference._is_tag: r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}",
+}
+
+
+@settings(max_examples=400)
+@given(st.sampled_from(list(GRAMMARS)), st.text("aZ09f._-:[]/\n\u00e9\u0660", max_size=12))
+def test_the_grammar_is_that_of_distribution(accepts: Callable[[str], bool], text: str) -> None:
+    assert accepts(text) == (re.fullmatch(GRAMMARS[accepts], text) is not None)
+
+
+def test_a_tag_has_at_most_128_characters() -> None:
+    assert parse_reference(f"a:{'t' * 128}").tag == "t" * 128
+    with pytest.raises(InvalidArgument):
+        parse_reference(f"a:{'t' * 129}")

@@ -1,7 +1,6 @@
 """The loop between a process, its log and its clients: nobody who stops reading stops the container for ever."""
 
 import os
-import socket
 import subprocess
 import threading
 import time
@@ -10,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tiffin.containers.record import LogConfig
+from tiffin.kernel import sockets as socket
 from tiffin.kernel.process import pidfd_open
 from tiffin.supervisor import client as clients
 from tiffin.supervisor import session as sessions

@@ -39,7 +39,7 @@ def seccomp_filter(wanted: Mapping[str, Any] | None, process: Mapping[str, Any],
     capabilities = frozenset((process.get("capabilities") or {}).get("bounding") or ())
     if "profile" in wanted:
         return load_filter(read_profile(wanted["profile"]), capabilities, cache)
-    import json
+    from tiffin import jsontext as json
 
     return load_filter(json.dumps(dict(wanted), sort_keys=True).encode(), capabilities, cache)
 

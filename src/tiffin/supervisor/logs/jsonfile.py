@@ -7,10 +7,9 @@ and variables that the log options chose stand as "attrs" before the time. Lines
 the encoding and decoding is done on whole blocks of them in C, which is what keeps up with `yes`.
 """
 
-import json
 import os
-from json.encoder import encode_basestring
 
+from tiffin import jsontext as json
 from tiffin.supervisor.logs.files import PIECE, LineLog, timestamp
 from tiffin.typed import TYPE_CHECKING, NamedTuple
 
@@ -50,10 +49,10 @@ class JsonLog(LineLog):
         # line is over long.
         if "\\" not in text and not _has_long_line(data):
             ended = text.endswith("\n")
-            body = encode_basestring(text[:-1] if ended else text)[1:-1]
+            body = json.quoted(text[:-1] if ended else text)[1:-1]
             lines = body.replace("\\n", f'\\n{close}{{"log":"')
             return f'{{"log":"{lines}{chr(92) + "n" if ended else ""}{close}'.encode()
-        return "".join(f'{{"log":{encode_basestring(piece)}{close[1:]}' for piece in _pieces(data)).encode()
+        return "".join(f'{{"log":{json.quoted(piece)}{close[1:]}' for piece in _pieces(data)).encode()
 
     def repair(self, fd: int, size: int) -> int:
         return size if os.pread(fd, 1, size - 1) == b"\n" else size + os.write(fd, b"\n")
