@@ -91,35 +91,40 @@ def _rows(
     if listing.wants("SharedSize") or listing.wants("UniqueSize"):
         shared = _shared_sizes(session)
     for image in images:
-        bytes_shared = shared.get(image.id, 0)
         facts = {
             "ID": _identifier(image, full=args.no_trunc),
             "CreatedSince": output.since(image.created) if image.created else "N/A",
-            "CreatedAt": output.clock(image.created) if image.created else "N/A",
             "Size": output.size(image.size),
-            "VirtualSize": output.size(image.size),
-            "Containers": str(image.containers),
-            "SharedSize": output.size(bytes_shared),
-            "UniqueSize": output.size(image.size - bytes_shared),
         }
+        if (
+            not listing.is_default
+        ):  # whose columns are the above: the rest is most of the work for ten thousand images
+            bytes_shared = shared.get(image.id, 0)
+            facts |= {
+                "CreatedAt": output.clock(image.created) if image.created else "N/A",
+                "VirtualSize": facts["Size"],
+                "Containers": str(image.containers),
+                "SharedSize": output.size(bytes_shared),
+                "UniqueSize": output.size(image.size - bytes_shared),
+            }
         for repository, tag, digest in _names(image, with_digests=listing.wants("Digest")):
             yield {"Repository": repository, "Tag": tag, "Digest": digest, **facts}
 
 
 def _names(image: "Summary", *, with_digests: bool) -> "list[tuple[str, str, str]]":
     """(repository, tag, digest) of each row, as Docker pairs them: every tag with every digest of its repository."""
-    from tiffin.oci.reference import parse_reference
+    from tiffin.oci.reference import split_full
 
     tags: dict[str, list[str]] = {}
     digests: dict[str, list[str]] = {}
     for name in image.names:
-        reference = parse_reference(name)
+        reference = split_full(name)
         tags.setdefault(reference.familiar_name(), []).append(reference.tag)
     for name in image.digests:
-        reference = parse_reference(name)
+        reference = split_full(name)
         digests.setdefault(reference.familiar_name(), []).append(reference.digest)
     for name in image.within:
-        tags.setdefault(parse_reference(name).familiar_name(), [_NONE])
+        tags.setdefault(split_full(name).familiar_name(), [_NONE])
     rows = []
     for repository in dict.fromkeys((*tags, *digests)):
         shown = digests.get(repository, []) if with_digests else []
