@@ -111,7 +111,7 @@ class Workspace:
 
         with self._lock:
             if self._launcher is None:
-                self._launcher = Launcher()
+                self._launcher = Launcher(self.layout)
             return self._launcher
 
     def _close_idle(self) -> None:

@@ -32,13 +32,14 @@ def _external(layout: Layout, container_id: str) -> External | None:
     return external.of_container(directory, container_id)
 
 
-def keep_exec(job: ExecJob, channel: socket.socket) -> None:
+def keep_exec(job: ExecJob, channel: socket.socket, helper: int = -1) -> None:
     """Run the command, serve its streams to the channel, and say EXIT when it has ended. A caller that goes away
-    changes nothing for the command. Raises what `exec_process` raises."""
+    changes nothing for the command. `helper`: the static helper when it is open already. Raises what `exec_process`
+    raises."""
     layout = locate(job.root, job.run)
     terminal = bool(job.process["terminal"])
     ends = open_stdio(terminal=terminal, open_stdin=job.open_stdin)
-    helper = open_helper()
+    helper = helper if helper >= 0 else open_helper()
     try:
         process = exec_process(
             ExecRequest(

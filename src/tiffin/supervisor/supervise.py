@@ -49,11 +49,14 @@ _FULL_DISK = 1.0  # seconds until another try to record an end
 _NOT_STARTED = 128  # Docker's exit code of a container whose start failed for reasons of the engine's
 
 
-def supervise(job: StartJob, channel: socket.socket, lock: int) -> None:
-    """Run the container from start to end, and again for as long as it is to. Raises what the first start raises,
-    everything taken down again; later failures are recorded in the row."""
+def supervise(
+    job: StartJob, channel: socket.socket, lock: int, ready: Store | None = None, helper: int = -1
+) -> None:
+    """Run the container from start to end, and again for as long as it is to. `ready` and `helper`: the store and the
+    static helper, when they are open already. Raises what the first start raises, everything taken down again; later
+    failures are recorded in the row."""
     layout = locate(job.root, job.run)
-    store = open_store(layout)
+    store = ready if ready is not None and ready.layout == layout else open_store(layout)
     # What we record is about this boot: a power loss ends the container too, and the next command says so. Whole
     # transactions all the same; only the wait for the disk is spared.
     store.db.execute("PRAGMA synchronous=NORMAL")
@@ -63,9 +66,8 @@ def supervise(job: StartJob, channel: socket.socket, lock: int) -> None:
     me = os.getpid()
     Containers(store).starting(container.id, me, process_start_time(me), boot_id())
     client = Client(channel, job.wants)
-    helper = -1
     try:
-        helper = open_helper()
+        helper = helper if helper >= 0 else open_helper()
         run = _first(store, container, client, job, helper)
     except BaseException as error:
         _give_up(store, container, error)

@@ -1,11 +1,23 @@
 """Doing a job, in the process forked for it."""
 
+import os
 from collections.abc import Sequence
 
-from tiffin.errors import Unsupported
+from tiffin.errors import TiffinError, Unsupported
+from tiffin.init import open_helper
 from tiffin.kernel import sockets as socket
+from tiffin.state import Layout, Store, open_store
+from tiffin.state import sqlite as sqlite3
 from tiffin.supervisor import failure, frames
 from tiffin.supervisor.jobs import ExecJob, Job
+from tiffin.typed import NamedTuple
+
+
+class Ready(NamedTuple):
+    """What was opened while the job was awaited: a store, None for none, and the static helper, -1 for none."""
+
+    store: Store | None = None
+    helper: int = -1
 
 
 def load(job: type[Job]) -> None:
@@ -31,18 +43,42 @@ def load(job: type[Job]) -> None:
         import tiffin.supervisor.supervise  # noqa: F401 - loaded for later
 
 
-def do(job: Job, descriptors: Sequence[int]) -> None:
+def make_ready(layout: Layout) -> Ready:
+    """Open what a job of this layout needs. What cannot be opened now is left to the job, which has somebody to
+    tell."""
+    store, helper = None, -1
+    try:
+        helper = open_helper()
+        if os.path.exists(layout.database):
+            store = open_store(layout)
+            touch(store)
+    except (TiffinError, OSError, sqlite3.Error):
+        pass
+    return Ready(store, helper)
+
+
+def touch(store: Store) -> None:
+    """Have the database read its schema, and the first statement of a start prepared."""
+    from tiffin.containers.store import Containers
+
+    Containers(store).get("")
+
+
+def do(job: Job, descriptors: Sequence[int], ready: Ready | None = None) -> None:
     """Do the job to its end. Whatever goes wrong before the command runs is sent to the caller as FAILED."""
     channel = socket.socket(fileno=descriptors[0])
+    ready = ready or Ready()
     try:
         if isinstance(job, ExecJob):
             from tiffin.supervisor.keep import keep_exec
 
-            keep_exec(job, channel)
+            if ready.store is not None:
+                ready.store.close()  # not to be held where a container's processes are
+            keep_exec(job, channel, ready.helper)
         else:
             from tiffin.supervisor.supervise import supervise
 
-            supervise(job, channel, descriptors[1])
+            supervise(job, channel, descriptors[1], ready.store, ready.helper)
     except BaseException as error:  # noqa: BLE001 - the last frame of this process: nothing may pass it
         report(channel, error)
 

@@ -80,14 +80,16 @@ class Ground:
         return left
 
     def processes(self) -> list[int]:
-        """Supervisors and containers' processes: by an open file or a cgroup of the engine's."""
+        """Supervisors and containers' processes: by an open file or a cgroup of the engine's. The database alone is
+        what the launcher's spare has open, which waits for the next start."""
         found = []
         for entry in Path("/proc").iterdir():
             if not entry.name.isdigit() or int(entry.name) == os.getpid():
                 continue
             try:
                 if self.engine.layout.cgroup in (entry / "cgroup").read_text() or any(
-                    os.readlink(fd).startswith((self.root, self.run_directory))
+                    (path := os.readlink(fd)).startswith((self.root, self.run_directory))
+                    and not path.startswith(self.engine.layout.database)
                     for fd in (entry / "fd").iterdir()
                 ):
                     found.append(int(entry.name))
