@@ -43,7 +43,7 @@ def parse_address(text: str) -> tuple[int, int]:
     """An address of either family as its number and its width. Raises InvalidArgument."""
     if ":" not in text:
         return to_number(text), 32
-    import socket  # IPv6 alone pays for it
+    from tiffin.kernel import sockets as socket
 
     try:
         return int.from_bytes(socket.inet_pton(socket.AF_INET6, text), "big"), 128
@@ -75,7 +75,7 @@ def to_number(text: str) -> int:
 def to_text(number: int, bits: int = 32) -> str:
     if bits == 32:
         return f"{number >> 24}.{number >> 16 & 255}.{number >> 8 & 255}.{number & 255}"
-    import socket
+    from tiffin.kernel import sockets as socket
 
     return socket.inet_ntop(socket.AF_INET6, number.to_bytes(16, "big"))
 

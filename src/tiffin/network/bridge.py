@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import errno
 import os
-import socket
 import time
 from contextlib import contextmanager
 
 from tiffin.errors import EngineError, PermissionDenied, Unsupported
 from tiffin.kernel import netlink
+from tiffin.kernel import sockets as socket
 from tiffin.kernel.namespaces import CLONE_NEWNET, setns, unshare
 from tiffin.network import addresses
 from tiffin.network.files import host_nameservers

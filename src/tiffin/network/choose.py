@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import json
-
+from tiffin import jsontext as json
 from tiffin.errors import Conflict
 from tiffin.network import addresses
 from tiffin.typed import TYPE_CHECKING

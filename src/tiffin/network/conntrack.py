@@ -3,10 +3,10 @@ before, to a container that is gone or past one that has just published the port
 
 from __future__ import annotations
 
-import socket
 import struct
 
 from tiffin.kernel import netlink
+from tiffin.kernel import sockets as socket
 from tiffin.network.records import ANY_ADDRESS, ANY_ADDRESS6
 from tiffin.typed import TYPE_CHECKING
 

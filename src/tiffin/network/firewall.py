@@ -18,11 +18,11 @@ started, when nothing has to change.
 from __future__ import annotations
 
 import os
-import socket
 from zlib import crc32
 
 from tiffin.errors import EngineError, Unsupported
 from tiffin.kernel import netlink
+from tiffin.kernel import sockets as socket
 from tiffin.network.bridge import reaches_loopback6
 from tiffin.network.records import ANY_ADDRESS, ANY_ADDRESS6
 from tiffin.typed import TYPE_CHECKING, NamedTuple

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-import socket
 
 from tiffin.errors import Conflict, InvalidArgument, Unsupported
+from tiffin.kernel import sockets as socket
 from tiffin.network import addresses, bridge
 from tiffin.network.records import Pool
 from tiffin.typed import TYPE_CHECKING

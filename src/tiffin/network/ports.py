@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import errno
 import os
-import socket
 
 from tiffin.errors import Conflict, EngineError, InvalidArgument
+from tiffin.kernel import sockets as socket
 from tiffin.network.addresses import canonical
 from tiffin.network.records import PortMapping
 from tiffin.typed import TYPE_CHECKING

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import os
 
+from tiffin import jsontext as json
 from tiffin.network import addresses
 from tiffin.network.choose import choose_address
 from tiffin.network.records import DEFAULT_NETWORK, Endpoint, Join, Network, PortMapping, Published

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import json
-
+from tiffin import jsontext as json
 from tiffin.errors import Conflict, NotFound
 from tiffin.kernel import netlink
 from tiffin.network import bridge, publishing, rows
