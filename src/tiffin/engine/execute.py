@@ -51,8 +51,7 @@ def _submit(
         container = recovery.truth(store, reference)
         check_takes_part(container.id, container.status, "exec")
         words = " ".join(options.command)
-        tell(store, f"exec_create: {words}", container.id)
-        tell(store, f"exec_start: {words}", container.id)
+        tell(store, f"exec_create: {words}", container.id, then=f"exec_start: {words}")
     layout = workspace.layout
     job = ExecJob(
         layout.root,

@@ -59,15 +59,22 @@ def emit_container(
 
 
 def tell(
-    store: "Store", action: str, container_id: str, attributes: "Mapping[str, str] | None" = None
+    store: "Store",
+    action: str,
+    container_id: str,
+    attributes: "Mapping[str, str] | None" = None,
+    *,
+    then: str = "",
 ) -> None:
-    """Tell of what happened to a container and changed no row. Not waited for until the disk has it; and what a full
+    """Tell of what happened to a container and changed no row, and of what happened `then`. Not waited for until the disk has it; and what a full
     disk has no room for is not told, as who is about to stop a container must not fail by that."""
     before = store.db.execute("PRAGMA synchronous").fetchone()[0]
     store.db.execute("PRAGMA synchronous=NORMAL")
     try:
         with store.transaction() as db:
             emit_container(db, action, container_id, attributes)
+            if then:
+                emit_container(db, then, container_id, attributes)
     except NoSpace:
         pass
     finally:

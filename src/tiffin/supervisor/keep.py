@@ -17,7 +17,7 @@ from tiffin.typed import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from tiffin.runtime.external import External
-    from tiffin.state import Layout
+    from tiffin.state import Layout, Store
 
 _DRAIN = 0.5  # seconds for output of processes that the command left behind with its pipes
 
@@ -32,10 +32,10 @@ def _external(layout: Layout, container_id: str) -> External | None:
     return external.of_container(directory, container_id)
 
 
-def keep_exec(job: ExecJob, channel: socket.socket, helper: int = -1) -> None:
+def keep_exec(job: ExecJob, channel: socket.socket, helper: int = -1, unused: Store | None = None) -> None:
     """Run the command, serve its streams to the channel, and say EXIT when it has ended. A caller that goes away
-    changes nothing for the command. `helper`: the static helper when it is open already. Raises what `exec_process`
-    raises."""
+    changes nothing for the command. `helper`: the static helper when it is open already; `unused`: a store that is open
+    and not needed, closed once nobody waits for that. Raises what `exec_process` raises."""
     layout = locate(job.root, job.run)
     terminal = bool(job.process["terminal"])
     ends = open_stdio(terminal=terminal, open_stdin=job.open_stdin)
@@ -62,6 +62,8 @@ def keep_exec(job: ExecJob, channel: socket.socket, helper: int = -1) -> None:
         ends.close_theirs()
     client = Client(channel, job.wants)
     client.queue(Kind.STARTED)
+    if unused is not None:
+        unused.close()
     stdio = Stdio(console=process.console_fd) if terminal else ends.ours
     session = Session(process.pidfd, stdio, stdin_once=True, drain=_DRAIN)
     session.add(client)

@@ -72,9 +72,7 @@ def do(job: Job, descriptors: Sequence[int], ready: Ready | None = None) -> None
         if isinstance(job, ExecJob):
             from tiffin.supervisor.keep import keep_exec
 
-            if ready.store is not None:
-                ready.store.close()  # not to be held where a container's processes are
-            keep_exec(job, channel, ready.helper)
+            keep_exec(job, channel, ready.helper, ready.store)
         else:
             from tiffin.supervisor.supervise import supervise
 

@@ -138,5 +138,9 @@ def test_the_keeper_of_an_exec_has_no_database_open(threaded: Ground) -> None:
     container = threaded.start("sleep", "1000")
     spare = spare_of(threaded)
     threaded.containers.exec_detached(container, ExecOptions(("sleep", "1000")))
+    wait_until(
+        lambda: (
+            not any(path.startswith(threaded.engine.layout.database) for path in descriptors(spare).values())
+        )
+    )
     assert not is_gone(spare)
-    assert not [path for path in descriptors(spare).values() if path.startswith(threaded.root)]
