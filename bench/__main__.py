@@ -17,10 +17,10 @@ import sys
 import tempfile
 import time
 
-from bench import memory
+from bench import memory, throughput
 from bench.registry import close_all
 from bench.rows import ROWS, Row
-from bench.sides import Side, available
+from bench.sides import Side, Tiffin, available
 
 
 def measure(row: Row, sides: list[Side], work: str, repeat: int) -> dict[str, list[float]]:
@@ -77,6 +77,8 @@ def main() -> int:
             print(show(row, measure(row, sides, work, args.repeat or row.repeat)), flush=True)
         if not words or any(word in memory.NAME for word in words):
             print(memory.measure(sides), flush=True)
+        if not words or any(word in throughput.NAME for word in words):
+            print(throughput.measure(next(side for side in sides if isinstance(side, Tiffin))), flush=True)
     finally:
         close_all()
         for side in sides:

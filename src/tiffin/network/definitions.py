@@ -8,7 +8,6 @@ import time
 from tiffin.errors import Conflict, InvalidArgument, NotFound, Unsupported
 from tiffin.kernel import netlink
 from tiffin.network import addresses, rows
-from tiffin.network.pools import choose_pools
 from tiffin.network.records import UNADDRESSED, Network, NetworkOptions
 from tiffin.state import lock_file
 from tiffin.state.events import emit
@@ -53,6 +52,8 @@ class NetworkRequest(NamedTuple):
 
 def create(store: Store, networks: Networks, request: NetworkRequest) -> Network:
     """Add a network. Raises InvalidArgument, Conflict (its name), NotFound (its driver), Unsupported."""
+    from tiffin.network.pools import choose_pools  # who looks networks up does not choose any
+
     _check_name(request.name)
     if request.driver != "bridge":
         raise NotFound(f'plugin "{request.driver}" not found; the driver of networks made here is bridge')

@@ -101,6 +101,7 @@ class Resolver:
         self._listener.setblocking(False)
         self._watch(self._listener.fileno(), self._greet)
         self._watch_firewall()
+        self._flushed = True  # what went before we watched was told to nobody
         self._adopt()
         since = time.monotonic()
         while True:

@@ -52,6 +52,29 @@ def test_an_address_has_a_name() -> None:
     assert lookup(VIEW, "nobody", question) is None
 
 
+def test_both_families_are_told_each_for_its_own_question() -> None:
+    view = View(
+        {("n", "web"): ["10.0.0.2", "fd00::2", "10.0.0.3", "fd00::3"]},
+        {("n", "fd00::2"): "web.front"},
+        {"one": ["n"]},
+        {},
+    )
+    asked = wire.parse_query(query("web", wire.AAAA))
+    two, three = (bytes([0xFD, *bytes(14), last]) for last in (2, 3))
+    assert lookup(view, "one", asked) == [(wire.AAAA, two), (wire.AAAA, three)]
+    assert lookup(view, "one", asked, 1) == [(wire.AAAA, three), (wire.AAAA, two)], "in turn"
+    assert lookup(view, "one", wire.parse_query(query("web"))) == [
+        (wire.A, bytes([10, 0, 0, 2])),
+        (wire.A, bytes([10, 0, 0, 3])),
+    ]
+    digits = ".".join(reversed("fd00" + "0" * 27 + "2"))
+    assert lookup(view, "one", wire.parse_query(query(f"{digits}.ip6.arpa", wire.PTR))) == [
+        (wire.PTR, b"\x03web\x05front\0")
+    ]
+    for nonsense in ("2.ip6.arpa", f"z{digits[1:]}.ip6.arpa", f"{digits[2:]}.22.ip6.arpa", "ip6.arpa"):
+        assert lookup(view, "one", wire.parse_query(query(nonsense, wire.PTR))) is None
+
+
 def test_a_long_answer_is_cut_and_says_so() -> None:
     asked = query("web")
     records = [(wire.A, bytes(4))] * 100
