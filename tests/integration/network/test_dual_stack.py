@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import socket
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
@@ -25,7 +24,7 @@ from tests.integration.network.lab import (
 )
 from tiffin.errors import Conflict, InvalidArgument, Unsupported
 from tiffin.kernel import netlink
-from tiffin.network import Network, Networks, parse_publish
+from tiffin.network import Endpoint, Network, Networks, parse_publish
 from tiffin.network.definitions import NetworkRequest, create, remove
 from tiffin.network.firewall import Firewall, run_nft
 from tiffin.network.records import Join
@@ -435,19 +434,7 @@ def test_the_table_of_ipv6_goes_with_its_last_network(stage: Stage, store: Store
     assert not netlink.nft_chain_exists(table, "publish")
 
 
-def test_a_container_of_before_keeps_its_place(store: Store) -> None:
-    """What the migration to two families makes of rows that have one."""
-    with store.transaction() as db:
-        db.execute(
-            "INSERT INTO endpoints (container, network, address, prefix, gateway, mac, veth, ports)"
-            " VALUES ('c', 'n', '10.0.0.2', 16, '10.0.0.1', 'm', 'v', '[]')"
-        )
-    (endpoint,) = Networks(store).endpoints("c")
-    assert (endpoint.address6, endpoint.prefix6, endpoint.gateway6, endpoint.interface) == ("", 0, "", "eth0")
-    assert json.loads(json.dumps(endpoint))[0] == "c"
-
-
-def _endpoints(stage: Stage):
+def _endpoints(stage: Stage) -> list[Endpoint]:
     return stage.networks.endpoints("one")
 
 
