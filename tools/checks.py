@@ -19,7 +19,8 @@ Made from the rules' own records by `tools/checks.py`; do not edit.
 
 Every build tells at its end what these checks find in the stages that it built, a line each. `tiffin build --check`
 looks at all stages, shows each finding with its lines, and builds nothing; the exit code is 1 when there is a finding.
-Names, texts and rules are those of Docker's reference.
+A Dockerfile that is wrong is checked up to its mistake, which is told behind the findings. Names, texts and rules are
+those of Docker's reference.
 
 A directive at the top of the Dockerfile chooses. Rules are named exactly, `all` means every one; the experimental ones
 are off unless they are asked for. With `error=true` a finding stops the build before anything is executed.

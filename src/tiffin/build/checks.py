@@ -20,17 +20,18 @@ if TYPE_CHECKING:
 
 class CheckResult(NamedTuple):
     """What the lint found in a Dockerfile: how many `findings`, `lines` to show them, `notes` about the check itself,
-    and `violation`, the text of the refusal where the Dockerfile asks for one."""
+    `violation`, the text of the refusal where the Dockerfile asks for one, and `error`, what a build would stop at."""
 
     findings: int
     lines: tuple[str, ...]
     notes: tuple[str, ...]
     violation: str
+    error: DockerfileError | None = None
 
 
 def check(request: BuildRequest, images: Images) -> CheckResult:
-    """Lint the Dockerfile, all its stages; nothing is built, and no image fetched. Raises DockerfileError for one that
-    cannot be built as it is written."""
+    """Lint the Dockerfile, all its stages; nothing is built, and no image fetched. Of one that is wrong what stands
+    before the mistake is looked at. Raises DockerfileError when nothing does."""
     with Arrivals(images.store.layout, lent(request.secrets, request.ssh)) as arrivals:
         context, alone = arrivals.main(request.context_dir, request.dockerfile, request.stdin)
         try:
@@ -41,14 +42,35 @@ def check(request: BuildRequest, images: Images) -> CheckResult:
             else:
                 text, name = context.read_dockerfile(given)
                 context.use_ignore_rules(given)
-            dockerfile = parse_dockerfile(text, name)
-            dockerfile.target(request.target)
-            report = _report(request, dockerfile, context, images, every_stage=True)
+            dockerfile, error = _readable(text, name)
+            subject = _subject(request, dockerfile, context, images, every_stage=True)
+            report = lint.check(subject, lint.Options.of(dockerfile, request.build_args))
         finally:
             context.close()
     shown = text.decode().removeprefix("\ufeff")
     lines = [line for finding in report.findings for line in finding.lines(name, shown)]
-    return CheckResult(len(report.findings), tuple(lines), report.unknown, report.violation)
+    error = error or _wrong_target(dockerfile, request.target) or lint.mistake(subject)
+    return CheckResult(len(report.findings), tuple(lines), report.unknown, report.violation, error)
+
+
+def _readable(text: bytes, name: str) -> tuple[Dockerfile, DockerfileError | None]:
+    """The Dockerfile, or what of it stands before the line that is wrong, and what is wrong there."""
+    try:
+        return parse_dockerfile(text, name), None
+    except DockerfileError as error:
+        try:
+            before = b"\n".join(text.split(b"\n")[: max(error.line - 1, 0)])
+            return parse_dockerfile(before, name), error
+        except DockerfileError:
+            raise error from None
+
+
+def _wrong_target(dockerfile: Dockerfile, target: str) -> DockerfileError | None:
+    try:
+        dockerfile.target(target)
+    except DockerfileError as error:
+        return error
+    return None
 
 
 def check_build(
@@ -56,15 +78,16 @@ def check_build(
 ) -> lint.Report:
     """Lint the stages that a build needs, once its base images are here. Raises DockerfileError when the Dockerfile
     asks that findings stop it."""
-    report = _report(request, dockerfile, context, images, every_stage=False)
+    subject = _subject(request, dockerfile, context, images, every_stage=False)
+    report = lint.check(subject, lint.Options.of(dockerfile, request.build_args))
     if report.violation:
         raise DockerfileError(f"{report.violation}; see build --check", file=dockerfile.file)
     return report
 
 
-def _report(
+def _subject(
     request: BuildRequest, dockerfile: Dockerfile, context: Context, images: Images, *, every_stage: bool
-) -> lint.Report:
+) -> lint.Subject:
     def base_environment(name: str) -> dict[str, str] | None:
         try:
             return environment(images.resolve(name).config.get("config") or {})
@@ -77,7 +100,6 @@ def _report(
     if not every_stage:
         values = dockerfile.evaluate_global_args(request.build_args, predefined)
         only = dockerfile.reachable(dockerfile.target(request.target), values)
-    subject = lint.Subject(
+    return lint.Subject(
         dockerfile, request.build_args, predefined, context.leaves_out, base_environment, only
     )
-    return lint.check(subject, lint.Options.of(dockerfile, request.build_args))

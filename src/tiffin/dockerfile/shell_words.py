@@ -19,7 +19,7 @@ import re
 
 from tiffin.dockerfile import glob
 from tiffin.errors import InvalidArgument
-from tiffin.typed import TYPE_CHECKING
+from tiffin.typed import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -50,14 +50,26 @@ class WordError(InvalidArgument):
 
 
 class Watched(dict[str, str]):
-    """An environment that takes down in `missing` what was asked of it in vain, by `$v`, `${v}`, `${v#p}`, `${v%p}` and
-    `${v/p/w}`; the other forms say themselves what an unset variable means. A copy of a watched one notes in the same
-    place.
+    """An environment that takes down what was asked of it in vain. A copy of a watched one notes in the same place.
+
+    missing    each name; True for one asked by `$v`, `${v}`, `${v#p}`, `${v%p}` or `${v/p/w}`, False where the form
+               says itself what an unset variable means
     """
 
     def __init__(self, env: Mapping[str, str]) -> None:
         super().__init__(env)
-        self.missing: dict[str, None] = env.missing if isinstance(env, Watched) else {}
+        self.missing: dict[str, bool] = env.missing if isinstance(env, Watched) else {}
+
+    def get(self, name: str, default: Any = None, /) -> Any:
+        """As of any dict."""
+        if name not in self:
+            self.missing.setdefault(name, False)
+        return super().get(name, default)
+
+    @property
+    def undefined(self) -> tuple[str, ...]:
+        """The names that were taken for set."""
+        return tuple(name for name, plain in self.missing.items() if plain)
 
 
 def expand(word: str, env: Mapping[str, str], escape: str = DEFAULT_ESCAPE) -> str:
@@ -249,7 +261,7 @@ class _Lexer:
     def _value(self, name: str) -> str:
         value = self._env.get(name)
         if value is None and isinstance(self._env, Watched):
-            self._env.missing[name] = None
+            self._env.missing[name] = True
         return value or ""
 
     def _name(self) -> str:

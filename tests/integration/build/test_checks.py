@@ -58,6 +58,19 @@ def test_a_dockerfile_that_is_wrong_fails_its_check(engine: Tiffin, tmp_path: Pa
     )
 
 
+def test_of_a_dockerfile_that_is_wrong_the_findings_before_it_are_shown(
+    engine: Tiffin, tmp_path: Path
+) -> None:
+    directory = context(tmp_path / "context", "FROM scratch AS Bad\nMAINTAINER cook\nNOSUCH\nCMD x\n")
+    done = engine("build", "--check", directory)
+    assert (done.returncode, done.stderr) == (1, "tiffin: Dockerfile:3: unknown instruction: NOSUCH\n")
+    assert done.stdout.startswith("Check complete, 2 warnings have been found!")
+    (directory / "Dockerfile").write_text("FROM scratch\nENV A=${B:?missing} C=$D\n")
+    done = engine("build", "--check", directory)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == "tiffin: Dockerfile:2: ENV: ${B:?missing}: B: missing\n"
+
+
 def test_a_build_tells_at_its_end_and_goes_on(engine: Tiffin, tmp_path: Path) -> None:
     directory = context(
         tmp_path / "context", "FROM scratch as base\nCOPY app /\nMAINTAINER cook\nENV A_KEY=1\n"

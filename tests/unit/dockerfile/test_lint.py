@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tiffin.dockerfile.lint import RULES, Options, Report, Rule, Subject, check
+from tiffin.dockerfile.lint import RULES, Options, Report, Rule, Subject, check, mistake
 from tiffin.dockerfile.place import Place
 from tiffin.dockerfile.stages import parse_dockerfile
 from tiffin.errors import DockerfileError
@@ -71,6 +71,9 @@ def test_the_rules_are_those_of_the_reference() -> None:
         ("FROM a AS context\n", [
             'ReservedStageName: Stage name should not use the same name as reserved stage "context" (line 1)']),
         ("FROM a\nSHELL [\"bash\", \"-c\"]\nCMD x\nENTRYPOINT y\n", []),
+        ("FROM a AS x\nSHELL [\"bash\", \"-c\"]\nFROM x\nCMD y\nFROM a\nCMD z\n", [
+            "JSONArgsRecommended: JSON arguments recommended for CMD to prevent unintended behavior related to OS "
+            "signals (line 6)"]),
         ("FROM a\nCMD []\nENTRYPOINT [\"a\"]\n", []),
         ("FROM a\nMAINTAINER b\n", [
             "MaintainerDeprecated: Maintainer instruction is deprecated in favor of using label (line 2)"]),
@@ -176,6 +179,9 @@ def test_a_build_is_told_of_the_stages_that_it_needs_alone() -> None:
     text = "FROM a AS one\nCMD x\nFROM a AS two\nCMD x\nFROM a AS three\nCOPY --from=one a b\n"
     assert [finding.line for finding in report(text, stage="three").findings] == [2]
     assert [finding.line for finding in report(text).findings] == [2, 4]
+    text = "FROM a AS one\nENV A b\nENV KEY=1\nMAINTAINER c\nFROM a\n"
+    assert [finding.rule.name for finding in report(text, stage="1").findings] == ["MaintainerDeprecated"]
+    assert len(report(text).findings) == 3
 
 
 @pytest.mark.parametrize(
@@ -239,6 +245,27 @@ def test_a_syntax_that_is_not_dockerfiles_own_is_told(syntax: str, foreign: bool
     assert all(
         note.endswith(f"{syntax} is another frontend; the file is read as a Dockerfile") for note in notes
     )
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("FROM scratch\nENV A=$B\n", ""),
+        ("FROM --platform=$BULIDPLATFORM scratch\n", "D:1: FROM: empty platform value from expression $BULIDPLATFORM"
+         " (did you mean BUILDPLATFORM?)"),
+        ("ARG A=${B:?is needed}\nFROM scratch\n", "D:1: ARG: ${B:?is needed}: B: is needed"),
+        ("FROM scratch AS x\nFROM x\nRUN x\nENV A=${B:?is needed}\n", "D:4: ENV: ${B:?is needed}: B: is needed"),
+        ("FROM far\nENV A=${B:?is needed}\n", ""),  # the base may have it
+        ("FROM far\nEXPOSE $B\nCOPY --chmod=9 a b\n", "D:3: COPY: invalid --chmod: 9"),
+        ("FROM far\nCOPY $B /x\n", ""),
+    ],
+)  # fmt: skip
+def test_what_a_build_would_stop_at_is_told_where_it_is_certain(text: str, expected: str) -> None:
+    error = mistake(
+        Subject(parse_dockerfile(text.replace("is needed", "is_needed").encode(), "D"), {}, PREDEFINED)
+    )
+    assert (str(error) if error else "").startswith(expected.replace("is needed", "is_needed"))
+    assert bool(error) == bool(expected)
 
 
 def test_findings_refuse_a_build_where_the_directive_says_so() -> None:

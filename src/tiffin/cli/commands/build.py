@@ -144,6 +144,8 @@ def _check(args: "Namespace", session: "Session", dockerfile: str | bytes) -> in
     for note in result.notes:
         print(f"WARNING: {escape(note)}", file=sys.stderr)
     if not result.findings:
+        if result.error is not None:
+            raise result.error
         print("Check complete, no warnings found.")
         return 0
     many = "1 warning has" if result.findings == 1 else f"{result.findings} warnings have"
@@ -151,6 +153,9 @@ def _check(args: "Namespace", session: "Session", dockerfile: str | bytes) -> in
     print("".join(f"{escape(line)}\n" for line in result.lines), end="")
     if result.violation:
         print(f"ERROR: {escape(result.violation)}", file=sys.stderr)
+    if result.error is not None:
+        sys.stdout.flush()
+        raise result.error
     return 1
 
 

@@ -3,6 +3,7 @@
     subject = Subject(dockerfile, ...)                              subject.py: what the rules may look at
     report = check(subject, Options.of(dockerfile, build_args))     here
     report.findings ... one a place, in the order of the lines
+    mistake(subject)    what a build would stop at, as far as it can be told
 
 A rule is one `Rule` (rule.py): its name, what it asks for, the page about it, and the function that finds where it is
 not kept. `RULES` has them in the order of Docker's reference ("Build checks"), whose names, texts and `# check=`
@@ -33,7 +34,7 @@ from tiffin.dockerfile.lint.stages import (
     STAGE_NAME_CASING,
     UNDEFINED_ARG_IN_FROM,
 )
-from tiffin.dockerfile.lint.subject import Subject
+from tiffin.dockerfile.lint.subject import Subject, mistake
 from tiffin.dockerfile.lint.variables import SECRETS_USED_IN_ARG_OR_ENV, UNDEFINED_VAR
 from tiffin.dockerfile.lint.writing import (
     CONSISTENT_INSTRUCTION_CASING,
@@ -45,7 +46,7 @@ from tiffin.dockerfile.lint.writing import (
 from tiffin.dockerfile.place import shown
 from tiffin.dockerfile.value import Value
 
-__all__ = ["RULES", "Finding", "Options", "Report", "Rule", "Subject", "check"]
+__all__ = ["RULES", "Finding", "Options", "Report", "Rule", "Subject", "check", "mistake"]
 
 RULES = (
     STAGE_NAME_CASING,

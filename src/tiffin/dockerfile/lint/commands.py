@@ -29,16 +29,24 @@ _SUBSTITUTION = re.compile(r"\$\{[^}]*\}")
 
 
 def _json_args_recommended(subject: Subject) -> Iterator[Found]:
-    for stage in subject.stages:
-        own_shell = False
+    judged = {stage.index for stage in subject.stages}
+    bases = subject.bases()
+    shells: set[int] = set()
+    for stage in subject.dockerfile.stages:
+        base = bases.get(stage.index)
+        own_shell = base is not None and base.index in shells
         for instruction in stage.instructions:
             own_shell = own_shell or isinstance(instruction, Shell)
-            if isinstance(instruction, Cmd | Entrypoint) and instruction.command.shell and not own_shell:
+            if own_shell or stage.index not in judged or not isinstance(instruction, Cmd | Entrypoint):
+                continue
+            if instruction.command.shell:
                 yield found(
                     instruction,
                     f"JSON arguments recommended for {instruction.keyword} to prevent unintended behavior related to "
                     "OS signals",
                 )
+        if own_shell:
+            shells.add(stage.index)
 
 
 def _multiple_instructions_disallowed(subject: Subject) -> Iterator[Found]:
@@ -59,10 +67,10 @@ def _multiple_instructions_disallowed(subject: Subject) -> Iterator[Found]:
 
 def _workdir_relative_path(subject: Subject) -> Iterator[Found]:
     judged = {stage.index for stage in subject.stages}
-    paths = _workdirs(subject)
+    paths, bases = _workdirs(subject), subject.bases()
     settled: set[int] = set()
     for stage in subject.dockerfile.stages:
-        base = subject.base_stage(stage)
+        base = bases.get(stage.index)
         known = base is not None and base.index in settled
         for instruction in stage.instructions:
             if not isinstance(instruction, Workdir):

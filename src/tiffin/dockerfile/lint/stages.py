@@ -62,9 +62,9 @@ def _evaluated(word: str, values: Mapping[str, str], escape: str) -> tuple[str |
     """The word's value, None where it has none, and the variables in it that are not there."""
     env = Watched(values)
     try:
-        return expand(word, env, escape), tuple(env.missing)
+        return expand(word, env, escape), env.undefined
     except InvalidArgument:
-        return None, tuple(env.missing)
+        return None, env.undefined
 
 
 def _undefined_arg_in_from(subject: Subject) -> Iterator[Found]:

@@ -6,7 +6,7 @@ from tiffin.dockerfile.expand import expand, resolve_args
 from tiffin.dockerfile.instructions import Arg, Env
 from tiffin.dockerfile.shell_words import SPACE, Watched
 from tiffin.dockerfile.value import Value
-from tiffin.errors import TiffinError
+from tiffin.errors import DockerfileError, TiffinError
 from tiffin.typed import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
@@ -47,11 +47,13 @@ class Scope:
 
 class Visit(NamedTuple):
     """An instruction with its words replaced (as written where that failed), and the variables that were not there.
-    `scope` is how things stand behind it, while it is visited."""
+    `scope` is how things stand behind it, while it is visited. `error` is why its words could not be replaced, where
+    nothing that is not known here could mend it."""
 
     instruction: Instruction
     missing: tuple[str, ...]
     scope: Scope
+    error: DockerfileError | None
 
 
 class Subject(Value):
@@ -83,6 +85,11 @@ class Subject(Value):
             yield stage.base
             yield from stage.instructions
 
+    def judged(self) -> Iterator[Instruction]:
+        """The instructions of `stages`, as written."""
+        for stage in self.stages:
+            yield from stage.instructions
+
     def global_values(self, given: Mapping[str, str] | None = None) -> dict[str, str]:
         """The global ARGs' values with these build arguments (default: the build's); where one cannot be evaluated,
         which the build says itself, the platform arguments alone.
@@ -93,31 +100,39 @@ class Subject(Value):
         except TiffinError:
             return dict(self.predefined)
 
-    def base_stage(self, stage: Stage) -> Stage | None:
-        """The stage that `stage` begins with, None for an image and for what cannot be told."""
-        try:
-            return self.dockerfile.base_stage(stage, self.global_values())
-        except TiffinError:
-            return None
+    def bases(self) -> dict[int, Stage]:
+        """The stage that each stage begins with, by index; those that begin with an image are not in it."""
+        values = self.global_values()
+        named: dict[str, Stage] = {}
+        found: dict[int, Stage] = {}
+        for stage in self.dockerfile.stages:
+            try:
+                image = self.dockerfile.base_image(stage, values).lower()
+            except TiffinError:
+                image = ""  # the build says so itself
+            if image in named:
+                found[stage.index] = named[image]
+            if stage.name:
+                named[stage.name] = stage
+        return found
 
     def visits(self) -> Iterator[Visit]:
         """The instructions of `stages`, evaluated in order."""
         ends: dict[int, Scope] = {}
-        inherited = self.global_values()
+        inherited, bases = self.global_values(), self.bases()
         wanted = {stage.index for stage in self.stages}
         for stage in self.dockerfile.stages:
-            scope = self._begin(stage, inherited, ends)
+            base = bases.get(stage.index)
+            scope = ends[base.index].copy() if base else self._begin(stage, inherited)
             for instruction in stage.instructions:
                 visit = self._visit(instruction, scope, inherited)
                 if stage.index in wanted:
                     yield visit
             ends[stage.index] = scope
 
-    def _begin(self, stage: Stage, inherited: Mapping[str, str], ends: Mapping[int, Scope]) -> Scope:
+    def _begin(self, stage: Stage, inherited: Mapping[str, str]) -> Scope:
+        """Where a stage of an image begins."""
         try:
-            base = self.dockerfile.base_stage(stage, inherited)
-            if base is not None:
-                return ends[base.index].copy()
             image = self.dockerfile.base_image(stage, inherited)
         except TiffinError:
             return Scope(_DEFAULT_ENV, _DEFAULT_ENV, _DEFAULT_ENV, whole=False)
@@ -126,28 +141,41 @@ class Subject(Value):
         return Scope(env, env, env, whole=known is not None)
 
     def _visit(self, instruction: Instruction, scope: Scope, inherited: Mapping[str, str]) -> Visit:
-        escape = self.dockerfile.escape
+        escape, file = self.dockerfile.escape, self.dockerfile.file
         scope.env.missing.clear()
         declares: tuple[str, ...] = ()
         values: dict[str, str] = {}
+        error: DockerfileError | None = None
         try:
             if isinstance(instruction, Arg):
-                pairs = resolve_args(instruction, scope.env, self.build_args, inherited, escape)
+                pairs = resolve_args(instruction, scope.env, self.build_args, inherited, escape, file=file)
                 free = [(name, value) for name, value in pairs if name not in scope.fixed]
                 values = {name: value for name, value in free if value is not None}
                 declares = tuple(name for name, _ in pairs)
             else:
-                instruction = expand(instruction, scope.env, escape)
+                instruction = expand(instruction, scope.env, escape, file=file)
                 if isinstance(instruction, Env):
                     values = dict(instruction.pairs)
                     scope.fixed.update(values)
-        except TiffinError:
-            pass  # the build says so itself
+        except DockerfileError as wrong:
+            error = wrong if scope.whole or not scope.env.missing else None
         scope.declared.update(dict.fromkeys(declares))
-        missing = tuple(name for name in scope.env.missing if name not in scope.declared)
+        missing = tuple(name for name in scope.env.undefined if name not in scope.declared)
         scope.env.update(values)
         scope.declared.update(dict.fromkeys(values))
-        return Visit(instruction, missing, scope)
+        return Visit(instruction, missing, scope, error)
+
+
+def mistake(subject: Subject) -> DockerfileError | None:
+    """The first thing that a build of all stages would stop at, as far as it can be told without building."""
+    dockerfile = subject.dockerfile
+    try:
+        values = dockerfile.evaluate_global_args(subject.build_args, subject.predefined)
+        for stage in dockerfile.stages:
+            expand(stage.base, values, dockerfile.escape, file=dockerfile.file)
+    except DockerfileError as error:
+        return error
+    return next((visit.error for visit in subject.visits() if visit.error is not None), None)
 
 
 def keyword(instruction: Instruction) -> str:

@@ -54,7 +54,7 @@ def looks_secret(name: str) -> bool:
 
 
 def _secrets_used_in_arg_or_env(subject: Subject) -> Iterator[Found]:
-    for instruction in subject.written():
+    for instruction in (*subject.dockerfile.global_args, *subject.judged()):
         if isinstance(instruction, Arg | Env):
             for name in dict.fromkeys(name for name, _ in instruction.pairs):
                 if looks_secret(name):

@@ -35,7 +35,7 @@ def _maintainer_deprecated(subject: Subject) -> Iterator[Found]:
 
 
 def _legacy_key_value_format(subject: Subject) -> Iterator[Found]:
-    for instruction in subject.written():
+    for instruction in subject.judged():
         if isinstance(instruction, Env | Label) and instruction.legacy:
             name = instruction.keyword
             yield found(
