@@ -31,6 +31,12 @@ SETTINGS = [
     "ONBUILD RUN  a\nONBUILD COPY . /x",
     "ARG X=1\nARG Y\nENV Z=${X:-a}${Y:-b}${Z:+c}",
     "CMD []",
+    'ENV A="a b"\'c \\$d\' B=a\\ b C=\\$A D="\\$A \\x \\"q\\"" E=x=y F=\n'
+    'ENV G=$A$B H=${A}_ I="${N:-$C}" J=${F:-e} K=${F:+e}l',
+    'ENV X=x \\\n    # a comment\n    Y=y\\\n1\nLABEL a="b \\\n  c" d=\'e"f\' \\\n  g=$X$Y',
+    'ARG P=80\nENV D=/d E="a b"\nEXPOSE $P ${P}1/udp\nVOLUME $D/x\n'
+    'VOLUME ["$D/y"]\nUSER ${U:-u}:g\nSTOPSIGNAL ${S:-SIGHUP}',
+    'SHELL ["/bin/ash", "-c"]\nCMD [ "a" , "\\u0041\\n" ]\nENTRYPOINT [\'a\', "b"]',
 ]
 MEMBERS = (
     "Env",
