@@ -45,11 +45,13 @@ def _printable(text: str, longest: int = _LONGEST) -> str:
     return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in cut)
 
 
-def nearest(word: str, known: Iterable[str]) -> str:
-    """` (did you mean X?)` for the known word that `word` looks like, else "". Of many words the first are tried."""
+def nearest(word: str, known: Iterable[str], alike: float = 0.6) -> str:
+    """` (did you mean X?)` for the known word that `word` looks like, else "". Of many words the first are tried.
+    `alike` is how much, from 0 to 1 (difflib's ratio).
+    """
     if len(word) > _SHOWN:
         return ""
     import difflib  # for the wrong text alone
 
-    close = difflib.get_close_matches(word, list(islice(known, _TRIED)), n=1, cutoff=0.6)
+    close = difflib.get_close_matches(word, list(islice(known, _TRIED)), n=1, cutoff=alike)
     return f" (did you mean {close[0]}?)" if close else ""

@@ -170,7 +170,7 @@ def test_a_comment_above_a_definition_begins_with_its_name(above: str, told: boo
 
 
 def test_of_a_base_that_is_not_here_only_slips_are_told() -> None:
-    assert found("FROM far\nARG VERSION=1\nENV A=$JAVA_HOME\nENV B=$VERSOIN\n") == [
+    assert found("FROM far\nARG VERSION=1 JAVA_VERSION=8\nENV A=$JAVA_HOME:$GOPATH\nENV B=$VERSOIN\n") == [
         "UndefinedVar: Usage of undefined variable '$VERSOIN' (did you mean $VERSION?) (line 4)"
     ]
 

@@ -6,7 +6,7 @@ import re
 
 from tiffin.dockerfile.instructions import Arg, Env
 from tiffin.dockerfile.lint.rule import Found, Rule, found
-from tiffin.dockerfile.lint.subject import Subject
+from tiffin.dockerfile.lint.subject import Scope, Subject
 from tiffin.dockerfile.place import nearest
 from tiffin.typed import TYPE_CHECKING
 
@@ -26,6 +26,7 @@ _SECRETS = (
     "token",
 )
 _HINTS = 200  # how often a name is compared with those that are known: each time takes its time
+_SLIP = 0.85
 _NOT_DECLARED = frozenset({"SOURCE_DATE_EPOCH"})
 
 
@@ -34,17 +35,18 @@ def _undefined_var(subject: Subject) -> Iterator[Found]:
     for visit in subject.visits():
         for name in visit.missing:
             compared += 1
-            hint = (
-                nearest(name, (each for each in visit.scope.declared if each != name))
-                if compared <= _HINTS
-                else ""
-            )
-            # Of a base image that is not here the variables are not known. What looks like one that is declared is a
-            # slip all the same.
-            if name in _NOT_DECLARED or not (visit.scope.whole or hint):
+            if name in _NOT_DECLARED:
                 continue
-            hint = hint.replace("mean ", "mean $")
-            yield found(visit.instruction, f"Usage of undefined variable '${name}'{hint}")
+            hint = _meant(name, visit.scope) if compared <= _HINTS else ""
+            if visit.scope.whole or hint:
+                yield found(visit.instruction, f"Usage of undefined variable '${name}'{hint}")
+
+
+def _meant(name: str, scope: Scope) -> str:
+    """The declared variable that `name` looks like. Of a base image that is not here the variables are not known, and
+    many end alike (GOPATH, PYTHONPATH): then it must look very much like one that the Dockerfile itself has."""
+    others = (each for each in scope.declared if each != name and (scope.whole or each != "PATH"))
+    return nearest(name, others, 0.6 if scope.whole else _SLIP).replace("mean ", "mean $")
 
 
 def looks_secret(name: str) -> bool:
