@@ -63,12 +63,14 @@ class Context:
             raise NotFound(f"failed to read the Dockerfile: {shown!r} does not exist; choose one with -f")
         return found, shown
 
-    def use_ignore_rules(self, dockerfile: str = "") -> None:
-        """Leave out of every later `tree` what `<Dockerfile>.dockerignore`, else `.dockerignore`, says."""
-        rules = None
-        beside = f"{dockerfile or 'Dockerfile'}.dockerignore"
-        inner = self._inner(beside) if dockerfile else beside
-        text = self._read(inner, beside) if inner else _read_outside(beside)
+    def use_ignore_rules(self, dockerfile: str = "", *, named: bool = False) -> None:
+        """Leave out of every later `tree` what `<Dockerfile>.dockerignore`, else `.dockerignore`, says; of a context
+        that is `named`, and so has no Dockerfile, the latter alone counts."""
+        rules = text = None
+        if not named:
+            beside = f"{dockerfile or 'Dockerfile'}.dockerignore"
+            inner = self._inner(beside) if dockerfile else beside
+            text = self._read(inner, beside) if inner else _read_outside(beside)
         if text is None:
             beside = ".dockerignore"
             text = self._read(beside, beside)

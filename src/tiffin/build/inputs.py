@@ -68,6 +68,7 @@ class BuildInputs:
         key = _plain(name) if name else ""
         if key not in self._contexts:
             self._contexts[key] = self._open(self._named.get(key, self._named.get(name.lower(), "")))
+            self._contexts[key].use_ignore_rules(named=True)
         return self._contexts[key]
 
     def digest(self, name: str, picked: Picked) -> str:

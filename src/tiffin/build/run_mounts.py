@@ -15,7 +15,7 @@ from __future__ import annotations
 import os
 import stat
 from contextlib import ExitStack
-from errno import ELOOP, ENOTDIR
+from errno import EINVAL, ELOOP, ENOTDIR
 
 from tiffin.build import cache_mounts
 from tiffin.build.graph import MountWork, RunWork
@@ -162,8 +162,10 @@ class _Maker:
         if _cache_key(mount) in self._caches:  # mounted twice in this step
             return
         layers = [layer.diff_id for layer in self._around.shown.get(mount.at, ())]
-        begun = [layers, mount.source if mount.at >= 0 else "", mount.mode, mount.uid, mount.gid]
-        plain = not layers and (mount.mode, mount.uid, mount.gid) in ((-1, 0, 0), (0o755, 0, 0))
+        picked = [self._around.inputs.digest(mount.context, each) for each in mount.picked]
+        begun = [layers, picked, mount.source if layers else "", mount.mode, mount.uid, mount.gid]
+        owner = (mount.mode, mount.uid, mount.gid)
+        plain = not layers and not picked and owner in ((-1, 0, 0), (0o755, 0, 0))
         origin = "" if plain else step_key("cache-mount", "", begun)
         wish = cache_mounts.Wish(
             name, origin, mount.sharing, lambda path: self._begin_cache(mount, path), waiting
@@ -196,7 +198,7 @@ class _Maker:
                     os.fchmod(fd, stat.S_IMODE(top.mode))
             if (mount.uid, mount.gid) != (0, 0):
                 os.fchown(fd, mount.uid, mount.gid)
-            if mount.mode >= 0 or mount.at < 0:
+            if mount.mode >= 0 or (mount.at < 0 and not mount.picked):
                 os.fchmod(fd, mount.mode if mount.mode >= 0 else 0o755)
 
     # ---- secrets and agents
@@ -250,7 +252,7 @@ class _Maker:
     def _tmpfs(self) -> int:
         """The descriptor of a filesystem in memory that only this process has mounted."""
         if self._private < 0:
-            tree = mounts.make_filesystem("tmpfs", [("mode", "0700"), ("size", "64m")], _SAFE, "secrets")
+            tree = _memory()
             try:
                 place = self._attach(tree)
             finally:
@@ -260,10 +262,23 @@ class _Maker:
         return self._private
 
 
+def _memory() -> int:
+    """A detached tmpfs, never swapped to disk where the kernel can say so (6.4)."""
+    words = [("mode", "0700"), ("size", "64m")]
+    try:
+        return mounts.make_filesystem("tmpfs", [*words, ("noswap", None)], _SAFE, "secrets")
+    except OSError as error:
+        if error.errno != EINVAL:
+            raise
+    return mounts.make_filesystem("tmpfs", words, _SAFE, "secrets")
+
+
 def _cache_key(mount: MountWork) -> MountWork:
     """What two mounts of one cache have in common."""
-    same = MountWork("cache", "", id=mount.id, at=mount.at, mode=mount.mode, uid=mount.uid, gid=mount.gid)
-    return same._replace(source=mount.source) if mount.at >= 0 else same
+    source = (
+        mount.source if mount.at >= 0 else ""
+    )  # of a cache that began empty it is what this mount shows of it
+    return mount._replace(kind="cache", target="", source=source, readonly=False, sharing="")
 
 
 class _opened:

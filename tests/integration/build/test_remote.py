@@ -302,12 +302,13 @@ def test_a_named_directory_is_copied_from_mounted_and_built_on(based: Bench, tmp
     (other / ".dockerignore").write_text("*.out")
     text = (
         "FROM base\nCOPY --from=assets sub /copied\nRUN --mount=from=assets,target=/m cp /m/sub/f /mounted\n"
-        "FROM assets AS files\nFROM scratch\nCOPY --from=0 / /\nCOPY --from=files /sub /based"
+        "FROM assets AS files\nFROM scratch\nCOPY --from=0 / /\nCOPY --from=files /sub /based\nCOPY --from=assets . /"
     )
     based.build(text, contexts={"assets": str(other)})
     with based.tree() as top:
         assert (top / "copied" / "f").read_text() == (top / "mounted").read_text() == "of the other"
         assert (top / "based" / "f").read_text() == "of the other"
+        assert not (top / "left.out").exists()
     based.build(text, contexts={"assets": str(other)})
     assert based.executed == []
     (other / "sub" / "f").write_text("changed")
