@@ -5,9 +5,8 @@ from __future__ import annotations
 import json
 import os
 import pickle
-import signal
-import socket
 import subprocess
+import sys
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -54,19 +53,17 @@ class WebServer:
         self._asked.touch()
         self._known: dict[str, Answer] = {}
         self.answer({})
-        listener = socket.create_server(("127.0.0.1", 0))
-        self.url = f"http://127.0.0.1:{listener.getsockname()[1]}"
-        self._pid = os.fork()
-        if self._pid == 0:
-            try:
-                self._serve(listener)
-            finally:
-                os._exit(0)
-        listener.close()
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "tests.webserver", str(directory)], stdout=subprocess.PIPE, text=True
+        )
+        assert self._process.stdout is not None
+        self.url = f"http://127.0.0.1:{int(self._process.stdout.readline())}"
 
     def close(self) -> None:
-        os.kill(self._pid, signal.SIGKILL)
-        os.waitpid(self._pid, 0)
+        assert self._process.stdout is not None
+        self._process.kill()
+        self._process.wait()
+        self._process.stdout.close()
 
     def answer(self, answers: dict[str, Answer]) -> None:
         """Answer so from now on, besides what was said before."""
@@ -79,26 +76,33 @@ class WebServer:
     def asked(self) -> list[Asked]:
         return [Asked(*json.loads(line)) for line in self._asked.read_text().splitlines()]
 
-    def _serve(self, listener: socket.socket) -> None:
-        server = self
+
+class _Responder:
+    """The serving process's side."""
+
+    def __init__(self, directory: Path) -> None:
+        self._repositories = directory / "repositories"
+        self._answers, self._asked = directory / "answers", directory / "asked"
+
+    def serve(self) -> None:
+        responder = self
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
 
             def do_GET(self) -> None:
-                server._respond(self)
+                responder.respond(self)
 
             do_POST = do_HEAD = do_GET
 
             def log_message(self, *_: Any) -> None:
                 pass
 
-        serving = ThreadingHTTPServer(("127.0.0.1", 0), Handler, bind_and_activate=False)
-        serving.socket.close()
-        serving.socket = listener
-        serving.serve_forever()
+        server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        print(server.server_address[1], flush=True)
+        server.serve_forever()
 
-    def _respond(self, handler: BaseHTTPRequestHandler) -> None:
+    def respond(self, handler: BaseHTTPRequestHandler) -> None:
         headers = {name.lower(): value for name, value in handler.headers.items()}
         asked = Asked(handler.command, handler.path, headers)
         body = handler.rfile.read(int(headers.get("content-length") or 0))
@@ -119,7 +123,7 @@ class WebServer:
     def _git(self, asked: Asked, path: str, query: str, body: bytes) -> Answer:
         environment = {
             "PATH": os.environ["PATH"],
-            "GIT_PROJECT_ROOT": str(self.repositories),
+            "GIT_PROJECT_ROOT": str(self._repositories),
             "GIT_HTTP_EXPORT_ALL": "1",
             "GIT_CONFIG_GLOBAL": "/dev/null",
             "GIT_CONFIG_COUNT": "1",
@@ -194,3 +198,7 @@ def work(web: WebServer, tmp_path: Path) -> Work:
     if not os.path.exists(BACKEND):
         pytest.skip("needs git")
     return Work(tmp_path / "work", web.repositories / "project.git")
+
+
+if __name__ == "__main__":
+    _Responder(Path(sys.argv[1])).serve()

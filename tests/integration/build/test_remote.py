@@ -1,7 +1,6 @@
 """What comes from elsewhere: ADD of URLs and of git repositories, contexts by URL, git and stream."""
 
 import io
-import os
 import subprocess
 import tarfile  # noqa: TID251 - an archive as others make it
 from pathlib import Path
@@ -227,22 +226,15 @@ def context_archive(compressed: str = "gz") -> bytes:
 
 
 def build_from(bench: Bench, data: bytes, **options: object) -> None:
+    """As with `tiffin build - < file`, or from a pipe: read once, front to back."""
     from tiffin.build import BuildRequest
 
-    reader, writer = os.pipe()
-    pid = os.fork()
-    if pid == 0:
-        os.close(reader)
-        with open(writer, "wb") as pipe:
-            pipe.write(data)
-        os._exit(0)
-    os.close(writer)
-    try:
-        request = BuildRequest("-", tags=("built",), network="none", stdin=reader, **options)  # type: ignore[arg-type]
+    path = bench.context.parent / "stream"
+    path.write_bytes(data)
+    with subprocess.Popen(["cat", path], stdout=subprocess.PIPE) as pipe:
+        assert pipe.stdout is not None
+        request = BuildRequest("-", tags=("built",), network="none", stdin=pipe.stdout.fileno(), **options)  # type: ignore[arg-type]
         bench.builder().build(request)
-    finally:
-        os.close(reader)
-        os.waitpid(pid, 0)
 
 
 @pytest.mark.parametrize("compressed", ["", "gz", "xz"])
