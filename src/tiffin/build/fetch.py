@@ -26,8 +26,7 @@ def fetch(layout: Layout, work: FetchWork, directory: str, lent: Lent, channel: 
     if remote.is_git(work.url):
         from tiffin.build import git
 
-        repository = git.parse(work.url)
-        commit = git.resolve(repository, work.checksum, lent)
+        commit, repository = git.resolve(git.parse(work.url), work.checksum, lent)
         key = step_key("git", "", [commit, repository.subdirectory, work.keep_git_dir])
         channel.log(2, f"{commit}\n".encode())
         told: dict[str, Any] = {"git": list(repository), "commit": commit, "keep": work.keep_git_dir}

@@ -124,32 +124,28 @@ def _check_host(host: str, text: str) -> None:
         raise InvalidArgument(f"malformed host in {redact(text)!r}")
 
 
-def resolve(repository: Repository, checksum: str, lent: Lent) -> str:
-    """The commit that the reference means now. Raises NotFound, TransferError, InvalidArgument when that is not the
-    commit that `checksum` begins."""
-    if _COMMIT.fullmatch(repository.ref):
-        commit = repository.ref
-    else:
-        commit = _ask(repository, lent)
+def resolve(repository: Repository, checksum: str, lent: Lent) -> tuple[str, Repository]:
+    """The commit that the reference means now, and the repository where it was found. Raises NotFound, TransferError,
+    InvalidArgument when that is not the commit that `checksum` begins."""
+    found = _located(repository, lent)
+    commit = repository.ref if _COMMIT.fullmatch(repository.ref) else _ask(found, lent)
     if checksum and not commit.startswith(checksum.lower()):
         raise InvalidArgument(f"{repository.shown}: --checksum says {checksum}, the reference is at {commit}")
-    return commit
+    return commit, found
 
 
 def _ask(repository: Repository, lent: Lent) -> str:
-    found = _located(repository, lent)
-    git = _Git(lent, found)
     ref = repository.ref
     if ref:
         names = [ref] if ref.startswith("refs/") else [f"refs/heads/{ref}", f"refs/tags/{ref}", ref]
-        names += [f"{name}^{{}}" for name in names]
     else:
         names = ["HEAD"]
-    said = git("ls-remote", "--", found.url, *names)
+    said = _Git(lent, repository)(
+        "ls-remote", "--", repository.url, *names, *(f"{name}^{{}}" for name in names)
+    )
     lines = [line.split("\t", 1) for line in said.splitlines() if "\t" in line]
     by_name = {name: commit for commit, name in lines}
-    # A tag's commit rather than the tag; a branch before a tag, as git fetch has it the other way, is Docker's order.
-    for name in names[: len(names) // 2 or 1]:
+    for name in names:  # of a tag the commit rather than the tag
         commit = by_name.get(f"{name}^{{}}") or by_name.get(name, "")
         if _COMMIT.fullmatch(commit):
             return commit
@@ -159,7 +155,8 @@ def _ask(repository: Repository, lent: Lent) -> str:
 
 def checkout(repository: Repository, commit: str, target: str, lent: Lent, *, keep: bool) -> str:
     """The path of the commit's files (of the subdirectory, when one is named) below `target`, which is made. Times are
-    the commit's, submodules are there. Raises NotFound, TransferError, InvalidArgument."""
+    the commit's, submodules are there. `repository` is as `resolve` found it. Raises NotFound, TransferError,
+    InvalidArgument."""
     os.mkdir(target, 0o700)
     tree = f"{target}/tree"
     os.mkdir(tree, 0o755)
@@ -195,8 +192,7 @@ def _inside(tree: str, repository: Repository) -> str:
 
 
 def _check_out(repository: Repository, commit: str, tree: str, lent: Lent, depth: int) -> None:
-    found = _located(repository, lent)
-    git = _Git(lent, found, tree)
+    git = _Git(lent, repository, tree)
     git("init", "--quiet", "--template=")
     wanted = commit if _COMMIT.fullmatch(repository.ref) or not repository.ref else repository.ref
     for attempt in (
@@ -208,13 +204,13 @@ def _check_out(repository: Repository, commit: str, tree: str, lent: Lent, depth
         options = [word for word in attempt if word.startswith("--")]
         names = [word for word in attempt if not word.startswith("--")]
         if git.works(
-            "fetch", "--quiet", "--no-tags", "--no-recurse-submodules", *options, "--", found.url, *names
+            "fetch", "--quiet", "--no-tags", "--no-recurse-submodules", *options, "--", repository.url, *names
         ) and (git.works("cat-file", "-e", f"{commit}^{{commit}}")):
             break
     else:
         raise TransferError(f"{repository.shown}: cannot fetch the commit {commit}: {git.complaint}")
     git("checkout", "--quiet", "--force", "--detach", commit, "--")
-    _check_out_submodules(found, git, tree, lent, depth)
+    _check_out_submodules(repository, git, tree, lent, depth)
 
 
 def _check_out_submodules(repository: Repository, git: _Git, tree: str, lent: Lent, depth: int) -> None:
@@ -247,7 +243,8 @@ def _check_out_submodules(repository: Repository, git: _Git, tree: str, lent: Le
             raise NotFound(f"{repository.shown}: the submodule {path!r} is no directory") from error
         finally:
             os.close(top)
-        _check_out(inner._replace(ref=commit, subdirectory=""), commit, f"{tree}/{path}", lent, depth + 1)
+        inner = _located(inner._replace(ref=commit, subdirectory=""), lent)
+        _check_out(inner, commit, f"{tree}/{path}", lent, depth + 1)
 
 
 def _absolute(base: str, url: str) -> str:
