@@ -56,6 +56,13 @@ class VolumeSettings(NamedTuple):
     """seconds that a plugin may take to make, mount, unmount or remove a volume"""
 
 
+class NetworkSettings(NamedTuple):
+    """[network]"""
+
+    default_address: str = ""
+    """where ports are published that name no address, `"127.0.0.1"`; "" is every address of the machine"""
+
+
 class Settings(NamedTuple):
     """Everything. `sources` are the files that were read."""
 
@@ -63,6 +70,7 @@ class Settings(NamedTuple):
     images: ImageSettings = ImageSettings()
     containers: ContainerSettings = ContainerSettings()
     volumes: VolumeSettings = VolumeSettings()
+    network: NetworkSettings = NetworkSettings()
     sources: tuple[str, ...] = ()
 
 

@@ -31,15 +31,22 @@ def run(*command: str, **options: Any) -> str:
 
 class Docker:
     """A dockerd in network, mount and process namespaces of its own: all that it starts and mounts ends with
-    it. It can load, save, build without RUN, tag and inspect; no container of it has a network."""
+    it. It can load, save, build without RUN, tag and inspect; no container of it has a network, unless it is
+    `networked`: then it makes its bridge, and its rules by iptables, in its namespace."""
 
-    def __init__(self, directory: Path, *options: str) -> None:
+    def __init__(self, directory: Path, *options: str, networked: bool = False) -> None:
         daemon, self._client = need("dockerd"), need("docker")
         self._socket = f"unix://{directory}/docker.sock"
         self._log = directory / "log"
         directories = [f"--data-root={directory}/data", f"--exec-root={directory}/exec"]
         own = ["unshare", "--net", "--mount", "--pid", "--fork", "--mount-proc", "--kill-child"]
-        plain = ["--iptables=false", "--ip6tables=false", "--bridge=none", f"--pidfile={directory}/pid"]
+        plain = [f"--pidfile={directory}/pid"]
+        if (
+            networked
+        ):  # where nothing is forwarded yet, the daemon sees to it, and has the policy of FORWARD drop
+            own += ["sh", "-c", 'echo 0 >/proc/sys/net/ipv4/ip_forward && exec "$@"', "sh"]
+        else:
+            plain += ["--iptables=false", "--ip6tables=false", "--bridge=none"]
         with self._log.open("wb") as log:
             self._process = subprocess.Popen(
                 [*own, daemon, "-H", self._socket, *directories, *plain, *options], stdout=log, stderr=log

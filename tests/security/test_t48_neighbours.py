@@ -27,8 +27,9 @@ from tests.integration.network.lab import (
 from tiffin.kernel import netlink
 from tiffin.network import Attachment, Networks, parse_publish
 from tiffin.network.definitions import NetworkRequest, create
-from tiffin.network.firewall import Firewall, run_nft
+from tiffin.network.firewall import Firewall
 from tiffin.network.records import Join
+from tiffin.network.tool import run_nft
 from tiffin.state import Store, locate, open_store
 
 if TYPE_CHECKING:

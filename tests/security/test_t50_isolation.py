@@ -24,9 +24,10 @@ from tests.integration.network.lab import (
 from tiffin.network import Networks, parse_publish
 from tiffin.network.definitions import NetworkRequest, create
 from tiffin.network.dnswire import AAAA, A, encode_name, parse_query
-from tiffin.network.firewall import Firewall, run_nft
+from tiffin.network.firewall import Firewall
 from tiffin.network.records import Join
 from tiffin.network.resolver import lookup, read_view
+from tiffin.network.tool import run_nft
 from tiffin.state import Store, locate, open_store
 
 if TYPE_CHECKING:

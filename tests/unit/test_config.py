@@ -9,6 +9,7 @@ import pytest
 from tiffin.config import (
     ContainerSettings,
     ImageSettings,
+    NetworkSettings,
     RegistrySettings,
     Settings,
     VolumeSettings,
@@ -18,11 +19,14 @@ from tiffin.config import (
 from tiffin.errors import InvalidArgument, PermissionDenied
 
 PAGE = Path(__file__).parent.parent.parent / "docs" / "configuration.md"
-SECTIONS: dict[str, RegistrySettings | ImageSettings | ContainerSettings | VolumeSettings] = {
+SECTIONS: dict[
+    str, RegistrySettings | ImageSettings | ContainerSettings | VolumeSettings | NetworkSettings
+] = {
     "registries": RegistrySettings(),
     "images": ImageSettings(),
     "containers": ContainerSettings(),
     "volumes": VolumeSettings(),
+    "network": NetworkSettings(),
 }
 
 
@@ -78,12 +82,15 @@ def test_every_option_can_be_set(environment: dict[str, str]) -> None:
         plugin-sockets = ["/s"]
         plugin-specs = []
         plugin-timeout = 5
+        [network]
+        default-address = "127.0.0.1"
     """
     assert load(environment, text) == Settings(
         RegistrySettings({"docker.io": ("https://m",)}, ("a:1", "10.0.0.0/8"), ("/c",), 1, 2, 3),
         ImageSettings(keep_compressed=False),
         ContainerSettings("ctrl-x,x"),
         VolumeSettings(("/s",), (), 5),
+        NetworkSettings("127.0.0.1"),
         (environment["TIFFIN_CONFIG"],),
     )
 
@@ -104,8 +111,14 @@ def test_a_users_option_replaces_the_machines(tmp_path: Path, monkeypatch: pytes
 @pytest.mark.parametrize(
     ("text", "what"),
     [
-        ("[registry]\n", "unknown section [registry]; there are registries, images, containers, volumes"),
-        ("downloads = 3\n", "unknown section [downloads]; there are registries, images, containers, volumes"),
+        (
+            "[registry]\n",
+            "unknown section [registry]; there are registries, images, containers, volumes, network",
+        ),
+        (
+            "downloads = 3\n",
+            "unknown section [downloads]; there are registries, images, containers, volumes, network",
+        ),
         ("[registries]\nmirors = {}\n", "unknown key 'mirors' in [registries]; did you mean 'mirrors'?"),
         ("[images]\nxyzzy = 1\n", "unknown key 'xyzzy' in [images]"),
         ("[registries]\ndownloads = 0\n", "registries.downloads must be a whole number above 0"),

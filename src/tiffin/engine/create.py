@@ -387,7 +387,7 @@ def _ports(options: CreateOptions, settings: dict[str, Any]) -> tuple[PortSpec, 
             number, _, protocol = key.partition("/")
             if (int(number), protocol) not in taken:
                 ports.extend(PortSpec(*mapping) for mapping in parse_publish(key))
-    return tuple(ports)
+    return _at_default_address(ports, options.publish) if ports else ()
 
 
 def _published(options: CreateOptions) -> list[PortSpec]:
@@ -396,6 +396,32 @@ def _published(options: CreateOptions) -> list[PortSpec]:
     from tiffin.network.ports import parse_publish  # few containers publish ports: the others do not pay
 
     return [PortSpec(*mapping) for text in options.publish for mapping in parse_publish(text)]
+
+
+def _at_default_address(ports: list[PortSpec], texts: Sequence[str]) -> tuple[PortSpec, ...]:
+    """The ports, those that name no address at the one of the settings file. "0.0.0.0" is named by writing it."""
+    from tiffin.config import load_settings
+    from tiffin.network.addresses import to_number
+    from tiffin.network.ports import parse_publish
+    from tiffin.network.records import ANY_ADDRESS
+
+    address = load_settings().network.default_address
+    if address in ("", ANY_ADDRESS):
+        return tuple(ports)
+    try:
+        to_number(address)
+    except InvalidArgument as error:
+        raise InvalidArgument(f"network.default-address of the settings file: {error}") from error
+    named = {
+        PortSpec(*mapping)
+        for text in texts
+        if text.startswith((f"{ANY_ADDRESS}:", "["))
+        for mapping in parse_publish(text)
+    }
+    return tuple(
+        port._replace(host_ip=address) if port.host_ip == ANY_ADDRESS and port not in named else port
+        for port in ports
+    )
 
 
 def _exposed(options: CreateOptions, settings: dict[str, Any]) -> tuple[str, ...]:

@@ -17,22 +17,20 @@ started, when nothing has to change.
 
 from __future__ import annotations
 
-import os
 from zlib import crc32
 
-from tiffin.errors import EngineError, Unsupported
 from tiffin.kernel import netlink
 from tiffin.kernel import sockets as socket
+from tiffin.network import beside
 from tiffin.network.bridge import reaches_loopback6
 from tiffin.network.records import ANY_ADDRESS, ANY_ADDRESS6
+from tiffin.network.tool import run_nft
 from tiffin.typed import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from tiffin.network.records import Network, Published
-
-_TOOL_PATH = "/usr/sbin:/sbin:/usr/bin:/bin:/usr/local/sbin:/usr/local/bin"
 
 _TABLE = """\
 table {family} {table} {{
@@ -147,13 +145,15 @@ class Firewall:
         )
 
     def in_place(self, networks: Sequence[Network]) -> bool:
-        """Whether the kernel has exactly the rules of these networks."""
+        """Whether the kernel has exactly the rules of these networks, also those in tables of others."""
         version = _version(self.rules(networks))
         if not netlink.nft_chain_exists(self.table, version):
             return False
-        if not any(one.subnet6 for one in networks):
-            return True
-        return netlink.nft_chain_exists(self.table, version, socket.AF_INET6)
+        if any(one.subnet6 for one in networks) and not netlink.nft_chain_exists(
+            self.table, version, socket.AF_INET6
+        ):
+            return False
+        return not beside.missing(self.table, _open_bridges(networks))
 
     def exists(self) -> bool:
         """Whether the table is there, of whichever version."""
@@ -167,6 +167,7 @@ class Firewall:
         if six:
             marks += f"add chain ip6 {self.table} {_version(rules)}\n"
         run_nft(self._removal() + rules + marks + self.elements("add", published))
+        beside.allow(self.table, _open_bridges(networks))
 
     def change(self, remove: Iterable[Published], add: Iterable[Published]) -> None:
         """Take ports out and put ports in, atomically. Idempotent: a port taken out may be absent, one put in
@@ -179,7 +180,8 @@ class Firewall:
             run_nft(script)
 
     def delete(self) -> None:
-        """Remove the tables. Idempotent."""
+        """Remove the tables, and what is ours in those of others. Idempotent."""
+        beside.withdraw(self.table)
         if self.exists():
             run_nft(self._removal())
 
@@ -210,32 +212,6 @@ class Firewall:
         return "".join(lines)
 
 
-def run_nft(script: str) -> None:
-    """Have nft carry out a script, as one transaction. Raises Unsupported without nft, EngineError with its
-    first line of complaint. Waits for its own child only."""
-    tool = _find_nft()
-    source = _memory_file(script.encode())
-    try:
-        complaint = _memory_file(b"")
-        try:
-            moves = [
-                (os.POSIX_SPAWN_DUP2, source, 0),
-                (os.POSIX_SPAWN_DUP2, complaint, 1),
-                (os.POSIX_SPAWN_DUP2, complaint, 2),
-            ]
-            environment = {"PATH": _TOOL_PATH, "LC_ALL": "C"}
-            pid = os.posix_spawn(tool, [tool, "-f", "-"], environment, file_actions=moves, setsigmask=())
-            _, status = os.waitpid(pid, 0)
-            if status:
-                lines = os.pread(complaint, 4096, 0).decode(errors="replace").splitlines() or [""]
-                code = os.waitstatus_to_exitcode(status)
-                raise EngineError(f"the firewall refused a change: nft exited with {code}: {lines[0]}")
-        finally:
-            os.close(complaint)
-    finally:
-        os.close(source)
-
-
 def _chosen(chain: str, network: Network) -> tuple[str, ...]:
     """The rules that a network has in the place of a chain's usual ones."""
     if network.options == "{}":
@@ -248,19 +224,14 @@ def _chosen(chain: str, network: Network) -> tuple[str, ...]:
     return (chain,)
 
 
+def _open_bridges(networks: Sequence[Network]) -> dict[str, list[str]]:
+    """The bridges whose containers reach the world, by the family of addresses with which they do."""
+    open_ones = [one for one in networks if one.options == "{}" or not one.settings.internal]
+    return {
+        "ip": [one.bridge for one in open_ones if one.subnet],
+        "ip6": [one.bridge for one in open_ones if one.subnet6],
+    }
+
+
 def _version(rules: str) -> str:
     return f"rules_{crc32(rules.encode()):08x}"
-
-
-def _memory_file(content: bytes) -> int:
-    fd = os.memfd_create("nft", os.MFD_CLOEXEC)
-    os.pwrite(fd, content, 0)
-    return fd
-
-
-def _find_nft() -> str:
-    for directory in _TOOL_PATH.split(":"):
-        path = f"{directory}/nft"
-        if os.access(path, os.X_OK):
-            return path
-    raise Unsupported("nft not found: apt-get install nftables, or use --network host or none")

@@ -52,6 +52,7 @@ class Networks:
         self.store = store
         self._engine = store.layout.engine
         self.firewall = Firewall(self._engine)
+        self._notices: list[str] = []  # for the user, who is told when a container is attached
 
     def known(self) -> list[Network]:
         """Every network that has a row; "none" and "host" have none."""
@@ -118,7 +119,7 @@ class Networks:
         try:
             with self.locked("endpoints", shared=True), netlink.Socket() as host:
                 made = self.ensure(host, joins)
-                notices = self.forward(host, [network for network, _ in made])
+                self._notices += self.forward(host, [network for network, _ in made])
                 way, way6 = ways([network for network, _ in made])
                 endpoints: list[Endpoint] = []
                 for number, (network, link) in enumerate(made):
@@ -140,6 +141,7 @@ class Networks:
                         from tiffin.network import publishing
 
                         publishing.publish(self, network, endpoint, stale)
+                        self._notices += publishing.warn(self, its)
         except OSError as error:
             if netns_fd >= 0:
                 os.close(netns_fd)
@@ -168,7 +170,7 @@ class Networks:
             first.mac,
             ports,
             reserved,
-            notices,
+            self._tell(),
             named,
             first6.address6,
             first6.gateway6,
@@ -182,6 +184,10 @@ class Networks:
             bridge.forward_packets6(host) if way6 >= 0 else "",
         ]
         return tuple(notice for notice in notices if notice)
+
+    def _tell(self) -> tuple[str, ...]:
+        told, self._notices = tuple(self._notices), []
+        return told
 
     def detach(self, container_id: str) -> None:
         """Withdraw a container's ports and give up its address. Idempotent, also after a crash of whoever
@@ -295,8 +301,14 @@ class Networks:
             found = [self._make_one(host, join) for join in joins]
             known = self.known()
             if not self.firewall.in_place(known):
-                self.firewall.replace(known, rows.published(self.store.db))
+                self._replace_rules(known)
         return found
+
+    def _replace_rules(self, known: Sequence[Network]) -> None:
+        self.firewall.replace(known, rows.published(self.store.db))
+        from tiffin.network import notices  # with the rules, which are seldom made
+
+        self._notices += notices.of_refusals(self.store.layout, self.firewall.table)
 
     def _make_one(self, host: netlink.Socket, join: Join) -> tuple[Network, netlink.Link]:
         if DEFAULT_NETWORK in (join.network, join.name):
@@ -323,7 +335,7 @@ class Networks:
         with self.locked("network"):
             known = self.known()
             if self.firewall.exists() and not self.firewall.in_place(known):
-                self.firewall.replace(known, rows.published(self.store.db))
+                self._replace_rules(known)
 
     @contextmanager
     def locked(self, name: str, *, shared: bool = False) -> Iterator[None]:

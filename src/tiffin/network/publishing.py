@@ -101,6 +101,13 @@ def open_loopback(network: Network, ports: Iterable[Published]) -> None:
         bridge.allow_loopback6(network.bridge)
 
 
+def warn(networks: Networks, ports: Sequence[PortMapping]) -> list[str]:
+    """What the user should know about these ports."""
+    from tiffin.network import notices
+
+    return notices.of_ports(networks.store.layout, ports)
+
+
 def withdraw(networks: Networks, container_id: str) -> None:
     """Have the container's ports lead nowhere; its rows stay. Idempotent."""
     its = rows.published(networks.store.db, f"{rows.IN_PLACE} AND container = ?", container_id)

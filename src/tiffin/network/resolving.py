@@ -28,7 +28,7 @@ import sys
 
 from tiffin.errors import EngineError
 from tiffin.kernel.namespaces import CLONE_NEWNET, setns
-from tiffin.network.firewall import run_nft
+from tiffin.network.tool import run_nft
 from tiffin.state import lock_file
 from tiffin.typed import TYPE_CHECKING
 

@@ -14,7 +14,8 @@ from tests.integration.network.lab import MACHINE, OUTSIDE, Lab, inside, reaches
 from tiffin.errors import Conflict, InvalidArgument, NotFound
 from tiffin.kernel import netlink
 from tiffin.network import Networks, PortMapping, parse_publish
-from tiffin.network.firewall import Firewall, run_nft
+from tiffin.network.firewall import Firewall
+from tiffin.network.tool import run_nft
 from tiffin.state import Store, locate, open_store
 
 if TYPE_CHECKING:

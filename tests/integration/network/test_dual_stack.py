@@ -26,8 +26,9 @@ from tiffin.errors import Conflict, InvalidArgument, Unsupported
 from tiffin.kernel import netlink
 from tiffin.network import Endpoint, Network, Networks, parse_publish
 from tiffin.network.definitions import NetworkRequest, create, remove
-from tiffin.network.firewall import Firewall, run_nft
+from tiffin.network.firewall import Firewall
 from tiffin.network.records import Join
+from tiffin.network.tool import run_nft
 
 if TYPE_CHECKING:
     from tiffin.network import Attachment

@@ -15,6 +15,7 @@ from tiffin.state import locate
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 pytestmark = pytest.mark.root
 
@@ -184,6 +185,27 @@ def test_an_internal_network_has_no_way_out(tiffin: Tiffin) -> None:
     tiffin("exec", "--privileged", "in", "ip", "route", "add", "default", "via", gateway)
     assert fetch(tiffin, "in", address(tiffin, "out", "bridge")) == ""
     assert fetch(tiffin, "out", address(tiffin, "in", "vault")) == ""
+
+
+def test_ports_that_name_no_address_are_published_at_the_settings_one(
+    tiffin: Tiffin, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = tmp_path / "config.toml"
+    settings.write_text('[network]\ndefault-address = "127.0.0.1"\n')
+    monkeypatch.setenv("TIFFIN_CONFIG", str(settings))
+    words = ("-p", "80", "-p", "0.0.0.0::81", "-p", "127.0.0.2::82", "--expose", "83", "-P")
+    tiffin.ok("create", "--name", "one", *words, "busybox", "true")
+    asked = json.loads(tiffin.ok("inspect", "one"))[0]["HostConfig"]["PortBindings"]
+    assert {port: bindings[0]["HostIp"] for port, bindings in asked.items()} == {
+        "80/tcp": "127.0.0.1",
+        "81/tcp": "",  # every address
+        "82/tcp": "127.0.0.2",
+        "83/tcp": "127.0.0.1",
+    }
+    settings.write_text('[network]\ndefault-address = "home"\n')
+    assert "network.default-address of the settings file: invalid" in tiffin.fails(
+        "create", "-p", "80", "busybox", "true", code=125
+    )
 
 
 def test_containers_of_an_isolated_network_do_not_see_each_other(tiffin: Tiffin) -> None:

@@ -1,8 +1,5 @@
 from __future__ import annotations
 
-import pytest
-
-from tiffin.errors import EngineError, Unsupported
 from tiffin.network import Network, firewall
 from tiffin.network.records import Published
 
@@ -45,15 +42,3 @@ def test_ipv6_has_a_table_as_long_as_a_network_has_it() -> None:
     text = firewall.Firewall("e").rules([NETWORK._replace(bridge="tfn1"), dual])
     assert 'oifname != "tfn0" ip6 saddr fd00::/64 masquerade' in text
     assert 'iifname "tfn1" ip6' not in text and 'oifname != "tfn1" ip saddr 10.210.0.0/16 masquerade' in text
-
-
-def test_without_nft_the_message_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(firewall, "_TOOL_PATH", "/nonexistent")
-    with pytest.raises(Unsupported, match="nft not found: apt-get install nftables"):
-        firewall.run_nft("")
-
-
-def test_a_refusal_carries_the_tools_first_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(firewall, "_find_nft", lambda: "/bin/ls")
-    with pytest.raises(EngineError, match=r"nft exited with 2: /bin/ls: cannot access '-f|nft exited with"):
-        firewall.run_nft("nonsense\n")
