@@ -180,6 +180,7 @@ def add_network_flags(parser: "CommandParser") -> None:
     parser.switch("-P", "--publish-all", help="publish every exposed port on a free port of the host")
     many(parser, "--expose", metavar="PORT", help="expose a port")
     many(parser, "--add-host", metavar="NAME:IP", help="line for /etc/hosts")
+    many(parser, "--link", metavar="NAME[:ALIAS]", help="another container under a name of one's own choice")
     many(parser, "--dns", metavar="IP", help="name server")
     many(parser, "--dns-search", metavar="DOMAIN", help="DNS search domain")
     many(parser, "--dns-option", "--dns-opt", metavar="OPTION", help="resolver option")

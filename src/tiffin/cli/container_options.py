@@ -116,6 +116,7 @@ def _with_network(options: "CreateOptions", args: "Namespace") -> "CreateOptions
         dns=tuple(args.dns),
         dns_search=tuple(args.dns_search),
         dns_options=tuple(args.dns_option),
+        links=tuple(args.link),
     )
 
 

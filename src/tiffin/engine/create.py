@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from tiffin.engine.workspace import Workspace
     from tiffin.images.records import Image
-    from tiffin.network.records import Join
+    from tiffin.network.links import Link
     from tiffin.oci.platform import Platform
     from tiffin.state import Store
 
@@ -95,7 +95,7 @@ def _create(store: Store, options: CreateOptions, image: Image) -> Container:
         record = _with_log(record, options.log)
     declared = image.settings.get("Volumes") or ()
     if not (options.volumes or options.mounts or options.tmpfs or options.volumes_from or declared):
-        return _insert(store, record, policy, options.joins)
+        return _insert(store, record, policy, options)
     return _insert_with_mounts(store, record, options, declared)
 
 
@@ -153,9 +153,7 @@ def _insert_with_mounts(
         mounted = record._replace(
             mounts=tuple(mounts.document(*both, found) for both in zip(prepared, wanted, strict=True))
         )
-        return _insert(
-            store, mounted, _policy(options), options.joins, {image.id for image in found.values()}
-        )
+        return _insert(store, mounted, _policy(options), options, {image.id for image in found.values()})
     except BaseException:
         volumes.release(record.id, anonymous=True)
         control.discard(store.layout, record.id)
@@ -168,10 +166,16 @@ def _insert(
     store: Store,
     record: ContainerRecord,
     policy: str,
-    joins: Sequence[Join] = (),
+    options: CreateOptions,
     mounted: Collection[str] = (),
 ) -> Container:
-    """`mounted` are images that it mounts beside its own, `joins` the networks that it is to be in."""
+    """`mounted` are images that it mounts beside its own."""
+    joins = options.joins
+    links: Sequence[Link] = ()
+    if options.links:
+        from tiffin.engine import linking
+
+        links = linking.settle(store, options)
 
     def image_is_here(db: sqlite3.Connection) -> None:
         """It was when its name was looked up; a removal since then must be seen, or the container had no files."""
@@ -184,6 +188,10 @@ def _insert(
             from tiffin.network.records import write_joins
 
             write_joins(db, record.id, joins)
+        if links:
+            from tiffin.network.links import write_links
+
+            write_links(db, record.id, links)
 
     try:
         return Containers(store).insert(record, policy=policy, check=image_is_here)
@@ -387,7 +395,7 @@ def _ports(options: CreateOptions, settings: dict[str, Any]) -> tuple[PortSpec, 
             number, _, protocol = key.partition("/")
             if (int(number), protocol) not in taken:
                 ports.extend(PortSpec(*mapping) for mapping in parse_publish(key))
-    return _at_default_address(ports, options.publish) if ports else ()
+    return _at_default_address(ports) if ports else ()
 
 
 def _published(options: CreateOptions) -> list[PortSpec]:
@@ -398,30 +406,19 @@ def _published(options: CreateOptions) -> list[PortSpec]:
     return [PortSpec(*mapping) for text in options.publish for mapping in parse_publish(text)]
 
 
-def _at_default_address(ports: list[PortSpec], texts: Sequence[str]) -> tuple[PortSpec, ...]:
-    """The ports, those that name no address at the one of the settings file. "0.0.0.0" is named by writing it."""
+def _at_default_address(ports: list[PortSpec]) -> tuple[PortSpec, ...]:
+    """The ports, those that name no address at the one of the settings file."""
     from tiffin.config import load_settings
-    from tiffin.network.addresses import to_number
-    from tiffin.network.ports import parse_publish
-    from tiffin.network.records import ANY_ADDRESS
+    from tiffin.network.addresses import canonical
 
     address = load_settings().network.default_address
-    if address in ("", ANY_ADDRESS):
+    if not address:
         return tuple(ports)
     try:
-        to_number(address)
+        address = canonical(address)
     except InvalidArgument as error:
         raise InvalidArgument(f"network.default-address of the settings file: {error}") from error
-    named = {
-        PortSpec(*mapping)
-        for text in texts
-        if text.startswith((f"{ANY_ADDRESS}:", "["))
-        for mapping in parse_publish(text)
-    }
-    return tuple(
-        port._replace(host_ip=address) if port.host_ip == ANY_ADDRESS and port not in named else port
-        for port in ports
-    )
+    return tuple(port if port.host_ip else port._replace(host_ip=address) for port in ports)
 
 
 def _exposed(options: CreateOptions, settings: dict[str, Any]) -> tuple[str, ...]:

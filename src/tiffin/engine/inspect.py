@@ -7,8 +7,9 @@ from tiffin.containers.states import LIVE, SUPERVISED, State, shown
 from tiffin.containers.store import Containers
 from tiffin.engine import recovery
 from tiffin.engine.times import moment
+from tiffin.network.links import links_of
 from tiffin.network.manager import Networks
-from tiffin.network.records import UNADDRESSED, Join, joins_of
+from tiffin.network.records import DEFAULT_NETWORK, UNADDRESSED, Join, joins_of
 from tiffin.runtime.defaults import READONLY_PATHS, masked_paths
 from tiffin.supervisor.logs.files import NAME
 from tiffin.typed import TYPE_CHECKING, Any
@@ -58,12 +59,22 @@ def document(store: Store, container: Container) -> dict[str, Any]:
         "ProcessLabel": "",
         "AppArmorProfile": "",
         "ExecIDs": None,
-        "HostConfig": _host_config(record, container.policy),
+        "HostConfig": _host_config(record, container.policy) | {"Links": _links(store, container)},
         "GraphDriver": _graph(layout, record),
         "Mounts": [_mount(mount, places) for mount in record.mounts if mount.get("origin") != "--tmpfs"],
         "Config": _config(record),
         "NetworkSettings": _network(store, container),
     }
+
+
+def _links(store: Store, container: Container) -> list[str] | None:
+    """Those on the default network; others are of their network."""
+    found = []
+    for link in links_of(store.db, container.id):
+        other = Containers(store).get(link.target) if link.network == DEFAULT_NETWORK else None
+        if other is not None:
+            found.append(f"/{other.name}:/{container.name}/{link.alias}")
+    return found or None
 
 
 def _health(store: Store, container: Container) -> dict[str, Any]:
@@ -339,9 +350,10 @@ def _joined(store: Store, container: Container, join: Join, endpoint: Endpoint |
     """What a container has in one network; of one that does not run, what it asked for."""
     own = join.network not in ("bridge", *UNADDRESSED)
     names = [container.name, *join.aliases, container.id[:12]] if own else None
+    linked = [one for one in links_of(store.db, container.id) if own and one.network == join.network]
     found: dict[str, Any] = {
         "IPAMConfig": _asked_addresses(join) or None,
-        "Links": None,
+        "Links": [f"{one.target}:{one.alias}" for one in linked] or None,
         "Aliases": list(join.aliases) or None,
         "MacAddress": endpoint.mac if endpoint else join.mac,
         "DriverOpts": None,

@@ -12,6 +12,7 @@ from tiffin.engine.times import moment
 from tiffin.errors import Conflict, InvalidArgument, NotFound
 from tiffin.network.addresses import canonical
 from tiffin.network.definitions import NetworkRequest, check_address, create, remove
+from tiffin.network.links import Link, parse_link, remove_links, write_links
 from tiffin.network.manager import Networks
 from tiffin.network.records import DEFAULT_NETWORK, UNADDRESSED, Join, Network, Pool, joins_of, write_joins
 from tiffin.supervisor import control
@@ -97,9 +98,9 @@ class NetworkService:
                 found = [one for one in found if all(_has_label(one, value) == wanted for value in values)]
         return found
 
-    def connect(self, reference: str, container: str, join: Join) -> None:
+    def connect(self, reference: str, container: str, join: Join, *, links: Sequence[str] = ()) -> None:
         """Let a container join a network: at once when it runs, else when it starts. Of `join` the network is not
-        read. Raises NotFound, Conflict, InvalidArgument in Docker's words."""
+        read; `links` are "name[:alias]". Raises NotFound, Conflict, InvalidArgument in Docker's words."""
         with self._workspace.store() as store:
             network = _find(store, reference)
             member = recovery.truth(store, container)
@@ -107,17 +108,18 @@ class NetworkService:
             _check_joinable(member, network)
             wanted = canonical_join(join._replace(network=_key(network), name=network.name))
             check_join(network, wanted)
+            linked = _links(network, links)
             if any(one.network == wanted.network for one in joins):
                 raise Conflict(f"endpoint with name {member.name} already exists in network {network.name}")
             after = [*(one for one in joins if one.network not in UNADDRESSED), wanted]
             if member.status in LIVE:
                 with _namespace(member) as fd:
                     Networks(store).join(member.id, fd, wanted)
-                    _save(store, member, after)
+                    _save(store, member, after, linked)
                 if network.name != DEFAULT_NETWORK:
                     _name(store, member)
             else:
-                _save_stopped(store, member, after)
+                _save_stopped(store, member, after, linked)
 
     def disconnect(self, reference: str, container: str, *, force: bool = False) -> None:
         """Take a container out of a network. Raises NotFound, Conflict."""
@@ -245,18 +247,28 @@ def _check_joinable(member: Container, network: Network) -> None:
         )
 
 
-def _save(store: Store, member: Container, joins: Sequence[Join]) -> None:
+def _links(network: Network, texts: Sequence[str]) -> list[Link]:
+    if texts and network.name == DEFAULT_NETWORK:
+        raise InvalidArgument(
+            "links are of networks with names: on the default one give --link to run or create"
+        )
+    return [Link(network.id, alias, name) for name, alias in map(parse_link, texts)]
+
+
+def _save(store: Store, member: Container, joins: Sequence[Join], links: Sequence[Link] = ()) -> None:
     with store.transaction() as db:
         if db.execute("SELECT 1 FROM containers WHERE id = ?", (member.id,)).fetchone():
             write_joins(db, member.id, joins)
+            remove_links(db, member.id, {join.network for join in joins})
+            write_links(db, member.id, links)
 
 
-def _save_stopped(store: Store, member: Container, joins: Sequence[Join]) -> None:
+def _save_stopped(store: Store, member: Container, joins: Sequence[Join], links: Sequence[Link] = ()) -> None:
     lock = control.acquire(store.layout, member.id, wait=False)
     if lock < 0:
         raise Conflict(f"container {member.name} is being started or removed; try again")
     try:
-        _save(store, member, joins)
+        _save(store, member, joins, links)
     finally:
         os.close(lock)
 

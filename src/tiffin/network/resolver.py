@@ -44,15 +44,18 @@ _QUERY = """SELECT e.container, e.network, n.name, n.options, e.address, e.addre
     FROM endpoints e JOIN networks n ON n.id = e.network LEFT JOIN containers c ON c.id = e.container
     ORDER BY e.container, e.interface"""
 
+_LINKS = "SELECT container, alias, target FROM links WHERE network != ?"
+
 
 class View(NamedTuple):
     """Who is where. `names` and `addresses` by (network, what); `homes` the named networks of a container; `servers` of
-    one that may ask beyond."""
+    one that may ask beyond; `links` what a container calls others by names of its own."""
 
     names: dict[tuple[str, str], list[str]]
     addresses: dict[tuple[str, str], str]
     homes: dict[str, list[str]]
     servers: dict[str, list[str]]
+    links: dict[str, dict[str, str]]
 
 
 class Served(NamedTuple):
@@ -65,7 +68,7 @@ class Served(NamedTuple):
 
 def read_view(store: Store) -> View:
     """What the store says now."""
-    view = View({}, {}, {}, {})
+    view = View({}, {}, {}, {}, {})
     for container, network, title, options, *both, aliases, name, servers in store.db.execute(_QUERY):
         if '"internal":true' not in options:
             view.servers[container] = json.loads(servers)
@@ -77,6 +80,8 @@ def read_view(store: Store) -> View:
                 view.names.setdefault((network, form.lower()), []).extend(one for one in both if one)
         for address in filter(None, both):
             view.addresses[network, address] = f"{name or container[:12]}.{title}"
+    for container, alias, target in store.db.execute(_LINKS, (DEFAULT_NETWORK,)):
+        view.links.setdefault(container, {})[alias.lower()] = target.lower()
     return view
 
 
@@ -87,7 +92,7 @@ class Resolver:
         self._layout, self._listener = layout, listener
         self._store = open_store(layout)
         self._version = -1
-        self._view = View({}, {}, {}, {})
+        self._view = View({}, {}, {}, {}, {})
         self._served: dict[str, Served] = {}
         self._selector = selectors.DefaultSelector()
         self._busy: dict[str, int] = {}
@@ -323,7 +328,8 @@ def lookup(
     if address:
         names = [view.addresses[home, address] for home in homes if (home, address) in view.addresses]
         return [(wire.PTR, wire.encode_name(name)) for name in names] or None
-    found = [one for home in homes for one in view.names.get((home, question.name), ())]
+    name = view.links.get(container, {}).get(question.name, question.name)
+    found = [one for home in homes for one in view.names.get((home, name), ())]
     if not found:
         return None
     if question.kind not in (wire.A, wire.AAAA):

@@ -203,7 +203,17 @@ _IPV6 = [
     "CREATE UNIQUE INDEX endpoints_address6 ON endpoints(network, address6) WHERE address6 != ''",
 ]
 
+# Containers under names of one's own choice: see network/links.py.
+_LINKS = [
+    """CREATE TABLE links (
+        container TEXT NOT NULL, network TEXT NOT NULL, alias TEXT NOT NULL, target TEXT NOT NULL,
+        PRIMARY KEY (container, network, alias)) STRICT, WITHOUT ROWID""",
+    "CREATE INDEX links_target ON links(target)",
+    """CREATE TRIGGER container_unlinked AFTER DELETE ON containers
+        BEGIN DELETE FROM links WHERE container = OLD.id OR target = OLD.id; END""",
+]
+
 MIGRATIONS: list[list[str]] = [
     _FIRST, _REMOVED_IMAGES, _REGISTRIES, _DOCUMENTS, _KEPT_DOCUMENTS, _EVENTS, _LOOKUPS,
-    _CHANGED_LIMITS, _KEEPING, _VOLUME_DRIVERS, _NETWORKS, _CACHE_MOUNTS, _VOLUME_PLUGINS, _IPV6,
+    _CHANGED_LIMITS, _KEEPING, _VOLUME_DRIVERS, _NETWORKS, _CACHE_MOUNTS, _VOLUME_PLUGINS, _IPV6, _LINKS,
 ]  # fmt: skip

@@ -61,7 +61,7 @@ def prepare(store: Store, record: ContainerRecord) -> Prepared:
         raise
     try:
         if not record.network.startswith(_CONTAINER):
-            _write_files(directory, record, attachment)
+            _write_files(directory, record, attachment, _linked(store, record))
         capabilities = defaults.choose_capabilities(
             record.cap_add, record.cap_drop, privileged=record.privileged
         )
@@ -217,9 +217,22 @@ def file_mounts(record: ContainerRecord, directory: str) -> list[Mount]:
     ]
 
 
-def _write_files(directory: str, record: ContainerRecord, attachment: Attachment) -> None:
+def _linked(store: Store, record: ContainerRecord) -> list[tuple[str, str]]:
+    """The lines of /etc/hosts for the containers that it is linked to; those linked to it learn where it is."""
+    query = "SELECT 1 FROM links WHERE (container = ?1 OR target = ?1) AND network = 'bridge' LIMIT 1"
+    if store.db.execute(query, (record.id,)).fetchone() is None:
+        return []
+    from tiffin.supervisor import links  # few containers have any
+
+    links.tell(store, record)
+    return links.lines(store, record)
+
+
+def _write_files(
+    directory: str, record: ContainerRecord, attachment: Attachment, linked: list[tuple[str, str]]
+) -> None:
     names = [f"{record.hostname}.{record.domainname}" if record.domainname else "", record.hostname]
-    extra = []
+    extra = list(linked)
     for entry in record.extra_hosts:
         name, _, address = entry.partition(":")
         if address == "host-gateway":

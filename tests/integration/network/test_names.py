@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -108,6 +109,63 @@ def test_a_container_of_the_default_bridge_gets_names_with_its_first_network(tif
     server(tiffin, "two", "--network", "front")
     tiffin.ok("network", "connect", "front", "one")
     assert ask(tiffin, "one", "two") == {address(tiffin, "two", "front")}
+
+
+def test_a_link_on_a_named_network_is_a_name_for_one_container_alone(tiffin: Tiffin) -> None:
+    tiffin.ok("network", "create", "front")
+    tiffin.ok("network", "create", "back")
+    server(tiffin, "web", "--network", "front", "--link", "db:Store", *NOBODY)
+    server(tiffin, "db", "--network", "front", *NOBODY)
+    assert ask(tiffin, "web", "store") == {address(tiffin, "db", "front")}
+    assert ask(tiffin, "db", "store") == set()
+    server(tiffin, "far", "--network", "back")
+    tiffin.ok("network", "connect", "--link", "far:away", "back", "web")
+    assert ask(tiffin, "web", "away") == {address(tiffin, "far", "back")}
+    joined = json.loads(tiffin.ok("inspect", "web"))[0]["NetworkSettings"]["Networks"]
+    assert {name: one["Links"] for name, one in joined.items()} == {
+        "front": ["db:Store"],
+        "back": ["far:away"],
+    }
+    tiffin.ok("network", "disconnect", "back", "web")
+    tiffin.ok("network", "connect", "back", "web")
+    assert ask(tiffin, "web", "away") == set(), "the link has gone with the network"
+
+
+def test_a_link_on_the_default_network_is_a_line_of_the_hosts_file(tiffin: Tiffin) -> None:
+    server(tiffin, "db")
+    server(tiffin, "web", "--link", "db:store", "--link", "db")
+
+    def lines() -> set[str]:
+        return {line for line in tiffin.ok("exec", "web", "cat", "/etc/hosts").splitlines() if "db" in line}
+
+    first = address(tiffin, "db", "bridge")
+    assert lines() == {f"{first}\tstore db", f"{first}\tdb"}
+    assert tiffin.ok("exec", "web", "wget", "-qO-", "http://store/") == "db"
+    links = json.loads(tiffin.ok("inspect", "web"))[0]["HostConfig"]["Links"]
+    assert sorted(links) == ["/db:/web/db", "/db:/web/store"]
+    tiffin.ok("stop", "-t0", "db")
+    server(tiffin, "between")
+    tiffin.ok("start", "db")
+    again = address(tiffin, "db", "bridge")
+    assert again != first and lines() == {f"{again}\tstore db", f"{again}\tdb"}
+    tiffin.ok("stop", "-t0", "db", "web")
+    assert "Cannot link to a non running container: /db AS /web/db" in tiffin.fails("start", "web")
+    tiffin.ok("rm", "db")
+    tiffin.ok("start", "web")
+    assert lines() == set()
+
+
+def test_bad_links_are_refused_in_dockers_words(tiffin: Tiffin) -> None:
+    def refused(*words: str) -> str:
+        return tiffin.fails("create", *words, "busybox", "true", code=125)
+
+    assert "could not get container for nobody: No such container: nobody" in refused("--link", "nobody")
+    assert "bad format for links: a:b:c" in refused("--link", "a:b:c")
+    assert "bad format for links: a:b c" in refused("--link", "a:b c")
+    assert "host type networking can't be used with links" in refused("--network", "host", "--link", "a")
+    tiffin.ok("create", "--name", "one", "busybox", "true")
+    shared = refused("--network", "container:one", "--link", "one")
+    assert "container type network can't be used with links" in shared
 
 
 def test_a_container_is_connected_once_its_names_are_answered(tiffin: Tiffin) -> None:

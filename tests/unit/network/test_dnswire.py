@@ -18,6 +18,7 @@ VIEW = View(
     addresses={("n", "10.0.0.2"): "web.front"},
     homes={"one": ["n"], "both": ["n", "m"]},
     servers={},
+    links={"one": {"store": "web"}},
 )
 
 

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
 DESCRIPTION = "Let a container join a network: at once when it runs, else when it starts."
 EXAMPLES = """\
 tiffin network connect back web
+tiffin network connect --link db:store back web
 tiffin network connect --ip 10.77.0.9 --alias db fixed postgres
 tiffin network connect --ip6 fd00:77::9 dual web
 """
@@ -19,6 +20,13 @@ def arguments(parser: "CommandParser") -> None:
     add("--alias", action="append", default=[], metavar="NAME", help="a further name in the network")
     add("--ip", metavar="ADDRESS", help="its address in the network")
     add("--ip6", metavar="ADDRESS", help="its IPv6 address in the network")
+    add(
+        "--link",
+        action="append",
+        default=[],
+        metavar="NAME[:ALIAS]",
+        help="another container under a name of its own",
+    )
     add("network", metavar="NETWORK")
     add("container", metavar="CONTAINER")
 
@@ -27,5 +35,5 @@ def run(args: "Namespace", session: "Session") -> int:
     from tiffin.network.records import Join
 
     join = Join("", args.network, args.ip, "", tuple(args.alias), args.ip6)
-    session.engine.networks.connect(args.network, args.container, join)
+    session.engine.networks.connect(args.network, args.container, join, links=args.link)
     return 0
