@@ -198,7 +198,7 @@ def test_ports_that_name_no_address_are_published_at_the_settings_one(
     asked = json.loads(tiffin.ok("inspect", "one"))[0]["HostConfig"]["PortBindings"]
     assert {port: bindings[0]["HostIp"] for port, bindings in asked.items()} == {
         "80/tcp": "127.0.0.1",
-        "81/tcp": "",  # every address
+        "81/tcp": "0.0.0.0",
         "82/tcp": "127.0.0.2",
         "83/tcp": "127.0.0.1",
     }
