@@ -101,6 +101,12 @@ def plug(
 ) -> None:
     """Give the namespace of descriptor `fd`, for which the socket `inside` speaks, one more interface: on the bridge
     `link`, up, addressed, ready to carry packets. Adds no default route."""
+    if network.driver != "bridge":
+        from tiffin.network import lan  # few networks are of another driver
+
+        lan.plug(host, link, fd, endpoint, network)
+        _address(inside, fd, endpoint)
+        return
     name = endpoint.interface
     host.run(
         netlink.add_veth(
@@ -113,25 +119,31 @@ def plug(
         ),
         netlink.no_ipv6_address(endpoint.veth),
     )
-    its = inside.link(name)
-    if its is None:
-        raise EngineError(f"interface {endpoint.veth} vanished while it was made; try again")
-    if endpoint.address6:
-        with _entered(fd):
-            _give_ipv6(name)
-    inside.run(netlink.set_link(name, up=True))
     host.run(netlink.set_link(endpoint.veth, up=True))
-    if endpoint.address:
-        inside.run(netlink.add_address(its.ifindex, endpoint.address, endpoint.prefix))
-    if endpoint.address6:
-        inside.run(netlink.add_address(its.ifindex, endpoint.address6, endpoint.prefix6))
-    _await_running(inside, name)
+    _address(inside, fd, endpoint)
     port = _await_running(host, endpoint.veth)
     _await_running(host, link.name)  # a bridge runs while a port does
     if port is not None and endpoint.ports:
         host.run(netlink.set_hairpin(port.ifindex))
     if port is not None and network.settings.isolated:
         host.run(netlink.isolate_port(port.ifindex))
+
+
+def _address(inside: netlink.Socket, fd: int, endpoint: Endpoint) -> None:
+    """Set the endpoint's interface up, with its addresses, and see that it carries packets."""
+    name = endpoint.interface
+    its = inside.link(name)
+    if its is None:
+        raise EngineError(f"interface {name} vanished while it was made; try again")
+    if endpoint.address6:
+        with _entered(fd):
+            _give_ipv6(name)
+    inside.run(netlink.set_link(name, up=True))
+    if endpoint.address:
+        inside.run(netlink.add_address(its.ifindex, endpoint.address, endpoint.prefix))
+    if endpoint.address6:
+        inside.run(netlink.add_address(its.ifindex, endpoint.address6, endpoint.prefix6))
+    _await_running(inside, name)
 
 
 def route_by(inside: netlink.Socket, gateway: str, gateway6: str) -> None:

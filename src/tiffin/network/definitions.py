@@ -8,7 +8,7 @@ import time
 from tiffin.errors import Conflict, InvalidArgument, NotFound, Unsupported
 from tiffin.kernel import netlink
 from tiffin.network import addresses, rows
-from tiffin.network.records import UNADDRESSED, Network, NetworkOptions
+from tiffin.network.records import LAN_DRIVERS, UNADDRESSED, Network, NetworkOptions
 from tiffin.state import lock_file
 from tiffin.state.events import emit
 from tiffin.typed import TYPE_CHECKING, NamedTuple
@@ -55,9 +55,13 @@ def create(store: Store, networks: Networks, request: NetworkRequest) -> Network
     from tiffin.network.pools import choose_pools  # who looks networks up does not choose any
 
     _check_name(request.name)
-    if request.driver != "bridge":
-        raise NotFound(f'plugin "{request.driver}" not found; the driver of networks made here is bridge')
+    if request.driver not in ("bridge", *LAN_DRIVERS):
+        raise NotFound(f'plugin "{request.driver}" not found; there are bridge, {", ".join(LAN_DRIVERS)}')
     options = _options(request)
+    if request.driver != "bridge":
+        from tiffin.network import lan  # few networks are of another driver
+
+        lan.check_kernel(request.driver)
     fd = lock_file(f"{store.layout.run}/network.lock")
     try:
         with netlink.Socket() as host:
@@ -66,12 +70,12 @@ def create(store: Store, networks: Networks, request: NetworkRequest) -> Network
             )
             options = options._replace(ip_range=pool.ip_range, ip_range6=pool6.ip_range)
             identity = os.urandom(32).hex()
-            name = options.driver_options.get(f"{_BRIDGE}name", "") or f"tn-{identity[:12]}"
-            _check_bridge(host, networks, name)
+            name, borrowed = _interface(host, networks, request.driver, options, identity)
+            options = options._replace(borrowed=borrowed)
         made = Network(
             identity,
             request.name,
-            "bridge",
+            request.driver,
             name,
             pool.subnet,
             pool.gateway,
@@ -108,11 +112,38 @@ def remove(store: Store, networks: Networks, network: Network) -> None:
                 raise NotFound(f"network {network.name} not found")
             emit(db, "network", "destroy", network.id, {"name": network.name, "type": network.driver})
         with netlink.Socket() as host:
-            if host.link(network.bridge) is not None:
-                host.run(netlink.delete_link(network.bridge))
+            release(store, host, network)
     finally:
         os.close(fd)
     networks.apply_rules()
+
+
+def release(store: Store, host: netlink.Socket, network: Network) -> None:
+    """Remove the interface of a network that is no more, if it is ours; if another network stands on it, it is that
+    one's from now on. Idempotent; the caller keeps others of this engine out."""
+    if network.settings.borrowed:
+        return
+    for other in rows.networks(store.db):
+        if other.bridge == network.bridge and other.id != network.id:
+            options = other.settings._replace(borrowed=False).to_json()
+            with store.transaction() as db:
+                db.execute("UPDATE networks SET options = ? WHERE id = ?", (options, other.id))
+            return
+    if host.link(network.bridge) is not None:
+        host.run(netlink.delete_link(network.bridge))
+
+
+def _interface(
+    host: netlink.Socket, networks: Networks, driver: str, options: NetworkOptions, identity: str
+) -> tuple[str, bool]:
+    """The name of the interface that a network is to have, and whether it is the user's own."""
+    if driver != "bridge":
+        from tiffin.network import lan
+
+        return lan.choose_parent(host, driver, options.driver_options, identity, networks.known())
+    name = options.driver_options.get(f"{_BRIDGE}name", "") or f"tn-{identity[:12]}"
+    _check_bridge(host, networks, name)
+    return name, False
 
 
 def check_address(network: Network, address: str) -> None:
@@ -140,6 +171,7 @@ def _check_name(name: str) -> None:
 
 def _options(request: NetworkRequest) -> NetworkOptions:
     given = pairs(request.options, "--opt")
+    mode = _mode(request.driver, given) if request.driver in LAN_DRIVERS else ""
     for key in given:
         if key.startswith("com.docker.network.") and key not in _KNOWN:
             raise Unsupported(f"unknown option {key}; known: {', '.join(_KNOWN)}")
@@ -154,7 +186,8 @@ def _options(request: NetworkRequest) -> NetworkOptions:
     auxiliary = pairs(request.auxiliary, "--aux-address")
     return NetworkOptions(
         auxiliary={name: addresses.canonical(address) for name, address in auxiliary.items()},
-        internal=request.internal,
+        # Without a parent there is nothing that it could reach.
+        internal=request.internal or bool(mode and not given.get("parent")),
         isolated=not _flag(given, f"{_BRIDGE}enable_icc"),
         masquerade=_flag(given, f"{_BRIDGE}enable_ip_masquerade"),
         mtu=int(mtu),
@@ -162,7 +195,14 @@ def _options(request: NetworkRequest) -> NetworkOptions:
         attachable=request.attachable,
         labels=pairs(request.labels, "--label", bare=True),
         driver_options=given,
+        mode=mode,
     )
+
+
+def _mode(driver: str, options: Mapping[str, str]) -> str:
+    from tiffin.network import lan
+
+    return lan.mode_of(driver, options)
 
 
 def pairs(entries: Sequence[str], option: str, *, bare: bool = False) -> dict[str, str]:

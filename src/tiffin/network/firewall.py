@@ -119,6 +119,7 @@ class Firewall:
 
     def rules(self, networks: Sequence[Network]) -> str:
         """The tables' text for these networks, without ports; that of IPv6 for as long as a network has it."""
+        networks = _bridged(networks)
         text = self._rules(_IPV4, networks)
         return text + self._rules(_IPV6, networks) if any(one.subnet6 for one in networks) else text
 
@@ -146,6 +147,7 @@ class Firewall:
 
     def in_place(self, networks: Sequence[Network]) -> bool:
         """Whether the kernel has exactly the rules of these networks, also those in tables of others."""
+        networks = _bridged(networks)
         version = _version(self.rules(networks))
         if not netlink.nft_chain_exists(self.table, version):
             return False
@@ -161,6 +163,7 @@ class Firewall:
 
     def replace(self, networks: Sequence[Network], published: Iterable[Published]) -> None:
         """Put the tables in place, whatever was there, atomically."""
+        networks = _bridged(networks)
         rules = self.rules(networks)
         six = any(one.subnet6 for one in networks)
         marks = f"add chain ip {self.table} {_version(rules)}\n"
@@ -222,6 +225,11 @@ def _chosen(chain: str, network: Network) -> tuple[str, ...]:
     if chain is _POSTROUTING and not settings.masquerade:
         return (_LOCAL,)
     return (chain,)
+
+
+def _bridged(networks: Sequence[Network]) -> list[Network]:
+    """Those whose packets this machine sees."""
+    return [network for network in networks if network.driver == "bridge"]
 
 
 def _open_bridges(networks: Sequence[Network]) -> dict[str, list[str]]:

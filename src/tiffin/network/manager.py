@@ -52,7 +52,7 @@ class Networks:
         self.store = store
         self._engine = store.layout.engine
         self.firewall = Firewall(self._engine)
-        self._notices: list[str] = []  # for the user, who is told when a container is attached
+        self.notices: list[str] = []  # for the user, who is told when a container is attached
 
     def known(self) -> list[Network]:
         """Every network that has a row; "none" and "host" have none."""
@@ -119,11 +119,15 @@ class Networks:
         try:
             with self.locked("endpoints", shared=True), netlink.Socket() as host:
                 made = self.ensure(host, joins)
-                self._notices += self.forward(host, [network for network, _ in made])
-                way, way6 = ways([network for network, _ in made])
+                self.notices += self.forward(host, [network for network, _ in made])
+                networks = [network for network, _ in made]
+                way, way6 = ways(networks)
+                port_way, port_way6 = ways(networks, bridged=True)
                 endpoints: list[Endpoint] = []
                 for number, (network, link) in enumerate(made):
-                    its = tuple(port for port in ports if number == (way6 if ":" in port.host_ip else way))
+                    its = tuple(
+                        port for port in ports if number == (port_way6 if ":" in port.host_ip else port_way)
+                    )
                     endpoint, stale = rows.record(
                         self.store, network, container_id, joins[number], number, its
                     )
@@ -141,7 +145,7 @@ class Networks:
                         from tiffin.network import publishing
 
                         publishing.publish(self, network, endpoint, stale)
-                        self._notices += publishing.warn(self, its)
+                        self.notices += publishing.warn(self, its)
         except OSError as error:
             if netns_fd >= 0:
                 os.close(netns_fd)
@@ -178,7 +182,7 @@ class Networks:
 
     def forward(self, host: netlink.Socket, networks: Sequence[Network]) -> tuple[str, ...]:
         """Let this machine forward the packets of these networks; what the user is to be told of that."""
-        way, way6 = ways(networks)
+        way, way6 = ways(networks, bridged=True)
         notices = [
             bridge.forward_packets() if way >= 0 else "",
             bridge.forward_packets6(host) if way6 >= 0 else "",
@@ -186,7 +190,7 @@ class Networks:
         return tuple(notice for notice in notices if notice)
 
     def _tell(self) -> tuple[str, ...]:
-        told, self._notices = tuple(self._notices), []
+        told, self.notices = tuple(self.notices), []
         return told
 
     def detach(self, container_id: str) -> None:
@@ -260,11 +264,11 @@ class Networks:
 
             keep(self.store.layout)
         with netlink.Socket() as host:
-            links = [host.link(network.bridge) for network in known if network.id in used]
+            bridged = [one for one in known if one.id in used and one.driver == "bridge"]
+            links = [host.link(network.bridge) for network in bridged]
             if all(link is not None and link.up for link in links) and self.firewall.in_place(known):
                 return False
-            joins = [Join(network.id, network.name) for network in known if network.id in used]
-            self.ensure(host, joins)
+            self.ensure(host, [Join(network.id, network.name) for network in bridged])
         return True
 
     def teardown(self) -> None:
@@ -277,7 +281,7 @@ class Networks:
             self.firewall.delete()
             with netlink.Socket() as host:
                 for network in self.known():
-                    if host.link(network.bridge) is not None:
+                    if not network.settings.borrowed and host.link(network.bridge) is not None:
                         host.run(netlink.delete_link(network.bridge))
             with self.store.transaction() as db:
                 db.execute("DELETE FROM published_ports")
@@ -308,7 +312,7 @@ class Networks:
         self.firewall.replace(known, rows.published(self.store.db))
         from tiffin.network import notices  # with the rules, which are seldom made
 
-        self._notices += notices.of_refusals(self.store.layout, self.firewall.table)
+        self.notices += notices.of_refusals(self.store.layout, self.firewall.table)
 
     def _make_one(self, host: netlink.Socket, join: Join) -> tuple[Network, netlink.Link]:
         if DEFAULT_NETWORK in (join.network, join.name):
@@ -316,6 +320,10 @@ class Networks:
 
             return default.make(self.store, host)
         network = self.find(join)
+        if network.driver != "bridge":
+            from tiffin.network import lan
+
+            return network, lan.parent(host, network)
         link = host.link(network.bridge)
         return network, link if link is not None and link.up else bridge.make(host, network)
 

@@ -46,7 +46,7 @@ def choose_pools(
                 ("IPv4", "leave out --ipv4=false") if own.bits == 32 else ("IPv6", "give --ipv6 too")
             )
             raise InvalidArgument(f"the network has no {family} for subnet {own}; {option}")
-        _check_free(host, known, own)
+        _check_free(host if request.driver == "bridge" else None, known, own)
         subnets[own.bits] = own
     _check_places(request, subnets, auxiliary)
     pools = []
@@ -84,13 +84,14 @@ def _site(engine: str) -> int:
     return int.from_bytes(hashlib.sha256(f"tiffin {machine} {engine}".encode()).digest()[:5], "big")
 
 
-def _check_free(host: netlink.Socket, known: Sequence[Network], own: addresses.Subnet) -> None:
+def _check_free(host: netlink.Socket | None, known: Sequence[Network], own: addresses.Subnet) -> None:
+    """`host` is None for a network that is on a wire of the machine's, and so has a subnet of its."""
     taken = "invalid pool request: Pool overlaps with other one on this address space: "
     for one in known:
         for pool in one.pools:
             if own.overlaps(addresses.parse_subnet(pool.subnet)):
                 raise InvalidArgument(f"{taken}{own} with {pool.subnet} of network {one.name}")
-    for address in host.addresses(_FAMILIES[own.bits]):
+    for address in host.addresses(_FAMILIES[own.bits]) if host else ():
         if own.overlaps(addresses.subnet(address.address, address.prefix)):
             raise InvalidArgument(f"{taken}{own} with {address.address}/{address.prefix} of this machine")
 

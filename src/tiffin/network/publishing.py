@@ -54,7 +54,12 @@ def _placed(
         way, way6, bound = 0, -1, ""
     else:
         known = [networks.find(join) for join in joins]
-        way, way6 = ways(known)
+        way, way6 = ways(known, bridged=True)
+        if way < 0 and way6 < 0 and ways(known) != (way, way6):
+            networks.notices.append(
+                f"published ports are ignored with --network {known[0].name}, whose driver is {known[0].driver}:"
+                " others on the wire reach the container at its own address"
+            )
         bound = known[way].settings.host_address if way >= 0 else ""
     if way < 0 and way6 < 0:
         return []

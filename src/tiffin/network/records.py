@@ -15,6 +15,8 @@ ANY_ADDRESS6 = "::"
 DEFAULT_NETWORK = "bridge"
 UNADDRESSED = ("none", "host")
 """Networks in which a container has no address: the manager has nothing to do for them."""
+LAN_DRIVERS = ("macvlan", "ipvlan")
+"""Drivers other than "bridge": see lan.py."""
 
 
 class Pool(NamedTuple):
@@ -28,8 +30,9 @@ class Pool(NamedTuple):
 
 class Network(NamedTuple):
     """A network. `subnet` is "10.210.0.0/16", `gateway` the bridge's own address in it, `subnet6` and `gateway6` the
-    same in IPv6; "" for a family that it lacks. `created` in ns; `options` is a JSON document of the fields of
-    NetworkOptions that are not their defaults."""
+    same in IPv6; "" for a family that it lacks. With a driver other than "bridge", `bridge` is the interface that it
+    stands on, see lan.py. `created` in ns; `options` is a JSON document of the fields of NetworkOptions that are not
+    their defaults."""
 
     id: str
     name: str
@@ -69,6 +72,8 @@ class NetworkOptions(NamedTuple):
     mtu           of its interfaces; 0: the uplink's
     host_address  where ports are published that name no address; "" for every address
     driver_options  as they were given; asked: whether the subnet was the user's choice
+    mode          of macvlan and ipvlan, see lan.py
+    borrowed      the interface that it stands on is the user's own: never removed
     """
 
     ip_range: str = ""
@@ -81,6 +86,8 @@ class NetworkOptions(NamedTuple):
     attachable: bool = False
     labels: dict[str, str] = {}
     driver_options: dict[str, str] = {}
+    mode: str = ""
+    borrowed: bool = False
     ip_range6: str = ""
 
     def to_json(self) -> str:
@@ -188,9 +195,14 @@ class Attachment(NamedTuple):
             os.close(fd)
 
 
-def ways(networks: Sequence[Network]) -> tuple[int, int]:
-    """Which of a container's networks, in order, is its way out in IPv4, and which in IPv6; -1 for none."""
-    found = [n for n, network in enumerate(networks) if not network.settings.internal]
+def ways(networks: Sequence[Network], *, bridged: bool = False) -> tuple[int, int]:
+    """Which of a container's networks, in order, is its way out in IPv4, and which in IPv6; -1 for none. `bridged`:
+    through this machine, as its published ports need it."""
+    found = [
+        n
+        for n, network in enumerate(networks)
+        if not network.settings.internal and (network.driver == "bridge" or not bridged)
+    ]
     return (
         next((n for n in found if networks[n].subnet), -1),
         next((n for n in found if networks[n].subnet6), -1),

@@ -140,11 +140,11 @@ def remove_container(store: Store, container_id: str) -> None:
 
 def _tell(db: sqlite3.Connection, action: str, endpoint: Endpoint) -> None:
     """The event of a container's; a build's step is none."""
-    row = db.execute("SELECT name FROM networks WHERE id = ?", (endpoint.network,)).fetchone()
+    row = db.execute("SELECT name, driver FROM networks WHERE id = ?", (endpoint.network,)).fetchone()
     query = "SELECT 1 FROM containers WHERE id = ?"
     if row is None or db.execute(query, (endpoint.container,)).fetchone() is None:
         return
-    attributes = {"container": endpoint.container, "name": str(row[0]), "type": "bridge"}
+    attributes = {"container": endpoint.container, "name": str(row[0]), "type": str(row[1])}
     emit(db, "network", action, endpoint.network, attributes)
 
 

@@ -26,13 +26,13 @@ def join(networks: Networks, container_id: str, netns_fd: int, wanted: Join) -> 
         number = next(n for n in range(len(taken) + 1) if f"eth{n}" not in taken)
         networks.forward(host, (network,))
         endpoint, _ = rows.record(networks.store, network, container_id, wanted, number, ())
-        try:
-            with bridge.socket_in(netns_fd) as inside:
+        with bridge.socket_in(netns_fd) as inside:
+            try:
                 bridge.plug(host, link, inside, netns_fd, endpoint, network)
                 _settle(networks, host, inside, container_id)
-        except BaseException as error:
-            undo(error, lambda: _unplug(networks, host, endpoint))
-            raise
+            except BaseException as error:
+                undo(error, lambda: _unplug(networks, host, inside, endpoint))
+                raise
     return endpoint
 
 
@@ -48,14 +48,16 @@ def leave(networks: Networks, container_id: str, netns_fd: int, network_id: str)
                 break
         else:
             raise NotFound(f"container {container_id} is not connected to the network {network_id}")
-        _unplug(networks, host, endpoint)
         with bridge.socket_in(netns_fd) as inside:
+            _unplug(networks, host, inside, endpoint)
             _settle(networks, host, inside, container_id)
 
 
-def _unplug(networks: Networks, host: netlink.Socket, endpoint: Endpoint) -> None:
+def _unplug(networks: Networks, host: netlink.Socket, inside: netlink.Socket, endpoint: Endpoint) -> None:
     if host.link(endpoint.veth) is not None:
         host.run(netlink.delete_link(endpoint.veth))
+    elif inside.link(endpoint.interface) is not None:  # of a driver without an end at the machine
+        inside.run(netlink.delete_link(endpoint.interface))
     rows.remove_endpoint(networks.store, endpoint)
 
 
@@ -64,9 +66,10 @@ def _settle(networks: Networks, host: netlink.Socket, inside: netlink.Socket, co
     network with a way out. Without one, the ports wait for the next."""
     here = networks.endpoints(container_id)
     known = {network.id: network for network in networks.known()}
-    found = ways([known[one.network] for one in here])
-    way, way6 = (here[n] if n >= 0 else None for n in found)
+    where = [known[one.network] for one in here]
+    way, way6 = (here[n] if n >= 0 else None for n in ways(where))
     bridge.route_by(inside, way.gateway if way else "", way6.gateway6 if way6 else "")
+    way, way6 = (here[n] if n >= 0 else None for n in ways(where, bridged=True))
     its = rows.published(networks.store.db, "WHERE container = ?", container_id)
     moved = []
     for row in its:

@@ -22,14 +22,22 @@ _QUEUE_SECONDS = 0.05  # what waits longer than that is dropped: TCP then slows 
 def shape(store: Store, container_id: str, netns_fd: int, inward: int, outward: int) -> None:
     """Limit each interface of an attached container to so many bits a second; 0 is no limit. Idempotent: what
     was set before is replaced. Raises InvalidArgument for a container without an interface of its own, EngineError."""
-    query = "SELECT veth, interface FROM endpoints WHERE container = ?"
+    query = (
+        "SELECT veth, interface, driver FROM endpoints JOIN networks ON networks.id = endpoints.network"
+        " WHERE container = ?"
+    )
     rows = store.db.execute(query, (container_id,)).fetchall()
     if not rows or netns_fd < 0:
         raise InvalidArgument("--bandwidth needs a network of the container's own; use --network bridge")
     try:
         with netlink.Socket() as host, socket_in(netns_fd) as inside:
-            for veth, interface in rows:
-                _set(host, str(veth), inward)
+            for veth, interface, driver in rows:
+                if driver == "bridge":
+                    _set(host, str(veth), inward)
+                elif inward:
+                    raise InvalidArgument(
+                        f"--bandwidth cannot limit what reaches a container on a {driver} network"
+                    )
                 _set(inside, str(interface), outward)
     except OSError as error:
         raise EngineError(f"cannot limit the container's bandwidth: {error}") from error

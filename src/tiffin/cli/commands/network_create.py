@@ -7,7 +7,11 @@ if TYPE_CHECKING:
     from tiffin.cli.parser import CommandParser, Namespace
 
 DESCRIPTION = """\
-Make a network: a bridge of its own, whose containers reach each other and no container of another network."""
+Make a network: a bridge of its own, whose containers reach each other and no container of another network.
+
+With the driver macvlan or ipvlan, containers are neighbours of this machine on the wire of its interface -o parent=NAME
+(a VLAN: NAME.NUMBER), at addresses of that wire; without a parent they reach each other alone. Their options are
+macvlan_mode=bridge|vepa|private|passthru and ipvlan_mode=l2|l3|l3s."""
 EXAMPLES = """\
 tiffin network create front
 tiffin network create --subnet 10.77.0.0/24 --gateway 10.77.0.1 --ip-range 10.77.0.128/25 fixed
@@ -16,6 +20,7 @@ tiffin network create --ipv6 --subnet 10.77.0.0/24 --subnet fd00:77::/64 --gatew
 tiffin network create --ipv6 --ipv4=false six
 tiffin network create --internal --label stage=test vault
 tiffin network create -o com.docker.network.driver.mtu=1400 -o com.docker.network.bridge.name=front0 narrow
+tiffin network create -d macvlan -o parent=eth0 --subnet 192.168.1.0/24 --gateway 192.168.1.1 lan
 """
 
 
@@ -34,7 +39,7 @@ def arguments(parser: "CommandParser") -> None:
         metavar="NAME=ADDRESS",
         help="address that no container gets",
     )
-    add("-d", "--driver", default="bridge", metavar="DRIVER", help="bridge")
+    add("-d", "--driver", default="bridge", metavar="DRIVER", help="bridge, macvlan or ipvlan")
     repeated("--gateway", "ADDRESS", "the bridge's own address (the subnet's first)")
     parser.switch("--internal", help="no way out of it and none in")
     repeated("--ip-range", "SUBNET", "part of the subnet that containers get addresses of")
