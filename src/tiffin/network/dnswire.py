@@ -6,7 +6,7 @@ from tiffin.errors import InvalidArgument
 from tiffin.typed import NamedTuple
 
 A, PTR, AAAA = 1, 12, 28
-FORMAT_ERROR, SERVER_FAILURE = 1, 2
+FORMAT_ERROR, SERVER_FAILURE, NOT_IMPLEMENTED, REFUSED = 1, 2, 4, 5
 DATAGRAM = 512  # what every client takes (section 4.2.1)
 _INTERNET, _ANY_CLASS = 1, 255
 _HEADER = struct.Struct("!HHHHHH")
@@ -69,6 +69,19 @@ def reply(
         body += record
         count += 1
     return _HEADER.pack(question.identity, flags, 1, count, 0, 0) + body
+
+
+def refuse(data: bytes) -> bytes:
+    """The response to what `parse_query` refuses; b"" to what is no query at all: whoever answers an answer may never
+    stop."""
+    if len(data) < _HEADER.size or data[2] & 0x80:
+        return b""
+    return data[:2] + struct.pack("!HHHHH", _QR | _RA | FORMAT_ERROR, 0, 0, 0, 0)
+
+
+def has_failed(response: bytes) -> bool:
+    """Whether a response says that this server cannot tell, rather than what it knows."""
+    return response[3] & 0x0F in (SERVER_FAILURE, NOT_IMPLEMENTED, REFUSED)
 
 
 def encode_name(name: str) -> bytes:

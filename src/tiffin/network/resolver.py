@@ -33,9 +33,13 @@ if TYPE_CHECKING:
 
 _MOST, _MOST_EACH = 128, 32  # threads that wait for somebody
 _PATIENCE = 2.0  # seconds for a name server
-_IDLE = 5.0  # seconds for a client's connection
+_MOST_SERVERS = 3  # that are asked in turn, as resolv.conf(5) has it
+_IDLE = (
+    5.0  # seconds for a client's connection, whatever it asks: what it may ask for changes with its networks
+)
 _LINGER = 1.0  # seconds without a container
 _MESSAGE = 65535
+_PORT = 53
 _ARPA, _ARPA6 = ".in-addr.arpa", ".ip6.arpa"
 _NFNLGRP_NFTABLES = 7
 _QUERY = """SELECT e.container, e.network, n.name, n.options, e.address, e.address6, e.aliases,
@@ -240,7 +244,8 @@ class Resolver:
         answer = self._answer(container, query, wire.DATAGRAM)
         if answer is not None:
             with suppress(OSError):
-                udp.sendto(answer, client)
+                if answer:
+                    udp.sendto(answer, client)
             return
         view = self._view
 
@@ -259,13 +264,14 @@ class Resolver:
         self._look()
 
         def talk() -> None:
+            end = time.monotonic() + _IDLE
             with client, suppress(OSError, EOFError):
-                client.settimeout(_IDLE)
-                while True:
-                    query = _read_message(client)
+                while query := _read_message(client, end):
                     answer = self._answer(container, query, _MESSAGE, look=False)
                     if answer is None:
                         answer = _ask(query, self._view.servers.get(container), stream=True)
+                    if not answer:
+                        return
                     client.sendall(struct.pack("!H", len(answer)) + answer)
 
         if not self._start(container, talk):
@@ -288,7 +294,12 @@ class Resolver:
                     if not self._busy[container]:
                         del self._busy[container]
 
-        threading.Thread(target=run, daemon=True).start()
+        try:
+            threading.Thread(target=run, daemon=True).start()
+        except RuntimeError:  # the machine has no more threads for us
+            with self._lock:
+                self._busy[container] -= 1
+            return False
         return True
 
     def _look(self) -> None:
@@ -299,13 +310,13 @@ class Resolver:
             self._version = version
 
     def _answer(self, container: str, query: bytes, limit: int, *, look: bool = True) -> bytes | None:
-        """The response of our own; None for what others are to be asked."""
+        """The response of our own, b"" for what none is due to; None for what others are to be asked."""
         if look:
             self._look()
         try:
             question = wire.parse_query(query)
         except InvalidArgument:
-            return _failure(query, wire.FORMAT_ERROR)
+            return wire.refuse(query)
         records = lookup(self._view, container, question, self._turn)
         if (
             question.kind == wire.A
@@ -353,30 +364,37 @@ def _asked_address(question: wire.Question) -> str:
         return ""
 
 
-def _failure(query: bytes, code: int) -> bytes:
-    return query[:2] + struct.pack("!HHHHH", 0x8080 | code, 0, 0, 0, 0)
-
-
 def _ask(query: bytes, servers: list[str] | None, *, stream: bool) -> bytes:
-    """What the first name server that answers says."""
-    for server in servers or host_servers():
-        family = socket.AF_INET6 if ":" in server else socket.AF_INET
-        kind = socket.SOCK_STREAM if stream else socket.SOCK_DGRAM
-        with suppress(OSError, EOFError), socket.socket(family, kind) as upstream:
-            upstream.settimeout(_PATIENCE)
-            upstream.connect((server, 53))
-            if stream:
-                upstream.sendall(struct.pack("!H", len(query)) + query)
-                return _read_message(upstream)
+    """What the first name server says that answers, and has not failed itself; in the end its failure."""
+    failure = b""
+    for server in (servers or host_servers())[:_MOST_SERVERS]:
+        with suppress(OSError, EOFError):
+            response = _exchange(server, query, time.monotonic() + _PATIENCE, stream=stream)
+            if not wire.has_failed(response):
+                return response
+            failure = failure or response
+    return failure or wire.reply(query, wire.parse_query(query), wire.SERVER_FAILURE, [])
+
+
+def _exchange(server: str, query: bytes, end: float, *, stream: bool) -> bytes:
+    """One name server's response. Raises OSError, also when it is not there by `end`, and EOFError."""
+    family = socket.AF_INET6 if ":" in server else socket.AF_INET
+    kind = socket.SOCK_STREAM if stream else socket.SOCK_DGRAM
+    with socket.socket(family, kind) as upstream:
+        upstream.settimeout(_PATIENCE)
+        upstream.connect((server, _PORT))
+        if stream:
+            upstream.sendall(struct.pack("!H", len(query)) + query)
+        else:
             upstream.send(query)
-            while True:
+        while True:
+            if stream:
+                response = _read_message(upstream, end)
+            else:
+                upstream.settimeout(_left(end))
                 response = upstream.recv(_MESSAGE)
-                if wire.belongs(query, response):
-                    return response
-    try:
-        return wire.reply(query, wire.parse_query(query), wire.SERVER_FAILURE, [])
-    except InvalidArgument:
-        return _failure(query, wire.FORMAT_ERROR)
+            if wire.belongs(query, response):
+                return response
 
 
 def host_servers() -> list[str]:
@@ -389,19 +407,28 @@ def host_servers() -> list[str]:
     return [words[1] for words in lines if len(words) > 1 and words[0] == "nameserver"][:3]
 
 
-def _read_message(stream: socket.socket) -> bytes:
-    (length,) = struct.unpack("!H", _read(stream, 2))
-    return _read(stream, length)
+def _read_message(stream: socket.socket, end: float) -> bytes:
+    (length,) = struct.unpack("!H", _read(stream, 2, end))
+    return _read(stream, length, end)
 
 
-def _read(stream: socket.socket, length: int) -> bytes:
+def _read(stream: socket.socket, length: int, end: float) -> bytes:
     data = b""
     while len(data) < length:
+        stream.settimeout(_left(end))
         piece = stream.recv(length - len(data))
         if not piece:
             raise EOFError
         data += piece
     return data
+
+
+def _left(end: float) -> float:
+    """Seconds until then. Raises TimeoutError when there are none."""
+    left = end - time.monotonic()
+    if left <= 0:
+        raise TimeoutError
+    return left
 
 
 def main(root: str, run: str) -> None:

@@ -40,7 +40,7 @@ class Wire:
         return create(self.store, self.networks, NetworkRequest(name, "macvlan", options=options, **more))
 
     def attach(
-        self, name: str, *networks: Network, ports: tuple[PortMapping, ...] = (), **asked: str
+        self, name: str, *networks: Network, ports: tuple[PortMapping, ...] = (), **asked: Any
     ) -> Attachment:
         joins = [Join(one.id, one.name, **(asked if not n else {})) for n, one in enumerate(networks)]
         made = self.networks.attach(name, networks[0].name, ports, joins)
