@@ -258,13 +258,19 @@ def _with_network(
     record: ContainerRecord, options: CreateOptions, settings: dict[str, Any]
 ) -> ContainerRecord:
     """What it is called, whom it reaches and how it is reached."""
+    extra_hosts = options.extra_hosts
+    if extra_hosts or options.dns or options.dns_search or options.dns_options:
+        from tiffin.engine import lookups  # few containers have any
+
+        extra_hosts = tuple(lookups.checked_host(entry) for entry in extra_hosts)
+        lookups.check_dns(options)
     return record._replace(
         hostname=_hostname(options, record.id),
         domainname=options.domainname,
         ports=_ports(options, settings),
         exposed=_exposed(options, settings),
         network="bridge" if options.network == "default" else options.network,
-        extra_hosts=tuple(_checked_host(entry) for entry in options.extra_hosts),
+        extra_hosts=extra_hosts,
         dns=options.dns,
         dns_search=options.dns_search,
         dns_options=options.dns_options,
@@ -427,13 +433,6 @@ def _exposed(options: CreateOptions, settings: dict[str, Any]) -> tuple[str, ...
     ]
     published = [f"{port.container_port}/{port.protocol}" for port in _published(options)]
     return tuple(dict.fromkeys([*keys, *published]))
-
-
-def _checked_host(entry: str) -> str:
-    name, colon, address = entry.partition(":")
-    if not name or not colon or not address or any(character.isspace() for character in entry):
-        raise InvalidArgument(f"bad format for add-host: {entry!r}")
-    return entry
 
 
 def _pairs(entries: Sequence[str], option: str) -> dict[str, str]:

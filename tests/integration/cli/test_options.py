@@ -54,6 +54,17 @@ def seen(tiffin: Tiffin, options: list[str], script: str) -> str:
             "sort /etc/resolv.conf",
             "nameserver 10.9.8.7\noptions ndots:2\nsearch a.test",
         ),
+        (["--add-host", "db=[fd00::7]", "--network", "bridge"], "grep db /etc/hosts", "fd00::7\tdb"),
+        (
+            ["--add-host", "host.docker.internal:host-gateway", "--network", "bridge"],
+            "test $(awk '/internal/ {print $1}' /etc/hosts) = $(ip route | awk '/default/ {print $3}') && echo gateway",
+            "gateway",
+        ),
+        (
+            ["--hostname", "web", "--domainname", "a.test", "--network", "bridge"],
+            "hostname -f; tail -1 /etc/hosts | cut -f2",
+            "web.a.test\nweb.a.test web",
+        ),
         (["--network", "host"], "test -e /sys/class/net/lo && readlink /proc/self/ns/net | wc -l", "1"),
         (["--read-only"], "touch /x 2>/dev/null || echo refused", "refused"),
     ],
@@ -121,3 +132,17 @@ def test_memory_beyond_the_limit_is_oom_killed(shared: Tiffin) -> None:
     assert shared.ok("wait", name) == "137"
     assert json.loads(shared.ok("inspect", name))[0]["State"]["OOMKilled"] is True
     shared.ok("rm", name)
+
+
+@pytest.mark.parametrize(
+    ("words", "what"),
+    [
+        (["--dns", "home"], "invalid argument 'home' for --dns: home is not an ip address"),
+        (["--dns-search", "a b"], "a b is not a valid domain"),
+        (["--dns-option", "a b"], "for --dns-option"),
+        (["--add-host", "db"], "bad format for add-host: 'db'"),
+        (["--add-host", "db:nowhere"], "invalid IP address in add-host: 'nowhere'"),
+    ],
+)
+def test_slips_about_names_are_refused(shared: Tiffin, words: list[str], what: str) -> None:
+    assert what in shared.fails("create", *words, "busybox", "true", code=125)
