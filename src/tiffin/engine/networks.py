@@ -19,7 +19,7 @@ from tiffin.supervisor import control
 from tiffin.typed import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterator, Mapping, Sequence
 
     from tiffin.engine.workspace import Workspace
     from tiffin.state import Store
@@ -64,39 +64,16 @@ class NetworkService:
 
     def prune(self, filters: Sequence[str] = (), only: Sequence[str] | None = None) -> list[str]:
         """Remove the networks that no container has; their names. Filters: until, label, label!."""
-        removed = []
         with self._workspace.store() as store:
-            for network in self._unused(store, filters):
-                if only is not None and network.name not in only:
-                    continue
-                try:
-                    remove(store, Networks(store), network)
-                except (Conflict, NotFound):
-                    continue
-                removed.append(network.name)
-        return removed
+            recovery.reconcile(store)
+            found = unused(store, filters)
+            return prune(store, [one for one in found if only is None or one.name in only])
 
     def plan_prune(self, filters: Sequence[str] = ()) -> list[str]:
         """The names of what `prune` would remove."""
         with self._workspace.store() as store:
-            return [network.name for network in self._unused(store, filters)]
-
-    def _unused(self, store: Store, filters: Sequence[str]) -> list[Network]:
-        from tiffin.images.filters import moment as parse_moment
-
-        tests = _parse_filters(filters, ("until", "label", "label!"))
-        recovery.reconcile(store)
-        query = "SELECT network FROM memberships UNION SELECT network FROM endpoints"
-        held = {str(row[0]) for row in store.db.execute(query)}
-        found = [one for one in Networks(store).known() if one.name != DEFAULT_NETWORK and one.id not in held]
-        for key, values in tests:
-            if key == "until":
-                before = min(parse_moment(value) for value in values)
-                found = [one for one in found if one.created < before]
-            else:
-                wanted = key == "label"
-                found = [one for one in found if all(_has_label(one, value) == wanted for value in values)]
-        return found
+            recovery.reconcile(store)
+            return [network.name for network in unused(store, filters)]
 
     def connect(self, reference: str, container: str, join: Join, *, links: Sequence[str] = ()) -> None:
         """Let a container join a network: at once when it runs, else when it starts. Of `join` the network is not
@@ -153,6 +130,36 @@ def canonical_join(join: Join) -> Join:
     if not join.address6:
         return join
     return join._replace(address6=canonical(join.address6))
+
+
+def unused(store: Store, filters: Sequence[str], gone: Collection[str] = ()) -> list[Network]:
+    """The networks that no container has, running or not, but those in `gone`. Raises InvalidArgument (a filter)."""
+    from tiffin.images.filters import moment as parse_moment
+
+    tests = _parse_filters(filters, ("until", "label", "label!"))
+    query = "SELECT network, container FROM memberships UNION SELECT network, container FROM endpoints"
+    held = {str(network) for network, container in store.db.execute(query) if container not in gone}
+    found = [one for one in Networks(store).known() if one.name != DEFAULT_NETWORK and one.id not in held]
+    for key, values in tests:
+        if key == "until":
+            before = min(parse_moment(value) for value in values)
+            found = [one for one in found if one.created < before]
+        else:
+            wanted = key == "label"
+            found = [one for one in found if all(_has_label(one, value) == wanted for value in values)]
+    return found
+
+
+def prune(store: Store, networks: Sequence[Network]) -> list[str]:
+    """Remove these, but those that have come into use; the names of what went."""
+    removed = []
+    for network in networks:
+        try:
+            remove(store, Networks(store), network)
+        except (Conflict, NotFound):
+            continue
+        removed.append(network.name)
+    return removed
 
 
 def check_join(network: Network, join: Join) -> None:

@@ -1,7 +1,7 @@
 """`system prune`: first what would go, by name and size, then exactly that.
 
 A plan is made as things stand; carrying it out takes only what the plan named and what is still unused by then.
-Containers go first, then the images that they held, then the build cache.
+Containers go first, then the networks and images that they held, then the build cache.
 """
 
 from __future__ import annotations
@@ -9,6 +9,8 @@ from __future__ import annotations
 from tiffin.containers.store import Containers
 from tiffin.engine import recovery
 from tiffin.engine.images import open_images
+from tiffin.engine.networks import prune as prune_networks
+from tiffin.engine.networks import unused
 from tiffin.engine.prune_containers import resting
 from tiffin.engine.usage import ContainerUse, VolumeUse, container_use, leftover_bytes, volumes_use
 from tiffin.errors import Conflict, InvalidArgument, NotFound
@@ -43,6 +45,7 @@ class PrunePlan(NamedTuple):
 
     request: PruneRequest
     containers: tuple[ContainerUse, ...] = ()
+    networks: tuple[str, ...] = ()
     images: tuple[ImageUse, ...] = ()
     volumes: tuple[VolumeUse, ...] = ()
     cache: tuple[CacheUse, ...] = ()
@@ -52,7 +55,9 @@ class PrunePlan(NamedTuple):
     @property
     def is_empty(self) -> bool:
         """Whether nothing would go."""
-        return not (self.containers or self.images or self.volumes or self.cache or self.leftover)
+        return not (
+            self.containers or self.networks or self.images or self.volumes or self.cache or self.leftover
+        )
 
 
 class _Rehearsed(Exception):
@@ -65,6 +70,7 @@ def plan(workspace: Workspace, request: PruneRequest) -> PrunePlan:
     with workspace.store() as store:
         recovery.reconcile(store)
         containers = tuple(container_use(store, one) for one in resting(store, request.filters))
+        networks = unused(store, request.filters, {one.id for one in containers})
         volumes = _volumes(store, containers, tests) if request.volumes else ()
         before = images_use(open_images(store))
         images, cache, after = _images(store, containers, request, tests)
@@ -72,7 +78,8 @@ def plan(workspace: Workspace, request: PruneRequest) -> PrunePlan:
         freed += sum(one.size for one in containers) + sum(one.size for one in volumes)
         with store.collecting() as alone:  # else some of it is being made
             left = before.unnamed + leftover_bytes(store) if alone else 0
-        return PrunePlan(request, containers, images, volumes, cache, left, freed + left)
+        names = tuple(network.name for network in networks)
+        return PrunePlan(request, containers, names, images, volumes, cache, left, freed + left)
 
 
 def _held(use: ImagesUse) -> int:
@@ -132,6 +139,7 @@ class Pruned(NamedTuple):
     """What went. `records` of images are ("untagged", name) and ("deleted", digest), in order."""
 
     containers: tuple[str, ...]
+    networks: tuple[str, ...]
     volumes: tuple[str, ...]
     images: tuple[tuple[str, str], ...]
     cache: tuple[str, ...]
@@ -148,6 +156,8 @@ def carry_out(workspace: Workspace, plan: PrunePlan) -> Pruned:
             current = Containers(store).get(use.id)
             if current is not None and remove_resting(store, current):
                 containers.append(use.id)
+        free = unused(store, plan.request.filters)
+        networks = tuple(prune_networks(store, [one for one in free if one.name in plan.networks]))
         room = open_images(store)
         records = prune_images(
             room, plan.request.all, plan.request.filters, frozenset(one.id for one in plan.images)
@@ -164,7 +174,8 @@ def carry_out(workspace: Workspace, plan: PrunePlan) -> Pruned:
 
         sweep(store)
         room.collect(partials=True)
-    return Pruned(tuple(containers), tuple(volumes), records.records, tuple(step.key for step in plan.cache))
+    steps = tuple(step.key for step in plan.cache)
+    return Pruned(tuple(containers), networks, tuple(volumes), records.records, steps)
 
 
 class _Tests:

@@ -268,6 +268,19 @@ def test_prune_takes_only_what_no_container_has(tiffin: Tiffin) -> None:
     assert tiffin.ok("network", "ls", "--filter", "type=custom", "--format", "{{.Name}}") == "used"
 
 
+def test_system_prune_takes_networks_that_no_container_is_left_in(tiffin: Tiffin) -> None:
+    for name, label in (("kept", "a"), ("ended", "b"), ("idle", "b")):
+        tiffin.ok("network", "create", "--label", f"stage={label}", name)
+    server(tiffin, "runs", "--network", "kept")
+    tiffin.ok("run", "--name", "done", "--label", "stage=b", "--network", "ended", "busybox", "true")
+    listed = tiffin("system", "prune", "--filter", "label=stage=b", input="n\n")
+    assert listed.returncode == 1
+    assert "NETWORK\nended\nidle\n" in listed.stdout and "kept" not in listed.stdout
+    removed = tiffin.ok("system", "prune", "-f", "--filter", "label=stage=b")
+    assert "Deleted Networks:\nended\nidle\n" in removed
+    assert tiffin.ok("network", "ls", "--filter", "type=custom", "--format", "{{.Name}}") == "kept"
+
+
 def test_events_tell_of_networks(tiffin: Tiffin) -> None:
     tiffin.ok("network", "create", "front")
     tiffin.ok("run", "--rm", "--network", "front", "busybox", "true")

@@ -10,9 +10,9 @@ if TYPE_CHECKING:
     from tiffin.engine.prune import PrunePlan
 
 DESCRIPTION = """\
-Remove stopped containers, images without a name, and the build cache of steps that no image has; with -a every image
-that no container was made from and the whole build cache, with --volumes anonymous volumes that no container has. What
-would go is listed first, by name and size, and nothing else goes.
+Remove stopped containers, networks that no container is left in, images without a name, and the build cache of steps
+that no image has; with -a every image that no container was made from and the whole build cache, with --volumes
+anonymous volumes that no container has. What would go is listed first, by name and size, and nothing else goes.
 """
 EXAMPLES = """\
 tiffin system prune
@@ -41,6 +41,7 @@ def run(args: "Namespace", session: "Session") -> int:
     done = system.prune(plan)
     report(
         ("Deleted Containers:", done.containers),
+        ("Deleted Networks:", done.networks),
         ("Deleted Images:", [f"{what}: {name}" for what, name in done.images]),
         ("Deleted Volumes:", done.volumes),
         ("Deleted build cache objects:", done.cache),
@@ -55,6 +56,9 @@ def _show(plan: "PrunePlan") -> None:
             (one.id[:12], one.name, one.image, one.status, output.size(one.size)) for one in plan.containers
         ]
         output.table(("CONTAINER ID", "NAMES", "IMAGE", "STATUS", "SIZE"), rows)
+        print()
+    if plan.networks:
+        output.table(("NETWORK",), [(name,) for name in plan.networks])
         print()
     if plan.images:
         from tiffin.oci.reference import parse_reference
