@@ -221,6 +221,19 @@ class Socket:
             found.append(Route(destination, prefix, index, protocol))
         return found
 
+    def receives(self, address: str) -> bool:
+        """Whether packets for an IPv6 address are the namespace's own: the kernel sees to that some time after it has
+        taken the address."""
+        body = _ROUTE.pack(socket.AF_INET6, 128, 0, 0, 0, 0, 0, 0, 0)
+        body += attribute(_RTA_DST, socket.inet_pton(socket.AF_INET6, address))
+        try:
+            answers = self.get(Request(_RTM_GETROUTE, 0, body, address))
+        except OSError as error:
+            if error.errno in (errno.ENETUNREACH, errno.EHOSTUNREACH):
+                return False
+            raise
+        return any(_ROUTE.unpack_from(answer)[7] == _RTN_LOCAL for answer in answers)
+
     def _send(self, requests: tuple[Request, ...], flags: int) -> None:
         parts: list[bytes] = []
         for request in requests:

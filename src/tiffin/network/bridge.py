@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from tiffin.network.records import Endpoint, Network
 
 _DEFAULT_MTU = 1500
-_TRIES, _PAUSE = 100, 0.001  # seconds
+_TRIES, _MORE_TRIES, _PAUSE = 100, 2000, 0.001  # seconds
 _OWN_NAMESPACE = "/proc/thread-self/ns/net"
 
 
@@ -143,6 +143,10 @@ def _address(inside: netlink.Socket, fd: int, endpoint: Endpoint) -> None:
         inside.run(netlink.add_address(its.ifindex, endpoint.address, endpoint.prefix))
     if endpoint.address6:
         inside.run(netlink.add_address(its.ifindex, endpoint.address6, endpoint.prefix6))
+        for _ in range(_MORE_TRIES):  # else its own first connection to itself never comes about
+            if inside.receives(endpoint.address6):
+                break
+            time.sleep(_PAUSE)
     _await_running(inside, name)
 
 

@@ -151,7 +151,8 @@ def read(asked: bytes, data: bytes) -> Response:
     for _ in range(count):
         kind, _, _, length = struct.unpack_from("!HHIH", data, offset + 2)
         body = data[offset + 12 : offset + 12 + length]
-        found.append(socket.inet_ntoa(body) if kind == wire.A else _text(body))
+        family = {wire.A: socket.AF_INET, wire.AAAA: socket.AF_INET6}.get(kind)
+        found.append(socket.inet_ntop(family, body) if family else _text(body))
         offset += 12 + length
     return Response(data[3] & 15, found, bool(data[2] & 2))
 
