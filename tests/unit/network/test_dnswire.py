@@ -59,6 +59,7 @@ def test_both_families_are_told_each_for_its_own_question() -> None:
         {("n", "fd00::2"): "web.front"},
         {"one": ["n"]},
         {},
+        {},
     )
     asked = wire.parse_query(query("web", wire.AAAA))
     two, three = (bytes([0xFD, *bytes(14), last]) for last in (2, 3))
