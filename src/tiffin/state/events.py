@@ -66,8 +66,9 @@ def tell(
     *,
     then: str = "",
 ) -> None:
-    """Tell of what happened to a container and changed no row, and of what happened `then`. Not waited for until the disk has it; and what a full
-    disk has no room for is not told, as who is about to stop a container must not fail by that."""
+    """Tell of what happened to a container and changed no row, and of what happened `then`. Not waited for until the
+    disk has it; and what a full disk has no room for is not told, as who is about to stop a container must not fail by
+    that."""
     before = store.db.execute("PRAGMA synchronous").fetchone()[0]
     store.db.execute("PRAGMA synchronous=NORMAL")
     try:
