@@ -257,7 +257,25 @@ def test_bad_input_is_refused_in_dockers_words(tiffin: Tiffin, family: str) -> N
     assert tiffin.ok("network", "ls", "-q", "--filter", "name=second", "--filter", "name=third") == ""
 
 
-def test_the_page_does_what_it_says(tiffin: Tiffin, tmp_path: Path) -> None:
+def test_the_page_of_ipv6_does_what_it_says(tiffin: Tiffin, tmp_path: Path) -> None:
     told = run_page("ipv6.md", tiffin, tmp_path)
     for expected in ("fd00:77:6::7", "default via fd00:77:6::1", "0.0.0.0:8086", "[::]:8086"):
         assert expected in told, expected
+
+
+def test_the_page_of_networks_does_what_it_says(tiffin: Tiffin, tmp_path: Path) -> None:
+    """Here for the machine of its own: it takes ports by number."""
+    told = run_page("networks.md", tiffin, tmp_path)
+    for expected in (
+        "no db for api",
+        "10.77.9.7/24",
+        "02:42:0a:4d:09:07",
+        "10.77.9.0/24",
+        "Deleted Networks:",
+        "127.0.0.1:8087",
+        "7001/udp -> 0.0.0.0:7001",
+        "81/tcp -> 0.0.0.0:7100",
+        "2905/sctp -> 0.0.0.0:2905",
+        "taken",
+    ):
+        assert expected in told, told

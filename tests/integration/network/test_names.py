@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.command import Tiffin, fresh_engine
-from tests.docs import run_page
 from tests.integration.network.test_user_networks import SERVE, address, server, table
 
 if TYPE_CHECKING:
@@ -228,15 +227,3 @@ def test_an_internal_network_asks_nobody_else(tiffin: Tiffin) -> None:
     told = tiffin("exec", "one", "timeout", "5", "nslookup", "secret.example.com")
     assert "SERVFAIL" in told.stdout + told.stderr
     assert ask(tiffin, "one", "one") == {address(tiffin, "one", "vault")}
-
-
-def test_the_page_does_what_it_says(tiffin: Tiffin, tmp_path: Path) -> None:
-    told = run_page("networks.md", tiffin, tmp_path)
-    for expected in (
-        "no db for api",
-        "10.77.9.7/24",
-        "02:42:0a:4d:09:07",
-        "10.77.9.0/24",
-        "Deleted Networks:",
-    ):
-        assert expected in told, told
