@@ -313,7 +313,7 @@ class _Planner:
     def _run(self, stage: Stage, state: _State, run: Run) -> _State:
         work, sources, text = plan_run(run, state.config, state.args, self._given, self._desk(stage, run))
         work = work._replace(platform=_image_platform(state))
-        number = self._add(state.step, work, text, run, sources, title=run.source)
+        number = self._add(state.step, work, text, run, sources, title=run.title)
         return self._show(stage, state, number)
 
     def _copy(self, stage: Stage, state: _State, copy: Transfer) -> _State:

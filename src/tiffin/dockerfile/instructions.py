@@ -107,6 +107,14 @@ class Run(Instruction, kw_only=True):
             return self.heredocs[0]
         return None
 
+    @property
+    def title(self) -> str:
+        """`source`, and of `RUN <<EOF` how its content begins, which is what tells one from another."""
+        if not self.lone_heredoc:
+            return self.source
+        first, *more = self.heredocs[0].data.strip().split("\n", 1)
+        return f"{self.source} ({first.strip()}{'...' if more else ''})"
+
     def argv(self, shell: tuple[str, ...]) -> tuple[str, ...]:
         """What to execute under `shell`. `RUN <<EOF` hands the content itself to the shell; with more than
         that on the line the shell gets the line and the here-documents behind it. Not meaningful when
