@@ -37,6 +37,21 @@ def test_a_run_that_moves_the_parents_away_and_links_elsewhere_harms_nothing(
         assert not (top / "dev").exists()
 
 
+def test_a_run_that_links_elsewhere_what_holds_a_mount_harms_nothing(based: Bench, canary: Path) -> None:
+    """The directories above the mounts are the RUN's to move; what is in their place afterwards is not followed."""
+    before = listing(canary)
+    based.write("f", "x")
+    based.build(
+        "FROM base\nRUN --mount=target=/one/hosts --mount=type=cache,target=/two/empty --mount=type=secret,id=s "
+        f"--mount=type=tmpfs,target=/three/empty umount /two/empty; for d in one two three run; do "
+        f"mv /$d /moved-$d; ln -s {canary} /$d; done; true",
+        secrets=(f"id=s,src={based.context}/f",),
+    )
+    assert listing(canary) == before
+    with based.tree() as top:
+        assert (top / "two").is_symlink()
+
+
 @pytest.mark.parametrize("replacement", ["link", "directory", "file", "full"])
 def test_only_the_very_thing_that_was_made_is_removed(tmp_path: Path, canary: Path, replacement: str) -> None:
     upper, lower = tmp_path / "upper", tmp_path / "lower"

@@ -11,7 +11,7 @@ from tests.webserver import Answer, WebServer, Work
 from tiffin.build import download, git
 from tiffin.build.inputs import Lent
 from tiffin.build.workers import Channel
-from tiffin.errors import DockerfileError, InvalidArgument, LimitExceeded, TiffinError
+from tiffin.errors import DockerfileError, InvalidArgument, LimitExceeded, TiffinError, TransferError
 
 SECRET = "the canary's secret"
 
@@ -100,6 +100,19 @@ def test_a_submodule_leads_to_no_program_and_to_no_repository_of_this_machine(
         based.build(f"FROM base\nADD {web.url}/git/project.git /src\nRUN cat /src/sub/secret")
     assert not marker.exists()
     assert SECRET not in based.log
+
+
+def test_a_public_repository_has_no_submodule_on_this_machine_or_in_this_network() -> None:
+    public = git.parse("https://93.184.216.34/a.git")
+    for url in (
+        "http://127.0.0.1/b.git",
+        "https://10.0.0.1/b.git",
+        "git@192.168.1.1:b.git",
+        "http://localhost:8080/b.git",
+    ):
+        with pytest.raises(TransferError, match="further inside"):
+            git._check_leads(public, git.parse(url))
+    git._check_leads(public, git.parse("https://1.1.1.1/b.git"))
 
 
 @pytest.mark.root

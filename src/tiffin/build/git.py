@@ -11,6 +11,7 @@ from __future__ import annotations
 import base64
 import os
 import re
+import select
 import subprocess
 import time
 
@@ -18,7 +19,7 @@ from tiffin.build.inputs import Lent
 from tiffin.build.run_mounts import read_secret
 from tiffin.errors import InvalidArgument, NotFound, TransferError, Unsupported
 from tiffin.kernel.paths import AT_FDCWD, RESOLVE_BENEATH, RESOLVE_NO_SYMLINKS, openat2, remove_tree
-from tiffin.registry.origin import LINK_LOCAL, host_kinds
+from tiffin.registry.origin import LINK_LOCAL, host_kinds, may_lead
 from tiffin.registry.redact import redact
 from tiffin.typed import NamedTuple
 
@@ -26,6 +27,7 @@ _PROTOCOLS = "https:http:ssh:git"
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _SECONDS = 1800
 _OUTPUT_MAX = 16 << 20
+_COMPLAINTS_MAX = 64 << 10
 _SUBMODULES_MAX = 200
 _DEPTH_MAX = 8
 _COMMIT = re.compile("[0-9a-f]{40}|[0-9a-f]{64}")
@@ -214,25 +216,28 @@ def _check_out(repository: Repository, commit: str, tree: str, lent: Lent, depth
 
 
 def _check_out_submodules(repository: Repository, git: _Git, tree: str, lent: Lent, depth: int) -> None:
-    entries = [
-        (line.split()[2], line.split("\t", 1)[1])
-        for line in git("ls-tree", "-r", "-z", "HEAD").split("\0")
-        if line.startswith("160000 ")
-    ]
-    if not entries:
+    """As .gitmodules of the commit says; what it does not list stays an empty directory."""
+    words = ("--null", "--get-regexp", r"^submodule\..*\.(path|url)$")
+    if not git.works("cat-file", "-e", "HEAD:.gitmodules"):
         return
-    if depth == _DEPTH_MAX or len(entries) > _SUBMODULES_MAX:
-        raise Unsupported(f"{repository.shown} has too many submodules, or too deep ones")
-    said = git.said(
-        "config", "--file", ".gitmodules", "--null", "--get-regexp", r"^submodule\..*\.(path|url)$"
+    values = dict(
+        pair.split("\n", 1)
+        for pair in git.said("config", "--blob", "HEAD:.gitmodules", *words).split("\0")
+        if "\n" in pair
     )
-    values = dict(pair.split("\n", 1) for pair in said.split("\0") if "\n" in pair)
-    for commit, path in entries:
-        key = next((k for k, v in values.items() if k.endswith(".path") and v == path), "")
-        url = values.get(f"{key.removesuffix('.path')}.url", "") if key else ""
+    paths = {key.removesuffix(".path"): path for key, path in values.items() if key.endswith(".path")}
+    if paths and (depth == _DEPTH_MAX or len(paths) > _SUBMODULES_MAX):
+        raise Unsupported(f"{repository.shown} has too many submodules, or too deep ones")
+    for key, path in paths.items():
+        listed = git("ls-tree", "-z", "HEAD", "--", path).split("\0")[0]
+        if not listed.startswith("160000 commit "):
+            continue  # listed, but not in this commit
+        commit = listed.split("\t")[0].split()[2]
+        url = values.get(f"{key}.url", "")
         if not url:
             raise NotFound(f"{repository.shown}: .gitmodules does not say where the submodule {path!r} is")
-        inner = parse(_absolute(repository.url, url))
+        inner = parse(_absolute(repository.url, url))._replace(ref=commit, subdirectory="")
+        _check_leads(repository, inner)
         if _host_of(inner) == _host_of(repository):
             inner = inner._replace(header=inner.header or repository.header)
         top = os.open(tree, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -243,8 +248,18 @@ def _check_out_submodules(repository: Repository, git: _Git, tree: str, lent: Le
             raise NotFound(f"{repository.shown}: the submodule {path!r} is no directory") from error
         finally:
             os.close(top)
-        inner = _located(inner._replace(ref=commit, subdirectory=""), lent)
-        _check_out(inner, commit, f"{tree}/{path}", lent, depth + 1)
+        _check_out(_located(inner, lent), commit, f"{tree}/{path}", lent, depth + 1)
+
+
+def _check_leads(outer: Repository, inner: Repository) -> None:
+    """A repository leads no further inside the network than it stands itself."""
+    from urllib.parse import urlsplit
+
+    if _host_of(outer) == _host_of(inner):
+        return
+    kinds = [host_kinds(urlsplit(each.url).hostname or "", 0) for each in (outer, inner)]
+    if not may_lead(*kinds):
+        raise TransferError(f"{outer.shown} has a submodule further inside, {inner.shown}: refused")
 
 
 def _absolute(base: str, url: str) -> str:
@@ -321,47 +336,71 @@ class _Git:
 
     def __call__(self, *words: str) -> str:
         """Its output. Raises TransferError with what it complains of."""
-        done = self._run(words)
-        if done.returncode:
+        status, output = self._run(words)
+        if status:
             raise TransferError(f"{self._repository.shown}: git {words[0]} failed: {self.complaint}")
-        return self._text(done.stdout)
+        return output.decode("utf-8", "surrogateescape")
 
     def said(self, *words: str) -> str:
         """Its output, also when it fails."""
-        return self._text(self._run(words).stdout)
+        return self._run(words)[1].decode("utf-8", "surrogateescape")
 
     def works(self, *words: str) -> bool:
-        return self._run(words).returncode == 0
+        return self._run(words)[0] == 0
 
-    def _run(self, words: tuple[str, ...]) -> subprocess.CompletedProcess[bytes]:
-        started = time.monotonic()
+    def _run(self, words: tuple[str, ...]) -> tuple[int, bytes]:
+        """Its exit code and output. Raises TransferError when it says, or takes, too much."""
+        process = subprocess.Popen(
+            [self._program, *words],
+            cwd=self._directory,
+            env=self._environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            umask=0o022,
+        )
         try:
-            done = subprocess.run(
-                [self._program, *words],
-                cwd=self._directory,
-                env=self._environment,
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
-                timeout=_SECONDS,
-                umask=0o022,
-                check=False,
-            )
-        except subprocess.TimeoutExpired as error:
-            raise TransferError(f"{self._repository.shown}: git took longer than {_SECONDS} s") from error
-        if done.returncode:
-            lines = [line for line in done.stderr.decode("utf-8", "replace").splitlines() if line.strip()]
+            output, complaints = self._listen(process)
+            status = process.wait()
+        except BaseException:
+            process.kill()
+            process.wait()
+            raise
+        finally:
+            for stream in (process.stdout, process.stderr):
+                if stream is not None:
+                    stream.close()
+        if status:
+            lines = [line for line in complaints.decode("utf-8", "replace").splitlines() if line.strip()]
             text = next(
                 (line for line in lines if line.startswith(("fatal:", "error:"))), (lines or [""])[-1]
             )
-            self.complaint = (
-                redact(text)[:300]
-                or f"it ended with {done.returncode} after {time.monotonic() - started:.0f} s"
-            )
-        return done
+            self.complaint = redact(text)[:300] or f"it ended with {status}"
+        return status, output
 
-    @staticmethod
-    def _text(data: bytes) -> str:
-        return data[:_OUTPUT_MAX].decode("utf-8", "surrogateescape")
+    def _listen(self, process: subprocess.Popen[bytes]) -> tuple[bytes, bytes]:
+        """All of its output, and the end of its complaints."""
+        assert process.stdout is not None and process.stderr is not None
+        said = {process.stdout.fileno(): bytearray(), process.stderr.fileno(): bytearray()}
+        deadline = time.monotonic() + _SECONDS
+        poll = select.poll()
+        for fd in said:
+            poll.register(fd, select.POLLIN)
+        left = len(said)
+        while left:
+            ready = poll.poll(max(0.0, deadline - time.monotonic()) * 1000)
+            if not ready:
+                raise TransferError(f"{self._repository.shown}: git took longer than {_SECONDS} s")
+            for fd, _ in ready:
+                data = os.read(fd, 1 << 16)
+                said[fd] += data
+                if not data:
+                    poll.unregister(fd)
+                    left -= 1
+            del said[process.stderr.fileno()][:-_COMPLAINTS_MAX]
+            if len(said[process.stdout.fileno()]) > _OUTPUT_MAX:
+                raise TransferError(f"{self._repository.shown}: git says more than {_OUTPUT_MAX >> 20} MiB")
+        return bytes(said[process.stdout.fileno()]), bytes(said[process.stderr.fileno()])
 
 
 def _environment(repository: Repository, lent: Lent) -> dict[str, str]:
@@ -380,6 +419,7 @@ def _environment(repository: Repository, lent: Lent) -> dict[str, str]:
         "GIT_ATTR_NOSYSTEM": "1",
         "GIT_ADVICE": "0",
         "GIT_LFS_SKIP_SMUDGE": "1",
+        "GIT_LITERAL_PATHSPECS": "1",
         "GIT_SSH_COMMAND": _ssh_command(),
         "GIT_CONFIG_COUNT": str(len(settings)),
     }
