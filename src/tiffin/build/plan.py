@@ -13,7 +13,7 @@ step.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 from tiffin.build import config as settings
@@ -279,9 +279,18 @@ class _Planner:
             instruction, scope, self._given.build_args, self._globals, self._file.escape, file=self._file.file
         )
         self._consumed.update(name for name, _ in found)  # a trigger's too, which the file does not show
-        return state._replace(
-            args={**state.args, **{name: value for name, value in found if value is not None}}
-        )
+        args = {**state.args, **{name: value for name, value in found if value is not None}}
+        work = SettingsWork(state.config, state.author)
+        number = self._add(state.step, work, self._arg_text(instruction, scope), instruction)
+        return state._replace(step=number, args=args)
+
+    def _arg_text(self, instruction: Arg, scope: Mapping[str, str]) -> str:
+        """The instruction in the image's history: with its defaults, whatever was given."""
+        try:
+            pairs = expand(instruction, scope, self._file.escape, file=self._file.file).pairs
+        except DockerfileError:  # a default that nobody needs, as something was given
+            return instruction.source
+        return " ".join(["ARG", *(name if value is None else f"{name}={value}" for name, value in pairs)])
 
     def _settings(self, state: _State, instruction: Instruction) -> _State:
         if isinstance(instruction, Maintainer):

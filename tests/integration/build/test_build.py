@@ -209,6 +209,7 @@ def test_history_has_one_entry_an_instruction_and_layers_where_files_changed(bas
         ("WORKDIR /new", False),
         ("WORKDIR /new", True),
         ("RUN /bin/sh -c true", True),
+        ("ARG B=2", True),
         ("RUN |1 B=2 /bin/sh -c touch x", False),
         ("EXPOSE 80", True),
         ('ENTRYPOINT ["e"]', True),
