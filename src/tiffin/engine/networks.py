@@ -75,9 +75,12 @@ class NetworkService:
             recovery.reconcile(store)
             return [network.name for network in unused(store, filters)]
 
-    def connect(self, reference: str, container: str, join: Join, *, links: Sequence[str] = ()) -> None:
+    def connect(
+        self, reference: str, container: str, join: Join, *, links: Sequence[str] = ()
+    ) -> tuple[str, ...]:
         """Let a container join a network: at once when it runs, else when it starts. Of `join` the network is not
-        read; `links` are "name[:alias]". Raises NotFound, Conflict, InvalidArgument in Docker's words."""
+        read; `links` are "name[:alias]". Returns what the user is to be told of the machine's settings. Raises
+        NotFound, Conflict, InvalidArgument in Docker's words."""
         with self._workspace.store() as store:
             network = _find(store, reference)
             member = recovery.truth(store, container)
@@ -89,14 +92,16 @@ class NetworkService:
             if any(one.network == wanted.network for one in joins):
                 raise Conflict(f"endpoint with name {member.name} already exists in network {network.name}")
             after = [*(one for one in joins if one.network not in UNADDRESSED), wanted]
+            notices: tuple[str, ...] = ()
             if member.status in LIVE:
                 with _namespace(member) as fd:
-                    Networks(store).join(member.id, fd, wanted)
+                    notices = Networks(store).join(member.id, fd, wanted)
                     _save(store, member, after, linked)
                 if network.name != DEFAULT_NETWORK:
                     _name(store, member)
             else:
                 _save_stopped(store, member, after, linked)
+            return notices
 
     def disconnect(self, reference: str, container: str, *, force: bool = False) -> None:
         """Take a container out of a network. Raises NotFound, Conflict."""

@@ -185,7 +185,7 @@ class Firewall:
     def delete(self) -> None:
         """Remove the tables, and what is ours in those of others. Idempotent."""
         beside.withdraw(self.table)
-        if self.exists():
+        if self.exists() or self._exists6():
             run_nft(self._removal())
 
     def _exists6(self) -> bool:

@@ -216,9 +216,9 @@ class Networks:
         """The running containers' places in a network."""
         return rows.members(self.store.db, network_id)
 
-    def join(self, container_id: str, netns_fd: int, wanted: Join) -> Endpoint:
-        """Give a running container, whose network namespace is `netns_fd`, one more network. Nothing stays when it
-        fails. Raises Conflict when it is in it, NotFound."""
+    def join(self, container_id: str, netns_fd: int, wanted: Join) -> tuple[str, ...]:
+        """Give a running container, whose network namespace is `netns_fd`, one more network; what the user is to be
+        told of that. Nothing stays when it fails. Raises Conflict when it is in it, NotFound."""
         from tiffin.network import running
 
         return running.join(self, container_id, netns_fd, wanted)

@@ -11,7 +11,7 @@ from tiffin.network.manager import Networks, undo
 from tiffin.network.records import Endpoint, Join, PortMapping, Published, ways
 
 
-def join(networks: Networks, container_id: str, netns_fd: int, wanted: Join) -> Endpoint:
+def join(networks: Networks, container_id: str, netns_fd: int, wanted: Join) -> tuple[str, ...]:
     """See Networks.join."""
     with (
         networks.locked("connect"),
@@ -24,7 +24,7 @@ def join(networks: Networks, container_id: str, netns_fd: int, wanted: Join) -> 
             raise Conflict(f"container is already in network {network.name}")
         taken = {other.interface for other in others}
         number = next(n for n in range(len(taken) + 1) if f"eth{n}" not in taken)
-        networks.forward(host, (network,))
+        notices = networks.forward(host, (network,))
         endpoint, _ = rows.record(networks.store, network, container_id, wanted, number, ())
         with bridge.socket_in(netns_fd) as inside:
             try:
@@ -33,11 +33,12 @@ def join(networks: Networks, container_id: str, netns_fd: int, wanted: Join) -> 
             except BaseException as error:
                 undo(error, lambda: _unplug(networks, host, inside, endpoint))
                 raise
-    return endpoint
+    return notices
 
 
 def leave(networks: Networks, container_id: str, netns_fd: int, network_id: str) -> None:
     """See Networks.leave."""
+    networks.mend()  # its ports are taken out of the rules: somebody may have flushed those
     with (
         networks.locked("connect"),
         networks.locked("endpoints", shared=True),

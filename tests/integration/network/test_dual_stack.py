@@ -318,6 +318,23 @@ def test_routes_and_ports_follow_a_running_container(stage: Stage, place: Lab) -
         reaches(place.outside, (target, 8080), web)
 
 
+@pytest.mark.parametrize("network", ["four", "dual"])
+def test_a_container_leaves_and_goes_though_somebody_flushed_the_rules(
+    stage: Stage, place: Lab, network: str
+) -> None:
+    stage.network("four", ipv6=False)
+    stage.network("dual")
+    one = stage.run("one", stage.join(network), publish=("8080:80",))
+    run_nft("flush ruleset\n")
+    stage.networks.leave("one", one.netns_fd, stage.made[network].id)
+    assert _endpoints(stage) == []
+    stage.networks.join("one", one.netns_fd, stage.join(network))
+    reaches(place.outside, (MACHINE, 8080), stage.server(one, 80))
+    run_nft("flush ruleset\n")
+    stage.networks.detach("one")
+    assert _endpoints(stage) == []
+
+
 def test_addresses_are_given_in_turn_and_on_request(stage: Stage) -> None:
     stage.network(
         "fixed",
@@ -414,6 +431,14 @@ def test_turning_on_forwarding_is_said_and_a_router_is_listened_to_as_before(
     with netlink.Socket() as host:
         assert [route for route in host.routes(socket.AF_INET6) if not route.prefix], "the route is kept"
     assert stage.run("two", stage.join("dual")).notices == ()
+
+
+def test_joining_a_network_tells_of_forwarding_too(stage: Stage, place: Lab) -> None:
+    stage.network("four", ipv6=False)
+    stage.network("dual")
+    one = stage.run("one", stage.join("four"))
+    (notice,) = stage.networks.join("one", one.netns_fd, stage.join("dual"))
+    assert notice.startswith("net.ipv6.conf.all.forwarding was 0 and is now 1")
 
 
 def test_an_internal_network_forwards_nothing(stage: Stage, place: Lab) -> None:

@@ -1,4 +1,5 @@
-"""IPv6 by the command line, on a machine of namespaces: who reaches whom by name and by address, and what is shown."""
+"""Networks by the command line on a machine of namespaces, with IPv6: who reaches whom by name and by address, what is
+shown, and what the pages say."""
 
 from __future__ import annotations
 

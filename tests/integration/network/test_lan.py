@@ -138,7 +138,8 @@ def test_a_running_container_joins_the_wire_and_leaves_it(wire: Wire) -> None:
     front, lan = create(wire.store, wire.networks, NetworkRequest("front")), wire.network()
     made = wire.attach("one", front)
     web = wire.serve(made)
-    endpoint = wire.networks.join("one", made.netns_fd, Join(lan.id, "lan"))
+    wire.networks.join("one", made.netns_fd, Join(lan.id, "lan"))
+    endpoint = wire.networks.endpoints("one")[-1]
     assert reaches(wire.place.outside, (endpoint.address, 80), web) == OUTSIDE
     wire.networks.leave("one", made.netns_fd, lan.id)
     with inside(made.netns_fd), netlink.Socket() as its:

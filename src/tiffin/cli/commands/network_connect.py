@@ -32,8 +32,10 @@ def arguments(parser: "CommandParser") -> None:
 
 
 def run(args: "Namespace", session: "Session") -> int:
+    from tiffin.cli import output
     from tiffin.network.records import Join
 
     join = Join("", args.network, args.ip, "", tuple(args.alias), args.ip6)
-    session.engine.networks.connect(args.network, args.container, join, links=args.link)
+    for notice in session.engine.networks.connect(args.network, args.container, join, links=args.link):
+        output.print_warning(notice)
     return 0
