@@ -13,7 +13,6 @@ from tiffin.build.context import MAX_DOCKERFILE, Context
 from tiffin.build.graph import FetchWork
 from tiffin.build.inputs import Lent
 from tiffin.build.workers import Channel, call
-from tiffin.build.workspace import Workspace
 from tiffin.dockerfile import remote
 from tiffin.errors import InvalidArgument, LimitExceeded
 from tiffin.state import Layout
@@ -42,6 +41,8 @@ class Arrivals:
     def directory(self) -> str:
         """This build's directory."""
         if not self._path:
+            from tiffin.build.workspace import Workspace  # most builds need none
+
             self._path = self._undo.enter_context(Workspace(self._layout.staging)).path
         return self._path
 

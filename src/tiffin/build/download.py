@@ -29,6 +29,7 @@ DOWNLOAD_MAX = 32 << 30  # bytes
 _KEPT_MAX = 4 << 30  # bytes of all that is kept, but for the newest
 _KEPT_SECONDS = 30 * 24 * 3600
 _PIECE = 1 << 18
+_NAME_MAX = 255
 _EVERY = 2.0  # seconds between two words about progress
 
 
@@ -87,9 +88,12 @@ def _split_user(url: str) -> tuple[str, str]:
     _, at, host = authority.rpartition("@")
     if not at:
         return url, ""
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        raise InvalidArgument(f"malformed URL {redact(url)!r}") from None
     plain = f"{unquote(parts.username or '')}:{unquote(parts.password or '')}"
-    header = f"Basic {base64.b64encode(plain.encode()).decode()}"
+    header = f"Basic {base64.b64encode(plain.encode('utf-8', 'surrogateescape')).decode()}"
     return f"{scheme}{separator}{host}{slash}{path}", header
 
 
@@ -252,16 +256,28 @@ def _progress(done: int, length: int) -> bytes:
 
 def _name(response: Response, url: str) -> str:
     """What the file is called: as the server says, else as the URL ends."""
-    from email.message import Message
-    from urllib.parse import unquote, urlsplit
+    from urllib.parse import unquote
 
-    message = Message()
-    message["content-disposition"] = response.header("content-disposition") or "inline"
-    for candidate in (message.get_filename(), unquote(urlsplit(url).path.rpartition("/")[2])):
-        name = os.path.basename(candidate or "")
-        if name not in ("", ".", "..") and "\0" not in name and len(name.encode()) <= 255:
+    ending = unquote(url.partition("?")[0].partition("#")[0].rpartition("/")[2])
+    for candidate in (_disposition(response.header("content-disposition")), ending):
+        name = os.path.basename(candidate)
+        if name not in ("", ".", "..") and "\0" not in name and len(os.fsencode(name)) <= _NAME_MAX:
             return name
     return "download"
+
+
+def _disposition(text: str) -> str:
+    """The file name of a Content-Disposition header (RFC 6266), "" when there is none that makes sense."""
+    from email.message import Message
+
+    message = Message()
+    try:
+        message["content-disposition"] = text or "inline"
+        found = message.get_filename() or ""
+        os.fsencode(found)
+    except Exception:  # noqa: BLE001 - the standard library's parser raises what it likes for what a server says
+        return ""
+    return found
 
 
 def _time(text: str) -> int:

@@ -116,7 +116,7 @@ def _checked(url: str, text: str) -> tuple[str, str]:
     header = ""
     if parts.username is not None:
         pair = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
-        header = f"Authorization: Basic {base64.b64encode(pair.encode()).decode()}"
+        header = f"Authorization: Basic {base64.b64encode(pair.encode('utf-8', 'surrogateescape')).decode()}"
     query = f"?{parts.query}" if parts.query else ""
     return f"{scheme}://{address}{parts.path}{query}", header
 
