@@ -8,7 +8,7 @@ import importlib
 import sys
 from pathlib import Path
 
-from tiffin.cli.parser import CommandParser
+from tiffin.cli.parser import CommandParser, shown_value
 from tiffin.cli.table import COMMANDS, Command
 
 PAGE = Path(__file__).parent.parent / "docs" / "commands.md"
@@ -19,7 +19,7 @@ def _options(parser: CommandParser) -> list[str]:
     for option in parser.options:
         if option.dest == "help":
             continue
-        value = f" {option.metavar}" if option.metavar else ""
+        value = shown_value(option)
         names = ", ".join(f"`{name}{value}`".replace("|", "\\|") for name in option.names)
         lines.append(f"| {names} | {option.help} |")
     return ["| option | |", "|---|---|", *lines, ""] if lines else []

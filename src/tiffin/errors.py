@@ -38,7 +38,10 @@ class InvalidArgument(TiffinError):
 
 
 class DockerfileError(InvalidArgument):
-    """A Dockerfile that cannot be built; `line` counts from 1, 0 when the whole file is meant."""
+    """A Dockerfile that cannot be built; `line` counts from 1, 0 when the whole file is meant. `excerpt` are its lines
+    there as people are to see them, "" where they are not known."""
+
+    excerpt = ""
 
     code = "dockerfile"
     exit_code = 1

@@ -14,6 +14,7 @@ from tiffin.build.context import MAX_DOCKERFILE, Context
 from tiffin.build.executor import StepExecutor
 from tiffin.build.export import image_document
 from tiffin.build.graph import BaseWork, Given
+from tiffin.build.history import Recorder
 from tiffin.build.inputs import LAYOUT, BuildInputs, Lent
 from tiffin.build.plan import make_plan
 from tiffin.build.progress import Fetching, Notice, Progress, silent
@@ -136,6 +137,10 @@ class Builder:
             raise InvalidArgument(
                 f"invalid network {request.network!r} for a build; choose one of {', '.join(NETWORKS)}"
             )
+        with Recorder(self._store.layout, request) as record:
+            return self._build_recorded(request._replace(progress=record), names, record)
+
+    def _build_recorded(self, request: BuildRequest, names: list[str], record: Recorder) -> BuildResult:
         lent = lending.lent(request.secrets, request.ssh)
         lending.check_contexts(request.contexts)
         given = Given(
@@ -151,7 +156,7 @@ class Builder:
             base = _Bases(self._images, self._fetch, request)
             inputs = BuildInputs(context, request.contexts, arrivals.context, base)
             try:
-                dockerfile = _read(context, request.dockerfile if text is None else text)
+                dockerfile = _read(context, request.dockerfile if text is None else text, record)
                 with self._store.adding():
                     return self._build(request, dockerfile, given, _Rooms(inputs, arrivals, lent), names)
             finally:
@@ -232,13 +237,34 @@ class _Bases:
         return self._fetch(name, str(platform or ""), report)
 
 
-def _read(context: Context, dockerfile: str | bytes) -> Dockerfile:
+def _main_context(request: BuildRequest, arrivals: Arrivals) -> tuple[Context, bytes | None]:
+    """The main context; and the Dockerfile's text when what was named is nothing else."""
+    if request.context_dir == "-":
+        if request.stdin < 0:
+            raise InvalidArgument("no stream is given for the context '-'; name a directory")
+        context, text = arrivals.from_stream(request.stdin)
+    elif is_remote(request.context_dir):
+        context, text = arrivals.of_remote(request.context_dir)
+    else:
+        return arrivals.context(request.context_dir), None
+    if text is not None and request.dockerfile:
+        context.close()
+        raise InvalidArgument(
+            f"{request.context_dir!r} is a Dockerfile, not a context with one; leave out -f"
+        )
+    return context, text
+
+
+def _read(context: Context, dockerfile: str | bytes, record: Recorder) -> Dockerfile:
     """The parsed Dockerfile, with the ignore rules that go with it in force."""
     if isinstance(dockerfile, bytes):
         if len(dockerfile) > MAX_DOCKERFILE:
             raise LimitExceeded(f"the Dockerfile is larger than {MAX_DOCKERFILE >> 20} MiB")
         context.use_ignore_rules()
-        return parse_dockerfile(dockerfile)
-    text, name = context.read_dockerfile(dockerfile)
-    context.use_ignore_rules(dockerfile)
-    return parse_dockerfile(text, name)
+        text, parsed = dockerfile, parse_dockerfile(dockerfile)
+    else:
+        text, name = context.read_dockerfile(dockerfile)
+        context.use_ignore_rules(dockerfile)
+        parsed = parse_dockerfile(text, name)
+    record.source(parsed, text)
+    return parsed

@@ -31,6 +31,7 @@ _KEPT_SECONDS = 30 * 24 * 3600
 _PIECE = 1 << 18
 _NAME_MAX = 255
 _EVERY = 2.0  # seconds between two words about progress
+_SHOWN_EVERY = 0.1  # between two that a live view alone shows
 
 
 class Downloaded(NamedTuple):
@@ -189,7 +190,8 @@ class _Kept:
         path = f"{directory}/incoming-{os.getpid()}"
         aside = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         with open(aside, "wb") as file:
-            total, told = 0, time.monotonic()
+            name = _name(response, self._url)
+            total, told, shown = 0, time.monotonic(), 0.0
             while piece := response.read(_PIECE):
                 total += len(piece)
                 if total > DOWNLOAD_MAX:
@@ -197,16 +199,20 @@ class _Kept:
                 file.write(piece)
                 for each in sums.values():
                     each.update(piece)
+                if time.monotonic() - shown > _SHOWN_EVERY:
+                    shown = time.monotonic()
+                    channel.tell({"transfer": [name, total, response.length]})
                 if time.monotonic() - told > _EVERY:
                     told = time.monotonic()
                     channel.log(2, _progress(total, response.length))
             file.flush()
+            channel.tell({"transfer": [name, total, total]})
             channel.log(2, _progress(total, response.length))
             digests = {name: each.hexdigest() for name, each in sums.items()}
             os.rename(path, self._file(digests["sha256"]))
         row = {
             "digests": digests,
-            "name": _name(response, self._url),
+            "name": name,
             "mtime": _time(response.header("last-modified")),
             "etag": response.header("etag"),
             "modified": response.header("last-modified"),

@@ -1,6 +1,8 @@
 """What a build tells whoever watches it: events, as plain values, through one callback.
 
     StepStarted(3, ...)  StepLog(3, ...)*  then one of  StepDone(3)  StepFailed(3)
+    StepTransfer(3, ...)*                  while a step downloads
+    StepShell(3)                           before StepFailed, where a shell in the failed step was asked for
     StepCached(3)                          a step whose result was there already
     Notice(text)                           a warning, once
     Fetching(image, ...)*                  a base image that is not here comes from its registry, before all steps
@@ -14,17 +16,23 @@ from tiffin.typed import NamedTuple, Protocol
 
 
 class StepStarted(NamedTuple):
-    """`name` is as people read it: "[build 2/3] RUN make". `step` is unique in the build, from 1."""
+    """`name` is as people read it: "[build 2/3] RUN make". `step` is unique in the build, from 1. `digest` says which
+    node of the graph it is, the same in every build; `inputs` are those of the steps that it builds on or takes from.
+    """
 
     step: int
     name: str
+    digest: str = ""
+    inputs: tuple[str, ...] = ()
 
 
 class StepCached(NamedTuple):
-    """Nothing was executed: the result was in the cache."""
+    """Nothing was executed: the result was in the cache. Fields as of StepStarted."""
 
     step: int
     name: str
+    digest: str = ""
+    inputs: tuple[str, ...] = ()
 
 
 class StepLog(NamedTuple):
@@ -33,6 +41,23 @@ class StepLog(NamedTuple):
     step: int
     stream: int  # 1 or 2
     data: bytes
+
+
+class StepTransfer(NamedTuple):
+    """How much of what a step downloads has come. Bytes; `total` is -1 while unknown."""
+
+    step: int
+    name: str
+    current: int
+    total: int
+
+
+class StepShell(NamedTuple):
+    """The command of a step failed with `status`, and a shell in its state waits at the request's `shell_fd`; see
+    tiffin.build.shell. No other step runs any more. Whoever is told this sees it through before it returns."""
+
+    step: int
+    status: int
 
 
 class StepDone(NamedTuple):
@@ -62,7 +87,9 @@ class Fetching(NamedTuple):
     total: int
 
 
-Event = StepStarted | StepCached | StepLog | StepDone | StepFailed | Notice | Fetching
+Event = (
+    StepStarted | StepCached | StepLog | StepTransfer | StepShell | StepDone | StepFailed | Notice | Fetching
+)
 
 
 class Progress(Protocol):

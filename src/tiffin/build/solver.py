@@ -19,7 +19,17 @@ from tiffin.build.cache import BuildCache, Cached, Layer
 from tiffin.build.graph import BaseWork, CopyWork, FetchWork, Outcome, Plan, RunWork, SettingsWork, Step
 from tiffin.build.keys import step_key
 from tiffin.build.naming import Digests, Naming
-from tiffin.build.progress import Notice, Progress, StepCached, StepDone, StepFailed, StepLog, StepStarted
+from tiffin.build.progress import (
+    Notice,
+    Progress,
+    StepCached,
+    StepDone,
+    StepFailed,
+    StepLog,
+    StepShell,
+    StepStarted,
+    StepTransfer,
+)
 from tiffin.build.workers import Channel, Failed, Log, Message, Told, Worker, start
 from tiffin.dockerfile.place import shown
 from tiffin.errors import (
@@ -39,14 +49,29 @@ _TAIL = 4096  # bytes of a failed step's output kept for the error
 
 class StepError(DockerfileError):
     """A step that was executed and failed. `log` is the end of what it wrote, as text; `status` its exit
-    code, -1 when it did not come to that."""
+    code, -1 when it did not come to that; `step` and `title` are as its StepStarted had them. `build` is under which ID
+    the build is remembered and `log_path` the file with all that the step wrote, "" where there is none."""
+
+    build = ""
+    log_path = ""
 
     def __init__(
-        self, message: str, *, file: str, line: int, instruction: str, log: str, status: int
+        self,
+        message: str,
+        *,
+        file: str,
+        line: int,
+        instruction: str,
+        log: str,
+        status: int,
+        step: int = 0,
+        title: str = "",
     ) -> None:
         super().__init__(message, file=file, line=line, instruction=instruction)
         self.log = log
         self.status = status
+        self.step = step
+        self.title = title
 
 
 class Executor(Digests, Protocol):
@@ -82,6 +107,9 @@ class _Running(NamedTuple):
     tail: bytearray
 
 
+_Node = tuple[str, tuple[str, ...]]
+
+
 class Solver:
     """Solves one plan, once. `jobs` is how many steps may run at a time."""
 
@@ -105,6 +133,7 @@ class Solver:
         self._made: dict[str, Cached] = {}
         self._outlines: set[str] = set()  # of steps done in this build
         self._running: dict[int, _Running] = {}
+        self._nodes: list[_Node] = []
         self._swept = False
         self._naming = Naming(self._done, executor, self._located)
 
@@ -165,7 +194,7 @@ class Solver:
         content = [[layer.diff_id for layer in work.layers], work.document]
         self._done[step.number] = Outcome(step_key("base", "", content), work.layers, None, 0)
         if step.title:
-            self._progress(StepStarted(step.number + 1, step.title))
+            self._progress(StepStarted(step.number + 1, step.title, *self._node(step)))
             self._progress(StepDone(step.number + 1, 0.0))
 
     def _recall(self, step: Step, key: str) -> bool:
@@ -177,7 +206,7 @@ class Solver:
             return False
         self._finish(step, found)
         if step.title:
-            self._progress(StepCached(step.number + 1, step.title))
+            self._progress(StepCached(step.number + 1, step.title, *self._node(step)))
         return True
 
     def _finish(self, step: Step, found: Cached, told: Mapping[str, Any] | None = None) -> None:
@@ -233,8 +262,21 @@ class Solver:
             self._swept = True
         worker = start(self._executor.task(step, below, sources, digest=not keys))
         self._running[worker.fd] = _Running(step, keys, outline, worker, time.monotonic(), bytearray())
-        self._progress(StepStarted(step.number + 1, step.title))
+        self._progress(StepStarted(step.number + 1, step.title, *self._node(step)))
         return True
+
+    def _node(self, step: Step) -> _Node:
+        """Digest and inputs of a step, as its event has them. Steps that are not shown are passed over."""
+        for number in range(len(self._nodes), step.number + 1):
+            each = self._plan.steps[number]
+            inputs: dict[str, None] = {}
+            for needed in (each.parent, *each.sources):
+                if needed >= 0:
+                    digest, further = self._nodes[needed]
+                    inputs.update(dict.fromkeys([digest] if self._plan.steps[needed].title else further))
+            content = [each.title, each.line, str(self._plan.platform), *inputs]
+            self._nodes.append((step_key("node", "", content), tuple(inputs)))
+        return self._nodes[step.number]
 
     def _receive(self) -> None:
         poll = select.poll()
@@ -254,7 +296,7 @@ class Solver:
             del running.tail[:-_TAIL]
             self._progress(StepLog(step.number + 1, message.stream, message.data))
         elif isinstance(message, Told):
-            self._progress(Notice(message.value["notice"]))
+            self._tell(running, message.value)
         elif isinstance(message, Failed):
             raise self._failure(running, message.error)
         elif "status" in message.value:
@@ -274,6 +316,16 @@ class Solver:
                 self._outlines.add(running.outline)
             self._finish(step, found, message.value.get("told"))
             self._progress(StepDone(step.number + 1, time.monotonic() - running.started))
+
+    def _tell(self, running: _Running, value: Mapping[str, Any]) -> None:
+        number = running.step.number + 1
+        if "transfer" in value:
+            self._progress(StepTransfer(number, *value["transfer"]))
+        elif "shell" in value:
+            self._stop_all(but=running)
+            self._progress(StepShell(number, value["shell"]))
+        else:
+            self._progress(Notice(value["notice"]))
 
     def _ended(self, running: _Running) -> None:
         status = running.worker.close()
@@ -306,6 +358,8 @@ class Solver:
             instruction=running.step.keyword,
             log=running.tail.decode("utf-8", "replace"),
             status=status,
+            step=running.step.number + 1,
+            title=running.step.title,
         )
 
     def _tell_failed(self, running: _Running, text: str) -> None:
@@ -321,12 +375,13 @@ class Solver:
                 str(error), file=self._plan.file, line=step.line, instruction=step.keyword
             ) from error
 
-    def _stop_all(self) -> None:
+    def _stop_all(self, but: _Running | None = None) -> None:
         """End the workers still running, if something failed, and wait until they have undone what they
         began."""
-        for running in self._running.values():
+        stopped = [running for running in self._running.values() if running is not but]
+        for running in stopped:
             running.worker.stop()
-        for running in self._running.values():
+        for running in stopped:
             running.worker.drain()
             running.worker.close()
-        self._running.clear()
+            del self._running[running.worker.fd]

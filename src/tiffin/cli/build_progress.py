@@ -1,7 +1,6 @@
-"""What a build shows while it runs: plain lines, or a live view on a terminal."""
+"""What a build shows while it runs, and of a step that failed."""
 
 import os
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -15,20 +14,23 @@ from tiffin.build.progress import (
     StepDone,
     StepFailed,
     StepLog,
+    StepShell,
     StepStarted,
+    StepTransfer,
     silent,
 )
-from tiffin.cli.output import escape, size
+from tiffin.cli.output import escape, one_line
+from tiffin.errors import DockerfileError, InvalidArgument
 from tiffin.typed import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from typing import TextIO
 
-    from rich.console import RenderableType
-    from rich.live import Live
+    from tiffin.cli.build_live import LiveProgress
 
-_TAIL_LINES = 6
-_LOG_LINES = 40
+MODES = ("auto", "plain", "tty", "quiet", "none", "rawjson")
+_VARIABLE = "BUILDKIT_PROGRESS"
+_LOG_LINES = {"plain": 10, "tty": 40, "quiet": 40, "none": 40}
 
 
 class PlainProgress:
@@ -44,6 +46,8 @@ class PlainProgress:
             self._rest[event.step] = lines.pop()
             for line in lines:
                 self._print(event.step, line.decode(errors="replace").rstrip("\r"))
+            return
+        if isinstance(event, StepTransfer):
             return
         if isinstance(event, Notice):
             self._stream.write(f"WARNING: {escape(event.text)}\n")
@@ -66,7 +70,7 @@ def _fetched(event: Fetching) -> str:
     return f"{event.image}: {event.id}: {event.status}" if event.id else f"{event.image}: {event.status}"
 
 
-def describe(event: StepStarted | StepCached | StepDone | StepFailed) -> str:
+def describe(event: StepStarted | StepCached | StepDone | StepFailed | StepShell) -> str:
     """The line of a step's event."""
     if isinstance(event, StepStarted):
         return event.name
@@ -74,93 +78,104 @@ def describe(event: StepStarted | StepCached | StepDone | StepFailed) -> str:
         return f"{event.name} CACHED"
     if isinstance(event, StepDone):
         return f"DONE {event.seconds:.1f}s"
+    if isinstance(event, StepShell):
+        return f"exit code {event.status}: a shell in the step's state"
     return f"ERROR after {event.seconds:.1f}s: {event.error}"
 
 
-class LiveProgress:
-    """A terminal's view: a line a step with its time, the last lines of what runs below it."""
-
-    def __init__(self) -> None:
-        from rich.console import Console
-        from rich.live import Live
-
-        self._steps: dict[int, str] = {}
-        self._began: dict[int, float] = {}
-        self._state: dict[int, str] = {}
-        self._tails: dict[int, list[str]] = {}
-        self._bytes: dict[str, dict[str, tuple[int, int]]] = {}  # of base images, by layer: come, and all
-        self._live: Live = Live(
-            console=Console(stderr=True), get_renderable=self._render, refresh_per_second=8, transient=False
-        )
-
-    @property
-    def live(self) -> "Live":
-        return self._live
-
-    def __call__(self, event: Event, /) -> None:
-        if isinstance(event, StepStarted | StepCached):
-            self._steps[event.step] = escape(event.name)
-            self._began[event.step] = time.monotonic()
-            self._state[event.step] = "CACHED" if isinstance(event, StepCached) else ""
-        elif isinstance(event, StepLog):
-            tail = self._tails.setdefault(event.step, [""])
-            first, *more = escape(event.data.decode(errors="replace").replace("\r\n", "\n")).split("\n")
-            tail[-1] += first
-            tail.extend(more)
-            del tail[: -_TAIL_LINES - 1]
-        elif isinstance(event, StepDone):
-            self._state[event.step] = f"{event.seconds:.1f}s"
-            self._tails.pop(event.step, None)
-        elif isinstance(event, StepFailed):
-            self._state[event.step] = f"ERROR {event.seconds:.1f}s"
-        elif isinstance(event, Notice):
-            self._live.console.print(f"WARNING: {escape(event.text)}", markup=False)
-        elif isinstance(event, Fetching):
-            layers = self._bytes.setdefault(event.image, {})
-            if event.current >= 0:
-                layers[event.id] = (event.current, max(event.total, 0))
-            elif event.status.startswith("Status: "):
-                del self._bytes[event.image]
-
-    def _render(self) -> "RenderableType":
-        from rich.text import Text
-
-        text = Text()
-        for image, layers in list(self._bytes.items()):
-            come, whole = (sum(pair[n] for pair in list(layers.values())) for n in (0, 1))
-            text.append(f"{'':>8}  fetching {escape(image)} {size(come)}/{size(whole)}\n", style="bold")
-        for step, name in sorted(self._steps.items()):
-            state = self._state[step]
-            style = {"CACHED": "cyan", "": "bold"}.get(state, "red" if state.startswith("ERROR") else "green")
-            shown = state or f"{time.monotonic() - self._began[step]:.1f}s"
-            text.append(f"{shown:>8}  {name}\n", style=style)
-            for line in self._tails.get(step, [])[-_TAIL_LINES:]:
-                if line:
-                    text.append(f"          {line}\n", style="dim")
-        return text
+def mode(wanted: str, *, quiet: bool, stream: "TextIO") -> str:
+    """The one of `MODES` but auto that is to be: of --progress, or, when that is not given, of the environment. Raises
+    InvalidArgument."""
+    named = wanted or os.environ.get(_VARIABLE) or "auto"
+    if named not in MODES:
+        raise InvalidArgument(f"invalid progress {named!r} in {_VARIABLE}; use one of {', '.join(MODES)}")
+    if quiet:
+        if wanted not in ("", "auto", "quiet"):
+            raise InvalidArgument(f"--progress={wanted} and --quiet cannot both be; give one of them")
+        return "quiet"
+    if named == "auto":
+        return "tty" if stream.isatty() and os.environ.get("TERM") not in ("dumb", "") else "plain"
+    if named == "tty" and not stream.isatty():
+        if wanted:
+            raise InvalidArgument("--progress=tty: standard error is not a terminal; use plain")
+        return "plain"
+    return named
 
 
 @contextmanager
-def _log_of_a_failure(stream: "TextIO") -> Iterator[None]:
+def progress(how: str, stream: "TextIO") -> Iterator[Progress]:
+    """What tells of a build on `stream` in one of the ways of `mode`, and of the step should one fail: its end of the
+    log, its place in the Dockerfile, and where the whole log is."""
+    with _failure_told(how, stream):
+        if how == "tty":
+            with live(stream) as shown:
+                yield shown
+        elif how == "rawjson":
+            from tiffin.cli.build_rawjson import RawJsonProgress
+
+            yield RawJsonProgress(stream)
+        else:
+            yield PlainProgress(stream) if how == "plain" else silent
+
+
+@contextmanager
+def live(stream: "TextIO") -> Iterator["LiveProgress"]:
+    """The live view, until the context ends or a signal ends the program: the screen is whole after both."""
+    from rich.console import Console
+
+    from tiffin.cli.build_live import LiveProgress
+
+    shown = LiveProgress(Console(file=stream, highlight=False))
+    with _ended_by_signals(), shown.shown():
+        yield shown
+
+
+@contextmanager
+def _ended_by_signals() -> Iterator[None]:
+    """SIGTERM and SIGHUP as exceptions, so that what is to be given back is; then they do what they did."""
+    import signal
+
+    class Ended(BaseException):
+        pass
+
+    arrived: list[int] = []
+
+    def note(number: int, _: object) -> None:
+        arrived.append(number)
+        raise Ended
+
+    before = {number: signal.signal(number, note) for number in (signal.SIGTERM, signal.SIGHUP)}
     try:
         yield
-    except StepError as error:
-        lines = error.log.replace("\r\n", "\n").rstrip("\n").split("\n")[-_LOG_LINES:]
-        stream.write("".join(f"{escape(line)}\n" for line in lines if error.log))
-        stream.flush()
+    except Ended:
+        pass
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    if arrived:
+        os.kill(os.getpid(), arrived[0])
+
+
+@contextmanager
+def _failure_told(how: str, stream: "TextIO") -> Iterator[None]:
+    try:
+        yield
+    except DockerfileError as error:
+        if how in _LOG_LINES:
+            stream.write("".join(f"{line}\n" for line in failure(error, _LOG_LINES[how])))
+            stream.flush()
         raise
 
 
-@contextmanager
-def choose(wanted: str, *, quiet: bool, stream: "TextIO") -> Iterator[Progress]:
-    """The progress for --progress and -q: live on a terminal, plain elsewhere. Where a step's output was not shown,
-    or only its last lines for a while, the end of it is written to `stream` should the step fail."""
-    if quiet:
-        with _log_of_a_failure(stream):
-            yield silent
-    elif wanted == "tty" or (wanted == "auto" and stream.isatty() and os.environ.get("TERM") != "dumb"):
-        live = LiveProgress()
-        with _log_of_a_failure(stream), live.live:
-            yield live
-    else:
-        yield PlainProgress(stream)
+def failure(error: DockerfileError, lines: int) -> Iterator[str]:
+    """What is to be read of an error of a build beside its own line: at most `lines` of the step's output."""
+    if isinstance(error, StepError):
+        yield "------"
+        yield f" > {one_line(error.title)}:"
+        text = error.log.replace("\r\n", "\n").rstrip("\n")
+        yield from (escape(line) for line in text.split("\n")[-lines:] if text)
+        yield "------"
+    if error.excerpt:
+        yield from (escape(line) for line in error.excerpt.split("\n"))
+    if isinstance(error, StepError) and error.log_path:
+        yield f"the whole log: tiffin builder logs {error.build} {error.step} ({error.log_path})"

@@ -31,7 +31,7 @@ class Namespace:
 
 
 class Option(NamedTuple):
-    """One option. `action` is "switch", "store" or "append"; `names` have their dashes."""
+    """One option. `action` is "switch", "store", "append" or "optional"; `names` have their dashes."""
 
     names: tuple[str, ...]
     dest: str
@@ -82,7 +82,8 @@ class CommandParser:
         metavar: str = "",
         help: str = "",
     ) -> None:
-        """An option with a value (its names begin with a dash), or an operand. "append" collects a list."""
+        """An option with a value (its names begin with a dash), or an operand. "append" collects a list; "optional"
+        takes a value only after `=`, and is "" without: `given` tells whether it was there."""
         if names[0].startswith("-"):
             shown = metavar or "|".join(choices)
             self._add(Option(names, _dest(names), action, type, tuple(choices), shown, help), default)
@@ -136,6 +137,8 @@ class CommandParser:
             self.error(f"unknown flag: {name}")
         if option.action == "switch":
             self._set_switch(args, option, name, value if equals else "true")
+        elif option.action == "optional" and not equals:
+            args.given.add(option.dest)
         else:
             self._set(args, option, value if equals else self._next(name, rest))
 
@@ -202,8 +205,7 @@ class CommandParser:
         """Usage, description, operands that need explaining, options, examples."""
         operands = [(f"  {operand.metavar}", operand.help) for operand in self._operands if operand.help]
         options = [
-            (f"  {', '.join(option.names)}{' ' + option.metavar if option.metavar else ''}", option.help)
-            for option in self.options
+            (f"  {', '.join(option.names)}{shown_value(option)}", option.help) for option in self.options
         ]
         parts = [f"Usage: tiffin {self.command.shown} {self.command.usage}", self._description.strip()]
         for title, rows in (("Operands:", operands), ("Options:", options)):
@@ -212,6 +214,13 @@ class CommandParser:
         if self._examples:
             parts.append("Examples:\n" + _indent(self._examples))
         sys.stdout.write("\n\n".join(part for part in parts if part) + "\n")
+
+
+def shown_value(option: Option) -> str:
+    """How help shows what an option takes."""
+    if option.action == "optional":
+        return f"[={option.metavar}]"
+    return f" {option.metavar}" if option.metavar else ""
 
 
 def _dest(names: tuple[str, ...]) -> str:

@@ -34,6 +34,8 @@ COMMANDS = (
         "Attach to a running container's input and output",
     ),
     Command("image build", "build", "build", "[OPTIONS] PATH", "Build an image from a Dockerfile"),
+    Command("builder history", "", "builder_history", "[OPTIONS]", "List the builds whose logs are kept"),
+    Command("builder logs", "", "builder_logs", "[OPTIONS] [BUILD [STEP]]", "Show what a build said"),
     Command(
         "container commit",
         "commit",
@@ -267,6 +269,7 @@ COMMANDS = (
 )
 
 GROUPS = {
+    "builder": "Builds",
     "container": "Containers",
     "image": "Images",
     "manifest": "Manifest lists",

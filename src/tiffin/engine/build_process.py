@@ -19,6 +19,7 @@ from struct import Struct
 from tiffin.build.builder import BuildRequest, BuildResult, with_absolute_paths
 from tiffin.build.progress import silent
 from tiffin.errors import EngineError
+from tiffin.kernel.process import set_pdeathsig
 from tiffin.state import Layout, locate, open_store
 from tiffin.typed import TYPE_CHECKING, Any
 
@@ -83,6 +84,10 @@ def main() -> None:
     from tiffin.engine.building import build_in
 
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # an exception, so that steps are undone
+    signal.signal(
+        signal.SIGINT, signal.SIG_IGN
+    )  # of the terminal: the program that asked hears it, and tells us
+    set_pdeathsig(signal.SIGTERM)
     with socket.socket(fileno=_SOCKET) as connection:
         os.set_inheritable(_SOCKET, False)
         root, run, request = _receive(connection)

@@ -11,7 +11,11 @@ from tiffin.kernel.process import thread_count
 from tiffin.typed import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from tiffin.build.checks import CheckResult
+    from tiffin.build.history import BuildRecord
+    from tiffin.build.progress import Event
     from tiffin.engine.workspace import Workspace
     from tiffin.images import Image
     from tiffin.images.transfer import Report
@@ -42,6 +46,25 @@ class BuildService:
 
         with self._workspace.store() as store:
             return check(BuildRequest(context, **options), open_images(store))
+
+    def history(self) -> list[BuildRecord]:
+        """The builds whose logs are kept, the newest first."""
+        from tiffin.build import history
+
+        return history.records(self._workspace.layout)
+
+    def replay(self, build: str = "") -> Iterator[tuple[int, Event]]:
+        """What a build said, and when in nanoseconds since the epoch. `build` is an ID, the beginning of one, ^1 the
+        one before the newest, "" the newest. Raises NotFound, Conflict."""
+        from tiffin.build import history
+
+        return history.replay(self._workspace.layout, history.find(self._workspace.layout, build))
+
+    def step_log(self, build: str, step: int) -> str:
+        """The path of the file with a step's whole output. Raises NotFound, Conflict."""
+        from tiffin.build import history
+
+        return history.step_log(self._workspace.layout, history.find(self._workspace.layout, build), step)
 
 
 def build_in(store: Store, request: BuildRequest) -> BuildResult:

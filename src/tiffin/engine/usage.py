@@ -129,10 +129,10 @@ def tree_bytes(path: str) -> int:
 
 
 def _own(store: Store) -> int:
-    """Database, locks, caches, the layout's documents and the directories that hold the rest."""
+    """Database, locks, caches, logs of builds, the layout's documents and the directories that hold the rest."""
     layout = store.layout
-    own = layout.cache, f"{layout.layers}/empty", f"{layout.layers}/mount-points", f"{layout.root}/manifests"
-    total = sum(map(tree_bytes, own))
+    own = "cache", "layers/empty", "layers/mount-points", "manifests", "builds"
+    total = sum(tree_bytes(f"{layout.root}/{name}") for name in own)
     for directory in (layout.root, layout.oci, f"{layout.oci}/blobs"):
         with os.scandir(directory) as entries:
             total += (

@@ -83,9 +83,8 @@ def arguments(parser: "CommandParser") -> None:
     parser.switch("-q", "--quiet", help="print the image ID only")
     add(
         "--progress",
-        choices=("auto", "plain", "tty"),
-        default="auto",
-        help="how to show the steps (default auto)",
+        choices=("auto", "plain", "tty", "quiet", "none", "rawjson"),
+        help="how to show the steps (default $BUILDKIT_PROGRESS, else auto: tty on a terminal, plain elsewhere)",
     )
     add("path", metavar="PATH|URL|-", help="context with the files to copy")
 
@@ -96,9 +95,10 @@ def run(args: "Namespace", session: "Session") -> int:
     dockerfile = sys.stdin.buffer.read(_DOCKERFILE_LIMIT) if args.file == "-" else args.file
     if args.check:
         return _check(args, session, dockerfile)
-    from tiffin.cli.build_progress import choose
+    from tiffin.cli.build_progress import mode, progress
 
-    with choose(args.progress, quiet=args.quiet, stream=sys.stderr) as progress:
+    how = mode(args.progress, quiet=args.quiet, stream=sys.stderr)
+    with progress(how, sys.stderr) as shown:
         result = session.engine.builder.build(
             args.path,
             stdin=_stdin(args),
@@ -115,10 +115,11 @@ def run(args: "Namespace", session: "Session") -> int:
             no_cache=args.no_cache,
             pull=args.pull,
             network=args.network,
-            progress=progress,
+            progress=shown,
         )
-    if args.quiet:
-        print(result.image_id)
+    if how in ("quiet", "none", "rawjson"):
+        if how == "quiet":
+            print(result.image_id)
         return 0
     named = f" as {', '.join(result.names)}" if result.names else ""
     print(f"built {result.image_id}{named}", file=sys.stderr)

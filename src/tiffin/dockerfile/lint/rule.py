@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from tiffin.dockerfile.excerpt import excerpt
 from tiffin.dockerfile.value import Value
 from tiffin.typed import TYPE_CHECKING, NamedTuple
 
@@ -70,27 +71,9 @@ class Finding(Value):
 
     def lines(self, file: str, text: str) -> list[str]:
         """The finding as `build --check` prints it, with its lines of the Dockerfile and some around them."""
-        rows = text.split("\n")
-        last = min(self.end_line, len(rows))
-        start, end = self.line, last
-        shown, wanted = 0, 4 if last == self.line else 2
-        while shown < wanted:
-            if start > 1:
-                start -= 1
-                shown += 1
-            if end < len(rows):
-                end += 1
-                shown += 1
-            shown += 1
         return [
             "",
             f"WARNING: {self.rule.name} - {self.rule.url}",
             self.detail,
-            f"{file}:{self.line}",
-            "-" * 20,
-            *(
-                f" {n:3d} | {'>>>' if self.line <= n <= last else '   '} {rows[n - 1].rstrip(chr(13))}"
-                for n in range(start, end + 1)
-            ),
-            "-" * 20,
+            *excerpt(file, text, self.line, self.end_line),
         ]
