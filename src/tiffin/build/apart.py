@@ -16,7 +16,7 @@ import sys
 from tiffin.build import progress as events
 from tiffin.build.progress import Event, StepLog
 from tiffin.build.workers import Channel, Failed, Result, Told, Worker
-from tiffin.errors import EngineError
+from tiffin.errors import EngineError, InvalidArgument
 from tiffin.kernel import process
 from tiffin.state import Layout
 from tiffin.typed import TYPE_CHECKING, Any
@@ -29,8 +29,14 @@ _REPORT, _STREAM = 3, 4
 
 
 def build_apart(layout: Layout, request: BuildRequest) -> BuildResult:
-    """As `Builder.build` with the engine's own way to run a step. Events reach `request.progress` in this thread."""
+    """As `Builder.build` with the engine's own way to run a step. Events reach `request.progress` in this thread.
+    Raises InvalidArgument for a request with a shell: nothing but this request reaches that process."""
     from tiffin.build.builder import BuildResult
+
+    if request.shell_fd >= 0:
+        raise InvalidArgument(
+            "a shell in a failed step is for programs with one thread, or for the engine's builds"
+        )
 
     worker = _spawn(layout, request)
     result: dict[str, Any] | None = None

@@ -15,7 +15,7 @@ from tiffin.build.executor import StepExecutor
 from tiffin.build.export import image_document
 from tiffin.build.graph import BaseWork, Given
 from tiffin.build.history import Recorder
-from tiffin.build.inputs import LAYOUT, BuildInputs, Lent
+from tiffin.build.inputs import LAYOUT, BuildInputs, Lent, Shell
 from tiffin.build.plan import make_plan
 from tiffin.build.progress import Fetching, Notice, Progress, silent
 from tiffin.build.solver import Solver
@@ -59,6 +59,8 @@ class BuildRequest(NamedTuple):
     ssh          as --ssh has them, "default" or "ID=SOCKET"
     allow        entitlements: "network.host", "security.insecure"
     stdin        descriptor to read the context from when it is "-"
+    shell        program to start in the state of a RUN that fails, on a terminal that goes to `shell_fd`, a socket: see
+                 tiffin.build.shell, and tiffin.engine.build_shell for its other end
     """
 
     context_dir: str
@@ -78,6 +80,8 @@ class BuildRequest(NamedTuple):
     ssh: tuple[str, ...] = ()
     allow: tuple[str, ...] = ()
     stdin: int = -1
+    shell: str = ""
+    shell_fd: int = -1
 
 
 def with_absolute_paths(request: BuildRequest) -> BuildRequest:
@@ -141,7 +145,9 @@ class Builder:
             return self._build_recorded(request._replace(progress=record), names, record)
 
     def _build_recorded(self, request: BuildRequest, names: list[str], record: Recorder) -> BuildResult:
-        lent = lending.lent(request.secrets, request.ssh)
+        lent = lending.lent(request.secrets, request.ssh)._replace(
+            shell=Shell(request.shell, request.shell_fd if request.shell else -1)
+        )
         lending.check_contexts(request.contexts)
         given = Given(
             request.build_args,

@@ -21,12 +21,20 @@ class SecretSource(NamedTuple):
     variable: str = ""
 
 
+class Shell(NamedTuple):
+    """What is to be started where a step fails, and the socket over which its terminal goes; see tiffin.build.shell."""
+
+    command: str = ""
+    fd: int = -1
+
+
 class Lent(NamedTuple):
-    """What the caller lends to RUN steps, by id: secrets, and sockets of ssh agents. Read when a step needs them,
-    written down nowhere."""
+    """What the caller lends to RUN steps: secrets and sockets of ssh agents by id, read when a step needs them, written
+    down nowhere; and its terminal, for a `shell` in a step that failed."""
 
     secrets: Mapping[str, SecretSource] = {}
     agents: Mapping[str, str] = {}
+    shell: Shell = Shell()
 
 
 class BuildInputs:

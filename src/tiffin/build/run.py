@@ -12,9 +12,10 @@ from __future__ import annotations
 import os
 import select
 import stat
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 
 from tiffin.build.config import DEFAULT_PATH
+from tiffin.errors import CommandNotExecutable, CommandNotFound, TiffinError
 from tiffin.snapshot import Mount
 from tiffin.state import Layout, open_store
 from tiffin.typed import TYPE_CHECKING, Any, NamedTuple
@@ -73,19 +74,24 @@ class Runner:
                 points.prepare(root, _targets(spec["mounts"]))
             with stack.readonly() as lower:
                 points.remember(lower)
-            code = self._execute(identity, spec, stack, attachment.netns_fd, Ears(channel, ready.agents))
+            room = _Room(identity, stack, attachment.netns_fd)
+            status, failure = 0, None
+            try:
+                status = self._execute(room, spec, Ears(channel, ready.agents))
+            except (CommandNotFound, CommandNotExecutable) as error:
+                status, failure = error.exit_code, error
+            shell = around.lent.shell
+            if status and shell.fd >= 0:
+                channel.tell({"shell": status})
+                again = _spec(work, (*files, *ready.again), ready.env, shell.command)
+                self._lend_shell(room, again, shell.fd, ready.agents)
             points.remove()
-        return code
+            if failure is not None:
+                raise failure
+        return status
 
-    def _execute(self, identity: str, spec: dict[str, Any], stack: Stack, netns_fd: int, ears: Ears) -> int:
-        from tiffin.init import open_helper
-        from tiffin.runtime.create import CreateRequest, create
-
-        mount_point = f"{stack.directory}/rootfs"
-        os.mkdir(mount_point, 0o755)
+    def _execute(self, room: _Room, spec: dict[str, Any], ears: Ears) -> int:
         with ExitStack() as undo:
-            helper = open_helper()
-            undo.callback(os.close, helper)
             null = os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)
             undo.callback(os.close, null)
             outputs = {}
@@ -95,19 +101,8 @@ class Runner:
                 undo.callback(os.close, reader)
                 outputs[reader] = stream
                 inputs.append(writer)
-            request = CreateRequest(
-                id=identity,
-                spec=spec,
-                root=stack.mount,
-                mount_point=mount_point,
-                stdio=(null, inputs[0], inputs[1]),
-                netns_fd=netns_fd,
-                cgroup_parent=self._layout.cgroup,
-                seccomp_cache=self._layout.cache,
-                helper_fd=helper,
-            )
             try:
-                process = create(request)
+                process = self._create(room, spec, (null, inputs[0], inputs[1]))
             finally:
                 for writer in inputs:
                     os.close(writer)
@@ -117,6 +112,63 @@ class Runner:
                 return process.wait()
             finally:
                 _end(process)
+
+    def _create(
+        self, room: _Room, spec: dict[str, Any], stdio: tuple[int, int, int] = (0, 1, 2)
+    ) -> InitProcess:
+        from tiffin.init import open_helper
+        from tiffin.runtime.create import CreateRequest, create
+
+        mount_point = f"{room.stack.directory}/rootfs"
+        os.makedirs(mount_point, 0o755, exist_ok=True)
+        helper = open_helper()
+        try:
+            request = CreateRequest(
+                id=room.identity,
+                spec=spec,
+                root=room.stack.mount,
+                mount_point=mount_point,
+                stdio=stdio,
+                netns_fd=room.netns_fd,
+                cgroup_parent=self._layout.cgroup,
+                seccomp_cache=self._layout.cache,
+                helper_fd=helper,
+            )
+            return create(request)
+        finally:
+            os.close(helper)
+
+    def _lend_shell(self, room: _Room, spec: dict[str, Any], fd: int, agents: tuple[Forwarder, ...]) -> None:
+        """A shell beside what the command left, for the caller, until it ends. No failure of its own counts."""
+        import socket
+
+        from tiffin.build import shell
+
+        with socket.socket(fileno=os.dup(fd)) as end:
+            os.close(fd)
+            try:
+                if not shell.wait_for_caller(end):
+                    return
+                process = self._create(room, spec)
+                try:
+                    process.start()
+                    code = shell.lend(end, process, agents)
+                finally:
+                    _end(process)
+                end.send(shell.ENDED + bytes([code & 0xFF]))
+            except OSError:
+                return  # nobody is there any more
+            except TiffinError as error:
+                with suppress(OSError):
+                    end.send(shell.FAILED + str(error).encode()[: shell.PACKET - 1])
+
+
+class _Room(NamedTuple):
+    """Where the containers of a step are: their name, files and network."""
+
+    identity: str
+    stack: Stack
+    netns_fd: int
 
 
 def _end(process: InitProcess) -> None:
@@ -169,15 +221,19 @@ def _check_platform(work: RunWork, root: int) -> None:
     emulation.check(work.platform, in_root, asked=True)
 
 
-def _spec(work: RunWork, mounts: tuple[Mount, ...], lent: tuple[str, ...]) -> dict[str, Any]:
+def _spec(work: RunWork, mounts: tuple[Mount, ...], lent: tuple[str, ...], shell: str = "") -> dict[str, Any]:
+    """The document for the command; with `shell` for that, on a terminal, and otherwise the same."""
     from tiffin.runtime.defaults import choose_capabilities
     from tiffin.runtime.spec import ContainerOptions, default_spec
 
     env = [*work.env, *work.quiet_env, *lent]
     if not any(pair.startswith("PATH=") for pair in env):
         env.insert(0, f"PATH={DEFAULT_PATH}")
+    if shell and not any(pair.startswith("TERM=") for pair in env):
+        env.append("TERM=xterm")
     options = ContainerOptions(
-        argv=work.argv,
+        argv=(shell,) if shell else work.argv,
+        terminal=bool(shell),
         env=env,
         cwd=work.cwd,
         user=work.user,

@@ -42,11 +42,13 @@ _SAFE = mounts.MOUNT_ATTR_NOSUID | mounts.MOUNT_ATTR_NODEV | mounts.MOUNT_ATTR_N
 
 
 class Ready(NamedTuple):
-    """What the container gets: `mounts` in order, `env` beside its own, and agents to attend to."""
+    """What the container gets: `mounts` in order, `env` beside its own, and agents to attend to. `again` are the same
+    mounts for a second container: a detached mount can be attached once."""
 
     mounts: tuple[Mount, ...]
     env: tuple[str, ...]
     agents: tuple[Forwarder, ...]
+    again: tuple[Mount, ...]
 
 
 def prepare(
@@ -59,7 +61,8 @@ def prepare(
         if mount.kind == "cache":
             maker.hold(mount)
     found = [made for mount in work.mounts for made in maker.make(mount)]
-    return Ready(tuple(found), tuple(maker.env), tuple(maker.agents))
+    again = (mount._replace(fd=maker.spares.get(mount.fd, -1)) for mount in found)
+    return Ready(tuple(found), tuple(maker.env), tuple(maker.agents), tuple(again))
 
 
 class _Maker:
@@ -72,6 +75,7 @@ class _Maker:
         self._count = 0
         self._private = -1
         self._caches: dict[MountWork, cache_mounts.CacheMount] = {}
+        self.spares: dict[int, int] = {}  # by the mount that each is a copy of
         self.env: list[str] = []
         self.agents: list[Forwarder] = []
 
@@ -141,12 +145,18 @@ class _Maker:
                 raise
             raise NotFound(f"{mount.source!r} in {title} goes through a link that leads nowhere") from error
         try:
-            fd = mounts.open_tree(inner, "", mounts.OPEN_TREE_CLONE | mounts.AT_EMPTY_PATH)
+            fd = self._cloned(inner)
+            if self._around.lent.shell.fd >= 0:
+                self.spares[fd] = self._cloned(inner)
         finally:
             os.close(inner)
-        self._undo.callback(os.close, fd)
         access = "ro" if mount.readonly else "rw"
         return Mount(mount.target, "bind", mount.kind, ("bind", access, "nodev", "rprivate", *words), fd=fd)
+
+    def _cloned(self, inner: int) -> int:
+        fd = mounts.open_tree(inner, "", mounts.OPEN_TREE_CLONE | mounts.AT_EMPTY_PATH)
+        self._undo.callback(os.close, fd)
+        return fd
 
     # ---- caches
 

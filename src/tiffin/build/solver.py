@@ -283,7 +283,9 @@ class Solver:
         for fd in self._running:
             poll.register(fd, select.POLLIN)
         for fd, _ in poll.poll():
-            running = self._running[fd]
+            running = self._running.get(fd)
+            if running is None:  # stopped meanwhile
+                continue
             for message in running.worker.receive():
                 self._message(running, message)
             if running.worker.ended:

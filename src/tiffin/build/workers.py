@@ -9,7 +9,7 @@
 
 A message is a kind (u8) and a length (u32, little endian), then that many bytes. A worker that is told to
 stop (SIGTERM, also sent by the kernel when the builder dies) raises `Stopped` and undoes what it has begun.
-Ctrl-C at a terminal reaches workers too; they leave it to the builder.
+Ctrl-C at a terminal reaches workers too, and so does its hanging up; they leave both to the builder.
 """
 
 from __future__ import annotations
@@ -182,6 +182,7 @@ def _work(task: Callable[[Channel], dict[str, Any]], channel: Channel, parent: i
 
     gc.disable()  # one step, without cycles; collecting would only look through what the builder holds, and copy it
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, _on_stop)
     process.set_pdeathsig(signal.SIGTERM)
     if os.getppid() != parent:  # it died before that

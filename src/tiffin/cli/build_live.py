@@ -18,6 +18,7 @@ from tiffin.build.progress import (
     StepDone,
     StepFailed,
     StepLog,
+    StepShell,
     StepStarted,
     StepTransfer,
 )
@@ -124,6 +125,8 @@ class LiveProgress:
             self._rows[event.step].state = f"{event.seconds:.1f}s"
         elif isinstance(event, StepFailed):
             self._rows[event.step].state = f"ERROR {event.seconds:.1f}s"
+        elif isinstance(event, StepShell):
+            self.leave()
         elif isinstance(event, Notice):
             self._console.print(f"WARNING: {escape(event.text)}", markup=False, emoji=False, soft_wrap=True)
         elif isinstance(event, Fetching):

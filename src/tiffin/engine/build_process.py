@@ -9,15 +9,17 @@ Both ends are this program's: the values travel as pickles over a socket pair th
 
 from __future__ import annotations
 
+import fcntl
 import os
 import pickle
 import signal
 import socket
 import sys
+from contextlib import ExitStack
 from struct import Struct
 
 from tiffin.build.builder import BuildRequest, BuildResult, with_absolute_paths
-from tiffin.build.progress import silent
+from tiffin.build.progress import StepShell, silent
 from tiffin.errors import EngineError
 from tiffin.kernel.process import set_pdeathsig
 from tiffin.state import Layout, locate, open_store
@@ -27,7 +29,7 @@ if TYPE_CHECKING:
     from tiffin.build.progress import Event
 
 _LENGTH = Struct("!I")
-_SOCKET, _STREAM = 3, 4
+_SOCKET, _STREAM, _SHELL = 3, 4, 5
 
 
 def build_apart(layout: Layout, request: BuildRequest) -> BuildResult:
@@ -35,7 +37,7 @@ def build_apart(layout: Layout, request: BuildRequest) -> BuildResult:
     ours, theirs = socket.socketpair()
     with ours:
         with theirs:
-            pid = _spawn(theirs, request.stdin)
+            pid = _spawn(theirs, request)
         try:
             _send(
                 ours,
@@ -64,12 +66,21 @@ def build_apart(layout: Layout, request: BuildRequest) -> BuildResult:
             os.waitpid(pid, 0)
 
 
-def _spawn(theirs: socket.socket, stdin: int) -> int:
+def _spawn(theirs: socket.socket, request: BuildRequest) -> int:
     paths = [path for path in sys.path if path]
     program = f"import sys; sys.path[:] = {paths!r}; from tiffin.engine.build_process import main; main()"
     actions = [(os.POSIX_SPAWN_DUP2, theirs.fileno(), _SOCKET)]
-    if stdin >= 0:
-        actions.append((os.POSIX_SPAWN_DUP2, stdin, _STREAM))
+    # Where one of these lies on a place that is filled before it, it would be lost.
+    with ExitStack() as moved:
+        for fd, place in ((request.stdin, _STREAM), (request.shell_fd, _SHELL)):
+            if fd >= 0:
+                high = fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, _SHELL + 1)
+                moved.callback(os.close, high)
+                actions.append((os.POSIX_SPAWN_DUP2, high, place))
+        return _start(program, actions)
+
+
+def _start(program: str, actions: list[Any]) -> int:
     return os.posix_spawn(
         sys.executable,
         [sys.executable, "-I", "-c", program],
@@ -93,6 +104,8 @@ def main() -> None:
         root, run, request = _receive(connection)
 
         def progress(event: Event, /) -> None:
+            if isinstance(event, StepShell):
+                os.close(_SHELL)  # the worker's copy is the last
             _send(connection, ("event", event))
 
         store = open_store(locate(root, run))
@@ -100,6 +113,9 @@ def main() -> None:
             if request.stdin >= 0:
                 os.set_inheritable(_STREAM, False)
                 request = request._replace(stdin=_STREAM)
+            if request.shell_fd >= 0:
+                os.set_inheritable(_SHELL, False)
+                request = request._replace(shell_fd=_SHELL)
             result = build_in(store, request._replace(progress=progress))
             _send(connection, ("result", result))
         except Exception as error:  # noqa: BLE001 - raised again in the program that asked

@@ -20,6 +20,8 @@ EXAMPLES = """\
 tiffin build -t web .
 tiffin build -t web:2 -f deploy/Dockerfile --target release --build-arg VERSION=2 .
 tiffin build --check .
+tiffin build --shell-on-fail .
+tiffin build --progress rawjson . 2> build.json
 tiffin build --secret id=token,src=$HOME/.token --ssh default .
 tiffin build --build-context assets=../assets --build-context debian=docker-image://my/debian .
 tiffin build -t web https://git.example/web.git#v2:service
@@ -86,6 +88,12 @@ def arguments(parser: "CommandParser") -> None:
         choices=("auto", "plain", "tty", "quiet", "none", "rawjson"),
         help="how to show the steps (default $BUILDKIT_PROGRESS, else auto: tty on a terminal, plain elsewhere)",
     )
+    add(
+        "--shell-on-fail",
+        action="optional",
+        metavar="SHELL",
+        help="where a RUN fails, open a shell (default /bin/sh) as it left everything; the terminal is needed for it",
+    )
     add("path", metavar="PATH|URL|-", help="context with the files to copy")
 
 
@@ -95,10 +103,12 @@ def run(args: "Namespace", session: "Session") -> int:
     dockerfile = sys.stdin.buffer.read(_DOCKERFILE_LIMIT) if args.file == "-" else args.file
     if args.check:
         return _check(args, session, dockerfile)
+    from tiffin.cli import build_shell
     from tiffin.cli.build_progress import mode, progress
 
     how = mode(args.progress, quiet=args.quiet, stream=sys.stderr)
-    with progress(how, sys.stderr) as shown:
+    build_shell.check(args)
+    with progress(how, sys.stderr) as view, build_shell.lent(args, view) as (shown, shell):
         result = session.engine.builder.build(
             args.path,
             stdin=_stdin(args),
@@ -116,6 +126,7 @@ def run(args: "Namespace", session: "Session") -> int:
             pull=args.pull,
             network=args.network,
             progress=shown,
+            **shell,
         )
     if how in ("quiet", "none", "rawjson"):
         if how == "quiet":
