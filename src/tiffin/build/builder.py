@@ -243,24 +243,6 @@ class _Bases:
         return self._fetch(name, str(platform or ""), report)
 
 
-def _main_context(request: BuildRequest, arrivals: Arrivals) -> tuple[Context, bytes | None]:
-    """The main context; and the Dockerfile's text when what was named is nothing else."""
-    if request.context_dir == "-":
-        if request.stdin < 0:
-            raise InvalidArgument("no stream is given for the context '-'; name a directory")
-        context, text = arrivals.from_stream(request.stdin)
-    elif is_remote(request.context_dir):
-        context, text = arrivals.of_remote(request.context_dir)
-    else:
-        return arrivals.context(request.context_dir), None
-    if text is not None and request.dockerfile:
-        context.close()
-        raise InvalidArgument(
-            f"{request.context_dir!r} is a Dockerfile, not a context with one; leave out -f"
-        )
-    return context, text
-
-
 def _read(context: Context, dockerfile: str | bytes, record: Recorder) -> Dockerfile:
     """The parsed Dockerfile, with the ignore rules that go with it in force."""
     if isinstance(dockerfile, bytes):
