@@ -140,13 +140,12 @@ def test_wait_and_attach_end_with_the_run_and_logs_go_on(ground: Ground) -> None
 
 def test_every_run_has_its_network_and_volumes_and_leaves_nothing(ground: Ground) -> None:
     container = ground.start(
-        "sh", "-c", "ip -o -4 addr show eth0 >> /data/seen; sleep 0.05; exit 1",
+        "sh", "-c", "ip -o -4 addr show eth0 >> /data/seen; [ $(wc -l < /data/seen) = 4 ] && exec sleep 1000; exit 1",
         restart=RestartPolicy("on-failure", 2), network="bridge", volumes=("/data",),
     )  # fmt: skip
-    await_that(lambda: status(ground, container) == "exited", seconds=20)
+    await_that(lambda: status(ground, container) == "exited", seconds=30)
     ground.containers.start(container)
-    code, _, _ = ground.exec(container, "sh", "-c", "test $(wc -l < /data/seen) -ge 3")
-    assert code == 0
+    await_that(lambda: ground.exec(container, "wc", "-l", "/data/seen")[1] == b"4 /data/seen\n", seconds=30)
 
 
 def test_a_terminal_is_made_anew_for_every_run(ground: Ground) -> None:
