@@ -123,7 +123,16 @@ class Recorder:
             dockerfile, data = self._source
             text = data.decode("utf-8", "replace").removeprefix("\ufeff")
             rows = excerpt(error.file, text, error.line, _end_line(dockerfile, error.line))
-            error.excerpt = "\n".join(rows)
+            error.excerpt = _without_users("\n".join(rows))
+
+
+def _without_users(text: str) -> str:
+    """A Dockerfile's lines as they may be in somebody's terminal, or in the log of whatever runs us."""
+    if "://" not in text:
+        return text
+    from tiffin.registry.redact import redact
+
+    return redact(text)
 
 
 class BuildRecord(NamedTuple):
