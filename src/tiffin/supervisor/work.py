@@ -14,10 +14,24 @@ from tiffin.typed import NamedTuple
 
 
 class Ready(NamedTuple):
-    """What was opened while the job was awaited: a store, None for none, and the static helper, -1 for none."""
+    """What was opened while the job was awaited: a store, None for none, and the static helper, -1 for none.
+    `database`: the inode of the store's file."""
 
     store: Store | None = None
     helper: int = -1
+    database: int = 0
+
+    def now(self) -> "Ready":
+        """Without a store whose file has been replaced: an engine may be removed and made anew meanwhile."""
+        if self.store is None:
+            return self
+        try:
+            if os.stat(self.store.layout.database).st_ino == self.database:
+                return self
+        except OSError:
+            pass
+        self.store.close()
+        return self._replace(store=None)
 
 
 def load(job: type[Job]) -> None:
@@ -46,15 +60,16 @@ def load(job: type[Job]) -> None:
 def make_ready(layout: Layout) -> Ready:
     """Open what a job of this layout needs. What cannot be opened now is left to the job, which has somebody to
     tell."""
-    store, helper = None, -1
+    ready = Ready()
     try:
-        helper = open_helper()
-        if os.path.exists(layout.database):
-            store = open_store(layout)
-            touch(store)
+        ready = ready._replace(helper=open_helper())
+        inode = os.stat(layout.database).st_ino
+        store = open_store(layout)
+        ready = ready._replace(store=store, database=inode)
+        touch(store)
     except (TiffinError, OSError, sqlite3.Error):
         pass
-    return Ready(store, helper)
+    return ready
 
 
 def touch(store: Store) -> None:
@@ -67,7 +82,7 @@ def touch(store: Store) -> None:
 def do(job: Job, descriptors: Sequence[int], ready: Ready | None = None) -> None:
     """Do the job to its end. Whatever goes wrong before the command runs is sent to the caller as FAILED."""
     channel = socket.socket(fileno=descriptors[0])
-    ready = ready or Ready()
+    ready = (ready or Ready()).now()
     try:
         if isinstance(job, ExecJob):
             from tiffin.supervisor.keep import keep_exec
