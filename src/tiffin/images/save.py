@@ -6,22 +6,21 @@ The documents come last, as a reader that streams wants its blobs first and one 
 """
 
 from tiffin.errors import InvalidArgument, NotFound
-from tiffin.images.blobs import open_layer_blob
 from tiffin.images.indexes import all_manifests, wanted
-from tiffin.images.names import encode_index, named_descriptors, target_of
+from tiffin.images.names import target_of
+from tiffin.images.pack import Packer, TarSink, docker_entry
 from tiffin.images.records import find_image, is_id, layers_of
-from tiffin.layer.tarstream import Entry, Kind, TarWriter
-from tiffin.oci.descriptor import DOCUMENT_MAX, Descriptor, encode_json
+from tiffin.oci.descriptor import DOCUMENT_MAX, Descriptor
 from tiffin.oci.platform import host_platform
 from tiffin.oci.reference import parse_reference
 from tiffin.typed import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
     from tiffin.images.blobs import Repositories
     from tiffin.images.indexes import Found
-    from tiffin.images.records import Image, LayerBlob
+    from tiffin.images.records import Image
     from tiffin.images.service import Images
     from tiffin.oci.platform import Platform
 
@@ -80,26 +79,21 @@ def _write(
     form: str,
     registry: "Repositories | None",
 ) -> None:
-    tar = TarWriter(out)
-    for directory in ("blobs/", "blobs/sha256/"):
-        tar.add(Entry(directory, Kind.DIRECTORY, 0o755))
+    packer = Packer(images, TarSink(out), registry)
     whole = [_entries(images, *one) for one in chosen] if form != "docker-archive" else []
     further = [image for entries in whole for image in entries.images]
-    written: set[str] = set()
     for image in (*further, *(image for image, _ in chosen)):
         for layer in layers_of(images.store.db, image.id):
-            if layer.blob not in written:
-                written.add(layer.blob)
-                _copy_layer(images, tar, layer, registry)
-        _copy_blobs(images, tar, (image.id, *([image.manifest] if form != "docker-archive" else [])), written)
-    _copy_blobs(images, tar, [index for entries in whole for index in entries.indexes], written)
-    if form != "docker-archive":
-        rows = [row for entries in whole for row in entries.rows]
-        _document(tar, "index.json", encode_index(named_descriptors(rows)))
-        _document(tar, "oci-layout", b'{"imageLayoutVersion":"1.0.0"}')
-    if form != "oci-archive":
-        _document(tar, "manifest.json", encode_json([_docker_entry(images, *one) for one in chosen]))
-    tar.finish()
+            packer.layer(layer)
+        packer.stored(image.id)
+        if form != "docker-archive":
+            packer.stored(image.manifest)
+    for entries in whole:
+        for index in entries.indexes:
+            packer.stored(index)
+    rows = [row for entries in whole for row in entries.rows] if form != "docker-archive" else None
+    docker = [_docker_entry(images, *one) for one in chosen] if form != "oci-archive" else None
+    packer.finish(rows, docker)
 
 
 class _Entries(NamedTuple):
@@ -159,37 +153,4 @@ def _image_of(images: "Images", found: "Found") -> "Image | None":
 
 
 def _docker_entry(images: "Images", image: "Image", names: "Sequence[str]") -> dict[str, Any]:
-    return {
-        "Config": _member(image.id),
-        # Full, as podman writes them: Docker shortens them itself, podman takes a short one for localhost's.
-        "RepoTags": [name for name in names if "@" not in name] or None,
-        "Layers": [_member(layer.blob) for layer in layers_of(images.store.db, image.id)],
-    }
-
-
-def _member(digest: str) -> str:
-    return f"blobs/sha256/{digest[7:]}"
-
-
-def _copy_layer(
-    images: "Images", tar: TarWriter, layer: "LayerBlob", registry: "Repositories | None"
-) -> None:
-    with open_layer_blob(images, layer, registry) as file:
-        tar.add(Entry(_member(layer.blob), size=layer.blob_size), file.fileno())
-
-
-def _copy_blobs(images: "Images", tar: TarWriter, digests: "Iterable[str]", written: set[str]) -> None:
-    """Those that have not been `written` yet, which they are then."""
-    for digest in digests:
-        if digest in written:
-            continue
-        written.add(digest)
-        try:
-            with images.content.open(digest) as file:
-                tar.add(Entry(_member(digest), size=images.content.size(digest)), file.fileno())
-        except NotFound as error:
-            raise NotFound(f"blob {digest} is missing from the store: load its image again") from error
-
-
-def _document(tar: TarWriter, name: str, data: bytes) -> None:
-    tar.add(Entry(name, size=len(data)), data)
+    return docker_entry(image.id, names, layers_of(images.store.db, image.id))

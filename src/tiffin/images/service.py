@@ -127,6 +127,13 @@ class Images:
 
         return create_image(self, config, layers, names)
 
+    def recompress(self, layer: "LayerBlob", kind: str, level: int = -1) -> "LayerBlob":
+        """The layer with a blob that is compressed anew: "gzip", "zstd" or "uncompressed"; `level` -1 is what is usual
+        here. The caller holds `Store.adding()`. Raises NotFound when there is no way to its bytes, Corrupt."""
+        from tiffin.images.recompress import recompress
+
+        return recompress(self, layer, kind, level)
+
     def write_layer(self, produce: "Callable[[Writable], object]") -> LayerBlob:
         """Store the layer whose plain tar `produce` writes to the stream that it is given: hashed and
         compressed in one pass. Only the blob; the unpacked tree is the caller's to stage or adopt. The

@@ -37,7 +37,8 @@ class ImageUse(NamedTuple):
 
 
 class CacheUse(NamedTuple):
-    """A step of the build cache: `size` bytes of its layer, `shared` when an image has that too. Times in ns."""
+    """A step of the build cache: `size` bytes of its layer, `shared` when an image has that too. Times in ns. `private`
+    are the parts of it that no image has, with their bytes; other steps may have them too."""
 
     key: str
     created_by: str
@@ -45,6 +46,7 @@ class CacheUse(NamedTuple):
     shared: bool
     created: int
     used: int
+    private: tuple[tuple[str, int], ...] = ()
 
 
 class ImagesUse(NamedTuple):
@@ -122,9 +124,13 @@ def _cache(images: "Images", sizes: dict[str, int], held: set[str]) -> tuple[tup
     query = "SELECT key, diff_id, blob, detail, added, used FROM build_cache WHERE diff_id NOTNULL ORDER BY used, key"
     for key, diff_id, blob, detail, added, used in images.store.db.execute(query):
         mine = {f"layer {diff_id}", blob}
-        text = json.loads(detail).get("created_by", "")
-        rows.append(CacheUse(key, text, _sum(sizes, mine), mine <= held, added, used))
         parts |= mine
+        document = json.loads(detail)
+        if "key" in document:  # another name for a step
+            continue
+        private = tuple((name, sizes.get(name, 0)) for name in sorted(mine - held))
+        text = document.get("created_by", "")
+        rows.append(CacheUse(key, text, _sum(sizes, mine), mine <= held, added, used, private))
     return tuple(rows), parts
 
 

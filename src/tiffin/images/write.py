@@ -8,9 +8,14 @@ from tiffin.images.origins import is_recorded
 from tiffin.images.records import Image, LayerBlob, image_by_id
 from tiffin.oci.descriptor import (
     CONFIG,
+    DOCKER_CONFIG,
+    DOCKER_LIST,
+    DOCKER_MANIFEST,
     DOCUMENT_MAX,
+    INDEX,
     LAYER_GZIP,
     MANIFEST,
+    Descriptor,
     Manifest,
     encode_json,
     parse_document,
@@ -21,12 +26,11 @@ from tiffin.typed import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from tiffin.content.store import ContentStore
     from tiffin.images.indexes import IndexDocument
     from tiffin.images.service import Images
-    from tiffin.oci.descriptor import Descriptor
 
 
 class Writable(Protocol):
@@ -53,6 +57,25 @@ class Provenance(NamedTuple):
     replaces: bool = False
 
 
+class ManifestStyle(NamedTuple):
+    """How the manifest of an image that is made here looks. `docker`: in Docker's media types, which its layers then
+    have too."""
+
+    annotations: "Mapping[str, str]" = {}
+    docker: bool = False
+
+    @property
+    def media_type(self) -> str:
+        return DOCKER_MANIFEST if self.docker else MANIFEST
+
+    @property
+    def index_type(self) -> str:
+        return DOCKER_LIST if self.docker else INDEX
+
+
+_PLAIN = ManifestStyle()
+
+
 def add_image(
     images: "Images",
     data: bytes,
@@ -69,7 +92,9 @@ def add_image(
     layers = _verified_layers(images, manifest, diff_ids(config), origin.absent)
     digest = images.content.put_bytes(data)
     _check_names(names, {digest, *(index.descriptor.digest for index in origin.indexes)})
-    if origin == Provenance() and _is_recorded(images.store.db, manifest.config.digest, digest, names):
+    if origin in (Provenance(), Provenance(replaces=True)) and _is_recorded(
+        images.store.db, manifest.config.digest, digest, names
+    ):
         write_index(images.store)  # should a crash have left it behind
         return image_by_id(images.store.db, manifest.config.digest)
     row = (manifest.config.digest, digest, manifest.media_type, len(data), config_bytes.decode("utf-8"))
@@ -188,19 +213,41 @@ def create_image(
     )
 
 
-def make_manifest(config: str, config_size: int, layers: "Sequence[LayerBlob]") -> bytes:
-    """The OCI manifest over a stored config and stored layers."""
-    return encode_json(
-        {
-            "schemaVersion": 2,
-            "mediaType": MANIFEST,
-            "config": {"mediaType": CONFIG, "digest": config, "size": config_size},
-            "layers": [
-                {"mediaType": layer.media_type, "digest": layer.blob, "size": layer.blob_size}
-                for layer in layers
-            ],
-        }
-    )
+def make_manifest(
+    config: str, config_size: int, layers: "Sequence[LayerBlob]", style: ManifestStyle = _PLAIN
+) -> bytes:
+    """The manifest over a stored config and stored layers, OCI's unless the style is Docker's."""
+    document: dict[str, Any] = {
+        "schemaVersion": 2,
+        "mediaType": style.media_type,
+        "config": {
+            "mediaType": DOCKER_CONFIG if style.docker else CONFIG,
+            "digest": config,
+            "size": config_size,
+        },
+        "layers": [
+            {"mediaType": layer.media_type, "digest": layer.blob, "size": layer.blob_size} for layer in layers
+        ],
+    }
+    if style.annotations:
+        document["annotations"] = dict(style.annotations)
+    return encode_json(document)
+
+
+def make_index(members: "Sequence[Descriptor]", style: ManifestStyle = _PLAIN) -> "IndexDocument":
+    """The index of images, each by the descriptor of its manifest with a platform."""
+    from tiffin.images.indexes import IndexDocument
+    from tiffin.oci.digest import sha256
+
+    document: dict[str, Any] = {
+        "schemaVersion": 2,
+        "mediaType": style.index_type,
+        "manifests": [member.document() for member in members],
+    }
+    if style.annotations:
+        document["annotations"] = dict(style.annotations)
+    data = encode_json(document)
+    return IndexDocument(Descriptor(style.index_type, f"sha256:{sha256(data)}", len(data)), data)
 
 
 def write_layer(content: "ContentStore", produce: "Callable[[Writable], object]") -> LayerBlob:

@@ -21,7 +21,7 @@ from tiffin.layer.xattrs import is_kept
 from tiffin.typed import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 KINDS = {
@@ -125,10 +125,17 @@ def drop_marks(upper_fd: int, paths: Sequence[str]) -> None:
 
 def tree_tar(root_fd: int, out: Writable) -> DiffResult:
     """Write a plain tree, as `export` does: every name and device is what it is."""
+    return trees_tar({"": root_fd}, out)
+
+
+def trees_tar(roots: Mapping[str, int], out: Writable) -> DiffResult:
+    """Write plain trees into one archive, each below the directory that it is given for, "" for none."""
     writer = _Tree(out)
     try:
-        for node in walk(root_fd):
-            writer.add(node)
+        for name, root_fd in roots.items():
+            writer.begin(f"{name}/" if name else "")
+            for node in walk(root_fd):
+                writer.add(node)
         return writer.finish()
     except OSError as error:
         raise writing_failed(error, "archive of the tree") from error
@@ -157,6 +164,14 @@ class _Tree:
         self._writer = TarWriter(out)
         self._inodes: dict[tuple[int, int], str] = {}
         self._size = 0
+        self._prefix = ""
+
+    def begin(self, prefix: str) -> None:
+        """A tree of its own, whose names begin with `prefix`."""
+        self._prefix = prefix
+        self._inodes.clear()
+        if prefix:
+            self._writer.add(Entry(prefix.rstrip("/"), Kind.DIRECTORY, 0o755))
 
     def put(self, entry: Entry, data: int | bytes | None = None) -> None:
         """Write an entry as it is."""
@@ -168,8 +183,9 @@ class _Tree:
         kind = KINDS.get(stat.S_IFMT(status.st_mode))
         if kind is None:  # a socket
             return
+        path = self._prefix + node.path if self._prefix else node.path
         entry = Entry(
-            node.path,
+            path,
             kind,
             stat.S_IMODE(status.st_mode),
             status.st_uid,
@@ -177,8 +193,8 @@ class _Tree:
             mtime_ns=status.st_mtime_ns,
         )
         if status.st_nlink > 1 and kind is not Kind.DIRECTORY:
-            first = self._inodes.setdefault((status.st_dev, status.st_ino), node.path)
-            if first is not node.path:
+            first = self._inodes.setdefault((status.st_dev, status.st_ino), path)
+            if first is not path:
                 entry.kind, entry.linkname = Kind.HARDLINK, first
                 self._writer.add(entry)
                 return
