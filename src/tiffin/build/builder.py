@@ -4,21 +4,23 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from tiffin.build import lending
 from tiffin.build.arrivals import Arrivals, is_remote
-from tiffin.build.cache import BuildCache, Layer
+from tiffin.build.cache import BuildCache, Cached, Elsewhere, Layer
 from tiffin.build.checks import check_build
 from tiffin.build.context import MAX_DOCKERFILE, Context
+from tiffin.build.epoch import NO_EPOCH, VARIABLE, epoch_of, with_epoch
 from tiffin.build.executor import StepExecutor
-from tiffin.build.export import image_document
-from tiffin.build.graph import BaseWork, Given
+from tiffin.build.export import Solved, image_document
+from tiffin.build.graph import BaseWork, Given, Plan, Step
 from tiffin.build.history import Recorder
 from tiffin.build.inputs import LAYOUT, BuildInputs, Lent, Shell
 from tiffin.build.plan import make_plan
-from tiffin.build.progress import Fetching, Notice, Progress, silent
+from tiffin.build.progress import Fetching, ForPlatform, Notice, Progress, StepReason, silent
 from tiffin.build.solver import Solver
+from tiffin.dockerfile.place import shown
 from tiffin.dockerfile.stages import Dockerfile, parse_dockerfile
 from tiffin.errors import InvalidArgument, LimitExceeded, NotFound
 from tiffin.images import Images, LayerBlob
@@ -28,9 +30,10 @@ from tiffin.oci.image import check_config
 from tiffin.oci.platform import Platform, host_platform, parse_platform
 from tiffin.oci.reference import parse_reference
 from tiffin.state import Store
-from tiffin.typed import TYPE_CHECKING, NamedTuple, Protocol
+from tiffin.typed import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 if TYPE_CHECKING:
+    from tiffin.build.explain import Explainer, Memory
     from tiffin.build.steps import Runner
     from tiffin.images import Image
     from tiffin.images.transfer import Report, TransferEvent
@@ -53,7 +56,7 @@ class BuildRequest(NamedTuple):
     pull         fetch base images anew, also those that are here
     jobs         how many steps may run at once; 0: as many as there are processors, at least two
     progress     is told what happens; see tiffin.build.progress
-    platform     what to build for, "" for this machine
+    platform     what to build for, several with commas; "" for this machine
     contexts     named contexts: name → directory, URL, git reference, docker-image://IMAGE, oci-layout://DIRECTORY
     secrets      as --secret has them, "id=NAME,src=FILE"; what they hold is read when a step needs it
     ssh          as --ssh has them, "default" or "ID=SOCKET"
@@ -61,6 +64,12 @@ class BuildRequest(NamedTuple):
     stdin        descriptor to read the context from when it is "-"
     shell        program to start in the state of a RUN that fails, on a terminal that goes to `shell_fd`, a socket: see
                  tiffin.build.shell, and tiffin.engine.build_shell for its other end
+    squash       one layer of all that the Dockerfile makes
+    outputs      what becomes of the result, as --output has it: see tiffin.build.outputs; none: the image, here
+    annotations  as --annotation has them, "[manifest:|index:]KEY=VALUE"
+    cache_from   where results of other engines' builds may be taken from, as --cache-from has it
+    cache_to     where the results of this build go, as --cache-to has it
+    explain      tell of each step why it ran
     """
 
     context_dir: str
@@ -82,6 +91,12 @@ class BuildRequest(NamedTuple):
     stdin: int = -1
     shell: str = ""
     shell_fd: int = -1
+    squash: bool = False
+    outputs: tuple[str, ...] = ()
+    annotations: tuple[str, ...] = ()
+    cache_from: tuple[str, ...] = ()
+    cache_to: tuple[str, ...] = ()
+    explain: bool = False
 
 
 def with_absolute_paths(request: BuildRequest) -> BuildRequest:
@@ -92,13 +107,15 @@ def with_absolute_paths(request: BuildRequest) -> BuildRequest:
 
 
 class BuildResult(NamedTuple):
-    """`image_id` is the config's digest, `names` the full references that it now has from this build, `checks` what the
-    lint found in the stages that were built, a line each."""
+    """`image_id` is the config's digest (of an image for several platforms: the index's), `names` the full references
+    that it now has from this build, `checks` what the lint found in the stages that were built, a line each, `metadata`
+    what --metadata-file says."""
 
     image_id: str
     names: tuple[str, ...]
     warnings: tuple[str, ...]
     checks: tuple[str, ...] = ()
+    metadata: Mapping[str, Any] = {}
 
 
 class BaseImages(Protocol):
@@ -109,19 +126,39 @@ class BaseImages(Protocol):
         fetching may."""
 
 
+class Finish(Protocol):
+    """What becomes of what was built. Called while nothing is collected."""
+
+    def __call__(
+        self, request: BuildRequest, solved: Sequence[Solved], names: Sequence[str], /
+    ) -> BuildResult:
+        """`solved` is in the order of the platforms asked for. The result's warnings are the caller's to add."""
+
+
 class Builder:
     """Builds images into one engine's stores. `run` executes a RUN: see tiffin.build.run. `fetch` has images that are
-    not here; without it they are not found.
+    not here; without it they are not found. `finish` does with the result what the request says; without it, the result
+    is an image here. `elsewhere` are results of other engines' builds.
 
     Every step is forked, which takes a process with one thread. In a program that has more, a build runs as a
     whole in a process of its own, with tiffin's own `Runner`.
     """
 
-    def __init__(self, store: Store, images: Images, run: Runner, fetch: BaseImages | None = None) -> None:
+    def __init__(
+        self,
+        store: Store,
+        images: Images,
+        run: Runner,
+        fetch: BaseImages | None = None,
+        finish: Finish | None = None,
+        elsewhere: Elsewhere | None = None,
+    ) -> None:
         self._store = store
         self._images = images
         self._run = run
         self._fetch = fetch
+        self._finish = finish or self._record
+        self._elsewhere = elsewhere
 
     def build(self, request: BuildRequest) -> BuildResult:
         """Build, record the image, give it its names. Nothing has a name until all is done; of a build that
@@ -135,6 +172,11 @@ class Builder:
 
             return build_apart(self._store.layout, request)
         names = [str(parse_reference(tag)) for tag in request.tags]
+        elsewhere = request.outputs or request.annotations or request.cache_to or "," in request.platform
+        if (elsewhere and self._finish == self._record) or (request.cache_from and self._elsewhere is None):
+            raise InvalidArgument(
+                "this builder makes images for one platform here; for all else use Engine.build"
+            )
         if request.network in _DEFAULT_NETWORKS:
             request = request._replace(network="bridge")
         if request.network not in NETWORKS:
@@ -149,65 +191,215 @@ class Builder:
             shell=Shell(request.shell, request.shell_fd if request.shell else -1)
         )
         lending.check_contexts(request.contexts)
-        given = Given(
-            request.build_args,
-            request.labels,
-            request.target,
-            request.network,
-            parse_platform(request.platform) if request.platform else host_platform(),
-            lending.granted(request.allow),
-        )
+        request = request._replace(build_args=with_epoch(request.build_args, os.environ))
+        epoch = epoch_of(request.build_args)
+        platforms = _platforms(request.platform)
         with Arrivals(self._store.layout, lent) as arrivals:
+            reproducible = epoch != NO_EPOCH
             context, text = arrivals.main(request.context_dir, request.dockerfile, request.stdin)
-            base = _Bases(self._images, self._fetch, request)
-            inputs = BuildInputs(context, request.contexts, arrivals.context, base)
+
+            def open_context(value: str) -> Context:
+                found = arrivals.context(value)
+                return found.use_checkout_modes() if reproducible else found
+
+            inputs = BuildInputs(
+                context.use_checkout_modes() if reproducible else context,
+                request.contexts,
+                open_context,
+                _Bases(self._images, self._fetch, request),
+            )
             try:
                 dockerfile = _read(context, request.dockerfile if text is None else text, record)
+                cache = BuildCache(self._store, self._elsewhere)
+                rooms = _Rooms(inputs, arrivals, lent, cache, {}, epoch)
                 with self._store.adding():
-                    return self._build(request, dockerfile, given, _Rooms(inputs, arrivals, lent), names)
+                    solved, told = self._solve_all(request, dockerfile, platforms, rooms)
+                    result = self._finish(request, solved, names)
+                return result._replace(warnings=tuple(told.warnings), checks=tuple(told.checks))
             finally:
                 inputs.close()
 
-    def _build(
-        self, request: BuildRequest, dockerfile: Dockerfile, given: Given, rooms: _Rooms, names: list[str]
-    ) -> BuildResult:
+    def _solve_all(
+        self, request: BuildRequest, dockerfile: Dockerfile, platforms: Sequence[Platform], rooms: _Rooms
+    ) -> tuple[list[Solved], _Told]:
+        """The result for each platform, and what was told of all."""
+        solved: list[Solved] = []
+        told = _Told(request.progress, {}, [])
+        steps = 0
+        for platform in platforms:
+            given = Given(
+                request.build_args,
+                request.labels,
+                request.target,
+                request.network,
+                platform,
+                lending.granted(request.allow),
+            )
+            if request.platform:
+                rooms.inputs.base = _Bases(self._images, self._fetch, request, platform)
+            plan = make_plan(dockerfile, given, rooms.inputs)
+            if request.squash:
+                from tiffin.build.squash import squashed
+
+                plan = squashed(plan)
+            told.warn(*plan.warnings)
+            if not solved:  # once, and now that the base images are here
+                report = check_build(request, dockerfile, rooms.inputs.context(""), self._images)
+                told.warn(*report.unknown)
+                told.checks.extend(finding.short for finding in report.findings)
+            progress = request.progress
+            if len(platforms) > 1:
+                progress = ForPlatform(progress, platform, steps)
+            solved.append(self._solve(request, plan, platform, rooms, progress))
+            steps += len(plan.steps)
+        if widened := rooms.inputs.tree("").widened:
+            told.warn(_widened(widened))
+        return solved, told
+
+    def _solve(
+        self, request: BuildRequest, plan: Plan, platform: Platform, rooms: _Rooms, progress: Progress
+    ) -> Solved:
         inputs = rooms.inputs
-        plan = make_plan(dockerfile, given, inputs)
-        for warning in plan.warnings:
-            request.progress(Notice(warning))
-        report = check_build(request, dockerfile, inputs.context(""), self._images)
-        for note in report.unknown:
-            request.progress(Notice(note))
         executor = StepExecutor(
-            self._store.layout, self._images, inputs, self._run, rooms.lent, rooms.arrivals.directory
+            self._store.layout,
+            self._images,
+            inputs,
+            self._run,
+            rooms.lent,
+            rooms.arrivals.directory,
+            rooms.epoch,
         )
-        jobs = request.jobs or max(2, os.cpu_count() or 1)
+        watcher = _Watcher(request, plan, self._store.layout.cache, inputs, progress)
         solver = Solver(
-            plan, BuildCache(self._store), executor, request.progress, no_cache=request.no_cache, jobs=jobs
+            plan,
+            rooms.cache,
+            executor,
+            progress,
+            no_cache=request.no_cache,
+            jobs=request.jobs or max(2, os.cpu_count() or 1),
+            epoch=rooms.epoch,
+            made=rooms.made,
+            ran=watcher.ran,
         )
+        watcher.watch(solver)
         try:
             outcomes = solver.solve()
+            watcher.remember(whole=True)
+        except BaseException:
+            watcher.remember(whole=False)
+            raise
         finally:
             inputs.save_digests()
-        document = check_config(
-            image_document(plan, solver.chain(), outcomes, plan.platform), "the built config"
+        document = image_document(plan, solver.chain(), outcomes, plan.platform, rooms.epoch)
+        layers = tuple(LayerBlob(*layer) for layer in outcomes[-1].layers)
+        return Solved(
+            platform,
+            check_config(document, "the built config"),
+            layers,
+            len(layers) - len(outcomes[0].layers),
+            solver.kept() if request.cache_to else (),
         )
-        layers = [LayerBlob(*layer) for layer in outcomes[-1].layers]
-        image = self._images.create(document, layers, names)
-        checks = tuple(finding.short for finding in report.findings)
-        return BuildResult(image.id, tuple(names), (*plan.warnings, *report.unknown), checks)
+
+    def _record(self, _request: BuildRequest, solved: Sequence[Solved], names: Sequence[str]) -> BuildResult:
+        """The result as an image, and nothing else."""
+        image = self._images.create(solved[0].document, solved[0].layers, names)
+        return BuildResult(image.id, tuple(names), ())
+
+
+def _platforms(text: str) -> list[Platform]:
+    """Those asked for, each once."""
+    words = [word.strip() for word in text.split(",") if word.strip()]
+    return list(dict.fromkeys(parse_platform(word) for word in words)) or [host_platform()]
+
+
+def _widened(paths: Sequence[str]) -> str:
+    return (
+        f"{VARIABLE} is set: files have the modes of a checkout, whatever the umask; others may read "
+        f"{len(paths)} more than in the context, such as {shown(paths[0] or '.')}: say --chmod where it matters"
+    )
+
+
+class _Told(NamedTuple):
+    """What a build warns of, each once, and what the lint found."""
+
+    progress: Progress
+    warnings: dict[str, None]
+    checks: list[str]
+
+    def warn(self, *texts: str) -> None:
+        for text in texts:
+            if text not in self.warnings:
+                self.warnings[text] = None
+                self.progress(Notice(text))
 
 
 class _Rooms(NamedTuple):
     inputs: BuildInputs
     arrivals: Arrivals
     lent: Lent
+    cache: BuildCache
+    made: dict[str, Cached]
+    epoch: int
+
+
+class _Watcher:
+    """Has an `Explainer` know which steps ran, tells why when that is wanted, and remembers for the next build."""
+
+    def __init__(
+        self, request: BuildRequest, plan: Plan, directory: str, inputs: BuildInputs, progress: Progress
+    ) -> None:
+        self._request = request
+        self._plan = plan
+        self._directory = directory
+        self._memory: Memory | None = None
+        self._inputs = inputs
+        self._progress = progress
+        self._solver: Solver | None = None
+        self._explainer: Explainer | None = None
+
+    def watch(self, solver: Solver) -> None:
+        self._solver = solver
+
+    def ran(self, step: Step) -> None:
+        """Of a build whose steps are all in the cache nothing is read or written."""
+        reasons = self._explaining().ran(step, reasons=self._request.explain)
+        if self._request.explain and step.title:
+            self._progress(StepReason(step.number + 1, reasons))
+
+    def remember(self, *, whole: bool) -> None:
+        """Of a build that failed, beside what is known of the one before."""
+        if self._explainer is not None and self._memory is not None:
+            kept = {} if whole else self._memory.read()
+            self._memory.write({**kept, **self._explainer.record()})
+
+    def _explaining(self) -> Explainer:
+        if self._explainer is None:
+            from tiffin.build.explain import Circumstances, Explainer, Memory
+
+            assert self._solver is not None
+            inputs, request, plan = self._inputs, self._request, self._plan
+            identity = inputs.context("").path, plan.file, request.target, str(plan.platform)
+            self._memory = Memory(self._directory, *identity)
+            how = Circumstances(
+                request.no_cache,
+                frozenset(request.build_args),
+                lambda context, picked: inputs.context(context).file_digests(picked),
+            )
+            self._explainer = Explainer(plan, self._solver.done, self._memory.read(), how)
+        return self._explainer
 
 
 class _Bases:
-    """Finds base images: here, else by fetching them."""
+    """Finds base images: here, else by fetching them. `usual` is the platform of those that no platform is said of."""
 
-    def __init__(self, images: Images, fetch: BaseImages | None, request: BuildRequest) -> None:
+    def __init__(
+        self,
+        images: Images,
+        fetch: BaseImages | None,
+        request: BuildRequest,
+        usual: Platform | None = None,
+    ) -> None:
+        self._usual = usual
         self._images = images
         self._fetch = fetch
         self._request = request
@@ -224,9 +416,7 @@ class _Bases:
         return BaseWork(layers, image.config)
 
     def _find(self, name: str, platform: Platform | None) -> Image:
-        request = self._request
-        if platform is None and request.platform:
-            platform = parse_platform(request.platform)
+        request, platform = self._request, platform or self._usual
         named = not is_digest(name)  # an ID is no name that a registry knows
         if request.pull and self._fetch is None:
             raise InvalidArgument("this builder has no way to fetch base images anew")

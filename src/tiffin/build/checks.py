@@ -94,7 +94,8 @@ def _subject(
         except (NotFound, InvalidArgument):
             return None
 
-    target = parse_platform(request.platform) if request.platform else host_platform()
+    first = request.platform.partition(",")[0].strip()
+    target = parse_platform(first) if first else host_platform()
     predefined = platform_args(target, host_platform())
     only = None
     if not every_stage:

@@ -47,9 +47,16 @@ class Context:
         self._copied: dict[str, str] = {}
         self._tree: SourceTree | None = None
         self._rules: Rules | None = None
+        self._as_checkout = False
+        self.ignore_rules = IgnoreRules(), ""  # and the file that they are written in
 
     def close(self) -> None:
         os.close(self.fd)
+
+    def use_checkout_modes(self) -> Context:
+        """Let every later `tree` have the modes of a checkout; itself."""
+        self._as_checkout = True
+        return self
 
     def read_dockerfile(self, path: str = "") -> tuple[bytes, str]:
         """The text of the Dockerfile and its path for messages: `path` as `-f` has it (relative to the
@@ -76,9 +83,10 @@ class Context:
             text = self._read(beside, beside)
         if text is not None:
             parsed = IgnoreRules.parse(text, beside)
+            self.ignore_rules = parsed, beside
             rules = Rules(parsed.ignored, parsed.may_include_below, os.path.basename(beside))
         self._rules = rules
-        self._tree = SourceTree(self.fd, "the build context", rules)
+        self._tree = SourceTree(self.fd, "the build context", rules, as_checkout=self._as_checkout)
 
     def leaves_out(self, path: str) -> bool:
         """Whether the ignore rules leave out `path` and all that could be below it."""
@@ -87,7 +95,7 @@ class Context:
     @property
     def tree(self) -> SourceTree:
         if self._tree is None:
-            self._tree = SourceTree(self.fd, "the build context")
+            self._tree = SourceTree(self.fd, "the build context", as_checkout=self._as_checkout)
         return self._tree
 
     def digest(self, picked: Picked) -> str:
@@ -108,6 +116,16 @@ class Context:
                 return tree_digest(picked.nodes, digest_of, owners=False)
         finally:
             os.close(fd)
+
+    def file_digests(self, picked: Picked) -> dict[str, str]:
+        """The digests of the files of `picked` by their paths there, those that were read in this build."""
+        self.digest(picked)
+        prefix = f"{picked.base}/" if picked.base else ""
+        return {
+            node.path: self._copied.get(prefix + node.path) or self._digests.seen(prefix + node.path)
+            for node in picked.nodes
+            if node.is_file
+        }
 
     def learner(self, picked: Picked) -> Callable[[Node, str, os.stat_result], None]:
         """To be told of each file of `picked` that is read elsewhere: its digest then, and its status afterwards.
@@ -193,6 +211,7 @@ class DigestCache:
         self._path = ""
         self._known: dict[str, list[int | str]] | None = None
         self._seen: dict[str, list[int | str]] = {}
+        self._fresh: dict[str, str] = {}  # read just now, and not to be trusted later
         self._changed = False
         if directory:
             name = sha256(os.fsencode(context))[:32]
@@ -210,6 +229,11 @@ class DigestCache:
         self._seen[path] = row
         return str(row[4])
 
+    def seen(self, path: str) -> str:
+        """The digest that the file had when it was last asked for, else ""."""
+        row = self._seen.get(path)
+        return str(row[4]) if row is not None else self._fresh.get(path, "")
+
     def put(self, path: str, node: Node, cursor: Cursor) -> str:
         """Digest the file now; remembered, unless it changes while or just before it is read."""
         parent, name = cursor.parent(node.path)
@@ -217,6 +241,7 @@ class DigestCache:
         try:
             digest = file_digest(fd, node.size)
             self.note(path, node, digest, os.fstat(fd))
+            self._fresh[path] = digest
         finally:
             os.close(fd)
         return digest

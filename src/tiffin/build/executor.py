@@ -5,7 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from tiffin.build.cache import Layer
-from tiffin.build.graph import CopyWork, DirectoryWork, FetchWork, MountWork, Outcome, RunWork, Step
+from tiffin.build.epoch import NO_EPOCH
+from tiffin.build.graph import (
+    CopyWork,
+    DirectoryWork,
+    FetchWork,
+    MountWork,
+    Outcome,
+    RunWork,
+    SquashWork,
+    Step,
+)
 from tiffin.build.inputs import BuildInputs, Lent
 from tiffin.build.sources import Picked
 from tiffin.build.workers import Channel, call
@@ -32,6 +42,7 @@ class StepExecutor:
         run: Runner,
         lent: Lent,
         downloads: Callable[[], str],
+        epoch: int = NO_EPOCH,
     ) -> None:
         self._layout = layout
         self._images = images
@@ -39,6 +50,7 @@ class StepExecutor:
         self._run = run
         self._lent = lent
         self._downloads = downloads
+        self._epoch = epoch
 
     def available(self, layer: Layer) -> bool:
         return self._images.has_layer(layer.diff_id, layer.blob, layer.blob_size)
@@ -65,18 +77,24 @@ class StepExecutor:
     ) -> Callable[[Channel], dict[str, Any]]:
         from tiffin.build import steps
 
-        layout, work, lent = self._layout, step.work, self._lent
+        layout, work, lent, epoch = self._layout, step.work, self._lent, self._epoch
         if isinstance(work, FetchWork):
             from tiffin.build.fetch import fetch
 
             directory = self._downloads()
             return lambda channel: fetch(layout, work, directory, lent, channel)
         if isinstance(work, DirectoryWork):
-            return lambda _: steps.make_directory(layout, work, below)
+            return lambda _: steps.make_directory(layout, work, below, epoch)
+        if isinstance(work, SquashWork):
+            from tiffin.build.squash import squash
+
+            return lambda _: squash(layout, below, sources[0].layers, epoch)
         if isinstance(work, CopyWork):
             context = None if work.sources else self._inputs.context(work.context)
-            return lambda _: steps.copy(layout, work, below, sources, context, lent, digest=digest)
+            return lambda _: steps.copy(
+                layout, work, below, sources, context, lent, digest=digest, epoch=epoch
+            )
         assert isinstance(work, RunWork)
         shown = {number: outcome.layers for number, outcome in zip(step.sources, sources, strict=True)}
-        room = steps.Around(shown, self._inputs, lent)
+        room = steps.Around(shown, self._inputs, lent, epoch)
         return lambda channel: steps.execute(layout, work, below, channel, self._run, room)

@@ -66,7 +66,7 @@ class Filler:
                 node = picked.nodes[0]
                 os.fchown(target, *self._ownership.of(node))
                 os.fchmod(target, self._ownership.mode_of(node))
-                os.utime(target, ns=(node.mtime_ns, node.mtime_ns))
+                os.utime(target, ns=(self._ownership.time_of(node),) * 2)
         return Growth(self._path, lambda add: self._fill(top, picked, add))
 
     @contextmanager
@@ -98,12 +98,12 @@ class Filler:
                         mode=self._ownership.mode_of(node),
                         uid=uid,
                         gid=gid,
-                        mtime_ns=node.mtime_ns,
+                        mtime_ns=self._ownership.time_of(node),
                     )
                     if node.is_file:
                         self._file(node, parent, into, name, entry, add)
                     elif node.is_directory:
-                        times[node.path] = node.mtime_ns
+                        times[node.path] = entry.mtime_ns
                         entry.kind = Kind.DIRECTORY
                         _make_directory(into, name, entry)
                         add(entry, None)

@@ -122,7 +122,11 @@ class FetchWork(NamedTuple):
     keep_git_dir: bool = False
 
 
-Work = BaseWork | SettingsWork | DirectoryWork | RunWork | CopyWork | FetchWork
+class SquashWork(NamedTuple):
+    """Add in one layer what the step's one source adds in several."""
+
+
+Work = BaseWork | SettingsWork | DirectoryWork | RunWork | CopyWork | FetchWork | SquashWork
 
 
 class Step(NamedTuple):
@@ -141,13 +145,14 @@ class Step(NamedTuple):
 
 class Outcome(NamedTuple):
     """A step done. `layers` is the whole stack below and with it, bottom first; `layer` is its own, if it
-    made one; `told` is what else the worker had to say about it."""
+    made one; `told` is what else the worker had to say about it; `origins` as in `Cached`."""
 
     key: str
     layers: tuple[Layer, ...]
     layer: Layer | None
     created: int
     told: Mapping[str, Any] = {}
+    origins: frozenset[str] = frozenset()
 
 
 class Plan(NamedTuple):

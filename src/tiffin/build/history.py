@@ -17,7 +17,7 @@ import time
 from collections.abc import Iterator
 
 from tiffin.build import progress as events
-from tiffin.build.progress import Event, Fetching, Notice, Progress, StepLog, StepTransfer
+from tiffin.build.progress import Event, Fetching, Notice, Progress, Sending, StepLog, StepTransfer
 from tiffin.build.solver import StepError
 from tiffin.dockerfile.excerpt import excerpt
 from tiffin.errors import Conflict, DockerfileError, NotFound
@@ -88,7 +88,7 @@ class Recorder:
         if isinstance(event, StepLog):
             self._append(f"{event.step}.log", event.data)
             self._note(StepLog.__name__, [event.step, event.stream, len(event.data)])
-        elif not isinstance(event, Fetching | StepTransfer) or event.current < 0:
+        elif not isinstance(event, Fetching | Sending | StepTransfer) or event.current < 0:
             self._note(type(event).__name__, list(event))
 
     def _note(self, kind: str, fields: list[Any]) -> None:

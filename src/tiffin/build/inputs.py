@@ -54,7 +54,7 @@ class BuildInputs:
         self._contexts = {"": main}
         self._named = {_plain(name): value for name, value in named.items()}
         self._open = open_context
-        self.base = base
+        self.base: Callable[[str, Platform | None], BaseWork] = base  # may be set anew for another plan
 
     def named(self, name: str) -> str | None:
         """See plan.Inputs."""

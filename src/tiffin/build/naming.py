@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from tiffin.build.cache import Layer
+from tiffin.build.epoch import NO_EPOCH
 from tiffin.build.graph import (
     CopyWork,
     DirectoryWork,
@@ -20,6 +21,7 @@ from tiffin.build.graph import (
     Outcome,
     RunWork,
     SettingsWork,
+    SquashWork,
     Step,
 )
 from tiffin.build.keys import step_key
@@ -43,11 +45,16 @@ class Naming:
     """Names steps whose parent and sources are in `done`. `located` runs what may fail at a step."""
 
     def __init__(
-        self, done: Mapping[int, Outcome], digests: Digests, located: Callable[[Step, Callable[[], Any]], Any]
+        self,
+        done: Mapping[int, Outcome],
+        digests: Digests,
+        located: Callable[[Step, Callable[[], Any]], Any],
+        epoch: int = NO_EPOCH,
     ) -> None:
         self._done = done
         self._digests = digests
         self._located = located
+        self._epoch = epoch
 
     def key(self, step: Step) -> str:
         """The step's key as it can be known without looking at its sources' files."""
@@ -61,11 +68,14 @@ class Naming:
         if isinstance(work, RunWork):
             return self._run_key(step, work, lambda mount: self._done[mount.at].key)
         if isinstance(work, DirectoryWork):
-            return step_key("directory", self._parent(step), work.path)
+            return self.made("directory", self._parent(step), work.path)
         if isinstance(work, FetchWork):
             return step_key("fetch", "", [work.url, work.checksum, work.keep_git_dir])
+        if isinstance(work, SquashWork):
+            below = self._parent(step)
+            return self.made("squash", below, [layer.diff_id for layer in self._done[step.sources[0]].layers])
         assert isinstance(work, SettingsWork)
-        return step_key("settings", self._parent(step), [work.after, work.author])
+        return self.made("settings", self._parent(step), [work.after, work.author])
 
     def keys(self, step: Step) -> tuple[str, ...]:
         """The step's own key first, then other names for it."""
@@ -105,6 +115,10 @@ class Naming:
         found = [[each.name, each.is_directory] for each in work.picked]
         return self._copy_from(step, work, "copy-outline", found)
 
+    def made(self, kind: str, parent: str, content: Any) -> str:
+        """The key of what this build makes, which an epoch makes differently."""
+        return step_key(kind, parent, content if self._epoch == NO_EPOCH else [content, self._epoch])
+
     def _parent(self, step: Step) -> str:
         return self._done[step.parent].key if step.parent >= 0 else ""
 
@@ -112,7 +126,7 @@ class Naming:
         fetched = [self._done[number].key for number in step.sources] if not work.sources else []
         options: list[Any] = [work.sources, work.files, work.dest, work.chown, work.chmod, work.unpack]
         options += [work.exclude, work.parents, fetched]
-        return step_key(kind, "" if work.link else self._parent(step), [found, options])
+        return self.made(kind, "" if work.link else self._parent(step), [found, options])
 
     def _run_key(self, step: Step, work: RunWork, look: Callable[[MountWork], Any]) -> str:
         mounts = []
@@ -124,7 +138,7 @@ class Naming:
         content: list[Any] = [work.argv, work.env, work.user, work.cwd, work.network, work.script]
         if mounts or work.insecure:
             content += [mounts, work.insecure]
-        return step_key("run", self._parent(step), content)
+        return self.made("run", self._parent(step), content)
 
     def _look(self, step: Step, number: int, work: CopyWork | MountWork) -> list[Any]:
         layers = self._done[number].layers

@@ -30,10 +30,11 @@ _MAX_LINKS = 40
 
 class Ownership(NamedTuple):
     """Who the files will belong to. `fixed` None: each keeps its own owner. `mode` None: each keeps its own
-    mode."""
+    mode. Nothing is left younger than `latest` (ns), unless that is negative."""
 
     fixed: tuple[int, int] | None
     mode: Mode | None
+    latest: int = -1
 
     def of(self, node: Node) -> tuple[int, int]:
         return self.fixed or (node.uid, node.gid)
@@ -41,6 +42,9 @@ class Ownership(NamedTuple):
     def mode_of(self, node: Node) -> int:
         mode = stat.S_IMODE(node.mode)
         return mode if self.mode is None else self.mode.apply(mode, node.is_directory)
+
+    def time_of(self, node: Node) -> int:
+        return node.mtime_ns if self.latest < 0 else min(node.mtime_ns, self.latest)
 
 
 class Reserved(NamedTuple):

@@ -19,6 +19,7 @@ from contextlib import contextmanager
 from tiffin.build import config as settings
 from tiffin.build.commands import PROXY_ARGS, plan_run
 from tiffin.build.config import Config
+from tiffin.build.epoch import VARIABLE
 from tiffin.build.graph import (
     BaseWork,
     CopyWork,
@@ -354,7 +355,7 @@ class _Planner:
                     known.update(name for name, _ in instruction.pairs)
         # What callers of BuildKit set for the builder itself is no argument of the Dockerfile.
         given = {name for name in self._given.build_args if not name.startswith("BUILDKIT_")}
-        unused = sorted(given - known - PROXY_ARGS - {"SOURCE_DATE_EPOCH"} - set(self._platform_args))
+        unused = sorted(given - known - PROXY_ARGS - {VARIABLE} - set(self._platform_args))
         return [f"One or more build-args [{' '.join(unused)}] were not consumed"] if unused else []
 
 

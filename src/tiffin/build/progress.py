@@ -12,7 +12,10 @@ Steps that run at the same time interleave; `step` tells them apart. Events of o
 
 from __future__ import annotations
 
-from tiffin.typed import NamedTuple, Protocol
+from tiffin.typed import TYPE_CHECKING, NamedTuple, Protocol
+
+if TYPE_CHECKING:
+    from tiffin.oci.platform import Platform
 
 
 class StepStarted(NamedTuple):
@@ -71,6 +74,13 @@ class StepFailed(NamedTuple):
     error: str
 
 
+class StepReason(NamedTuple):
+    """Why a step was executed, with `explain`; lines, each a reason. Comes before its StepDone or StepFailed."""
+
+    step: int
+    reasons: tuple[str, ...]
+
+
 class Notice(NamedTuple):
     """A warning of the builder."""
 
@@ -87,15 +97,54 @@ class Fetching(NamedTuple):
     total: int
 
 
+class Sending(NamedTuple):
+    """A step in sending the result, or the cache, to where `name` is. As Fetching otherwise; comes after all steps."""
+
+    name: str
+    status: str
+    id: str
+    current: int
+    total: int
+
+
 Event = (
-    StepStarted | StepCached | StepLog | StepTransfer | StepShell | StepDone | StepFailed | Notice | Fetching
+    StepStarted
+    | StepCached
+    | StepLog
+    | StepTransfer
+    | StepShell
+    | StepReason
+    | StepDone
+    | StepFailed
+    | Notice
+    | Fetching
+    | Sending
 )
 
 
 class Progress(Protocol):
-    """Is called in the process that called `build`, and in its thread but for Fetching; must not raise."""
+    """Is called in the process that called `build`, and in its thread but for Fetching and Sending; must not raise."""
 
     def __call__(self, event: Event, /) -> None: ...
+
+
+class ForPlatform:
+    """Progress of a build for one of several platforms: steps are numbered from after `before`, and their names say
+    which platform."""
+
+    def __init__(self, progress: Progress, platform: Platform, before: int) -> None:
+        self._progress = progress
+        self._platform = platform
+        self._before = before
+
+    def __call__(self, event: Event, /) -> None:
+        if isinstance(event, StepStarted | StepCached):
+            name = event.name
+            name = f"[{self._platform} {name[1:]}" if name.startswith("[") else f"[{self._platform}] {name}"
+            event = event._replace(name=name)
+        if not isinstance(event, Notice | Fetching | Sending):
+            event = event._replace(step=event.step + self._before)
+        self._progress(event)
 
 
 def silent(event: Event, /) -> None:

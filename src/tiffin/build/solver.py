@@ -15,7 +15,8 @@ import select
 import time
 from collections.abc import Callable, Mapping
 
-from tiffin.build.cache import BuildCache, Cached, Layer
+from tiffin.build.cache import BuildCache, Cached, Kept, Layer
+from tiffin.build.epoch import NO_EPOCH
 from tiffin.build.graph import BaseWork, CopyWork, FetchWork, Outcome, Plan, RunWork, SettingsWork, Step
 from tiffin.build.keys import step_key
 from tiffin.build.naming import Digests, Naming
@@ -111,7 +112,8 @@ _Node = tuple[str, tuple[str, ...]]
 
 
 class Solver:
-    """Solves one plan, once. `jobs` is how many steps may run at a time."""
+    """Solves one plan, once. `jobs` is how many steps may run at a time. `made` are results of the same build, of its
+    plans for other platforms. `ran` is called for each step that was executed, before that is told."""
 
     def __init__(
         self,
@@ -122,6 +124,9 @@ class Solver:
         *,
         no_cache: bool,
         jobs: int,
+        epoch: int = NO_EPOCH,
+        made: dict[str, Cached] | None = None,
+        ran: Callable[[Step], None] | None = None,
     ) -> None:
         self._plan = plan
         self._cache = cache
@@ -130,12 +135,16 @@ class Solver:
         self._no_cache = no_cache
         self._jobs = jobs
         self._done: dict[int, Outcome] = {}
-        self._made: dict[str, Cached] = {}
+        self._epoch = epoch
+        self._made = {} if made is None else made
+        # Steps whose keys are known, and whose files are not: enough for a COPY from them.
+        self._named: dict[int, Outcome] = {}
+        self._ran = ran or (lambda _: None)
         self._outlines: set[str] = set()  # of steps done in this build
         self._running: dict[int, _Running] = {}
         self._nodes: list[_Node] = []
         self._swept = False
-        self._naming = Naming(self._done, executor, self._located)
+        self._naming = Naming(self._done, executor, self._located, epoch)
 
     def solve(self) -> list[Outcome]:
         """Outcomes of the steps from the target's first to the target itself. Raises StepError,
@@ -152,6 +161,11 @@ class Solver:
             self._cache.touch()
         return [self._done[number] for number in self.chain()]
 
+    @property
+    def done(self) -> Mapping[int, Outcome]:
+        """The steps that are done so far."""
+        return self._done
+
     def chain(self) -> list[int]:
         """The numbers of the target's steps, from its base to itself."""
         found = []
@@ -160,6 +174,27 @@ class Solver:
             found.append(number)
             number = self._plan.steps[number].parent
         return found[::-1]
+
+    def kept(self) -> tuple[Kept, ...]:
+        """Every result that this build had of a step, to be taken elsewhere; to be called when all is solved."""
+        found = []
+        chain = set(self.chain())
+        away = {number: outcome for number, outcome in self._named.items() if number not in self._done}
+        self._done.update(away)
+        for number, outcome in sorted(self._done.items()):
+            step = self._plan.steps[number]
+            if isinstance(step.work, BaseWork | FetchWork):
+                continue
+            key = self._naming.key(step)
+            cached = Cached(outcome.key, outcome.layer, outcome.created)
+            names = (key,) if key != outcome.key else ()
+            outline = self._naming.outline(step)
+            found.append(
+                Kept(cached, names, step.created_by, outline, number in chain, absent=number in away)
+            )
+        for number in away:
+            del self._done[number]
+        return tuple(found)
 
     def _probe(self) -> None:
         for number in sorted(self._reachable(lambda _: True)):
@@ -172,7 +207,13 @@ class Solver:
                 or not self._ready(step)
                 or self._is_new(self._naming.outline(step))
             ):
-                self._recall(step, self._naming.key(step))
+                key = self._naming.key(step)
+                if step.parent in self._named or not self._recall(step, key):
+                    own = self._cache.own_key(key)
+                    if own:
+                        self._done[number] = self._named[number] = Outcome(own, (), None, 0)
+        for number in self._named:
+            del self._done[number]
 
     def _ready(self, step: Step) -> bool:
         return all(number < 0 or number in self._done for number in (step.parent, *step.sources))
@@ -192,7 +233,7 @@ class Solver:
 
     def _begin(self, step: Step, work: BaseWork) -> None:
         content = [[layer.diff_id for layer in work.layers], work.document]
-        self._done[step.number] = Outcome(step_key("base", "", content), work.layers, None, 0)
+        self._done[step.number] = Outcome(self._naming.made("base", "", content), work.layers, None, 0)
         if step.title:
             self._progress(StepStarted(step.number + 1, step.title, *self._node(step)))
             self._progress(StepDone(step.number + 1, 0.0))
@@ -212,7 +253,9 @@ class Solver:
     def _finish(self, step: Step, found: Cached, told: Mapping[str, Any] | None = None) -> None:
         below = self._done[step.parent].layers if step.parent >= 0 else ()
         layers = (*below, found.layer) if found.layer else below
-        self._done[step.number] = Outcome(found.key, layers, found.layer, found.created, told or {})
+        self._done[step.number] = Outcome(
+            found.key, layers, found.layer, found.created, told or {}, found.origins | self._origins(step)
+        )
 
     def _is_new(self, outline: str) -> bool:
         return (
@@ -237,9 +280,10 @@ class Solver:
     def _settle(self, step: Step) -> None:
         key = self._naming.key(step)
         if not self._recall(step, key):
-            found = Cached(key, None, time.time_ns())
+            found = Cached(key, None, self._now(), self._origins(step))
             self._cache.keep(found, step.created_by)
             self._finish(step, found)
+            self._ran(step)
 
     def _begin_work(self, step: Step) -> bool:
         """Start a worker, or find the result after all. False when the very same step is running already."""
@@ -252,7 +296,8 @@ class Solver:
         if keys and self._recall(step, keys[0]):
             found = self._done[step.number]
             if len(keys) > 1:
-                self._cache.keep(Cached(found.key, found.layer, found.created), step.created_by, *keys[1:])
+                cached = Cached(found.key, found.layer, found.created, found.origins)
+                self._cache.keep(cached, step.created_by, *keys[1:])
             return True
         alone = step.parent < 0 or (isinstance(step.work, CopyWork) and step.work.link)
         below = () if alone else self._done[step.parent].layers
@@ -311,12 +356,13 @@ class Solver:
                 self._executor.learned(step.work.context)
                 keys = (self._naming.copy_key(step, message.value["digests"]),)
             keys = (message.value.get("key") or keys[0], *keys[1:])
-            found = Cached(keys[0], Layer(*layer) if layer else None, time.time_ns())
+            found = Cached(keys[0], Layer(*layer) if layer else None, self._now(), self._origins(step))
             self._made[found.key] = found
             if message.value["keep"]:
                 self._cache.keep(found, step.created_by, *keys[1:], outline=running.outline)
                 self._outlines.add(running.outline)
             self._finish(step, found, message.value.get("told"))
+            self._ran(step)
             self._progress(StepDone(step.number + 1, time.monotonic() - running.started))
 
     def _tell(self, running: _Running, value: Mapping[str, Any]) -> None:
@@ -365,7 +411,16 @@ class Solver:
         )
 
     def _tell_failed(self, running: _Running, text: str) -> None:
+        self._ran(running.step)
         self._progress(StepFailed(running.step.number + 1, time.monotonic() - running.started, text))
+
+    def _origins(self, step: Step) -> frozenset[str]:
+        """Of all that the step is made with."""
+        needed = (step.parent, *step.sources)
+        return frozenset[str]().union(*(self._done[number].origins for number in needed if number >= 0))
+
+    def _now(self) -> int:
+        return time.time_ns() if self._epoch == NO_EPOCH else self._epoch
 
     def _located(self, step: Step, action: Callable[[], Any]) -> Any:
         try:

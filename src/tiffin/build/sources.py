@@ -12,6 +12,7 @@ import stat
 from collections.abc import Callable
 from errno import ELOOP, ENOTDIR
 
+from tiffin.build.epoch import checkout_mode, narrowed
 from tiffin.build.globs import component_matcher, has_wildcard
 from tiffin.build.parents import PathPattern, split_pivot
 from tiffin.build.tree import Filter, Node, node_of, scan
@@ -53,12 +54,15 @@ class Rules(NamedTuple):
 
 
 class SourceTree:
-    """Finds sources below the directory `fd`, which it borrows. `title` names the tree in errors."""
+    """Finds sources below the directory `fd`, which it borrows. `title` names the tree in errors. `as_checkout`: modes
+    are what a checkout has, see epoch.checkout_mode."""
 
-    def __init__(self, fd: int, title: str, rules: Rules | None = None) -> None:
+    def __init__(self, fd: int, title: str, rules: Rules | None = None, *, as_checkout: bool = False) -> None:
         self.fd = fd
         self._title = title
         self._rules = rules
+        self._as_checkout = as_checkout
+        self.widened: list[str] = []  # what others may now read that they could not
         self._top = os.readlink(f"/proc/self/fd/{fd}")
 
     def pick(self, source: str, exclude: tuple[str, ...] = (), *, parents: bool = False) -> list[Picked]:
@@ -148,10 +152,12 @@ class SourceTree:
             return Picked(
                 name,
                 real,
-                self._scan(real, self._filter(real, left_out)) if scanned else [node_of("", status)],
+                self._scan(real, self._filter(real, left_out))
+                if scanned
+                else self._as_taken([node_of("", status)]),
             )
         base, _, last = real.rpartition("/")
-        return Picked(name, base, [node_of(last, status)])
+        return Picked(name, base, self._as_taken([node_of(last, status)]))
 
     def _real_path(self, fd: int, source: str) -> str:
         found = os.readlink(f"/proc/self/fd/{fd}")
@@ -165,9 +171,15 @@ class SourceTree:
     def _scan(self, real: str, chosen: Filter | None) -> list[Node]:
         fd = open_in_root(self.fd, real, _DIRECTORY)
         try:
-            return scan(fd, chosen)
+            return self._as_taken(scan(fd, chosen))
         finally:
             os.close(fd)
+
+    def _as_taken(self, nodes: list[Node]) -> list[Node]:
+        if not self._as_checkout:
+            return nodes
+        self.widened += [node.path for node in nodes if narrowed(node.mode)]
+        return [node if node.is_link else node._replace(mode=checkout_mode(node.mode)) for node in nodes]
 
     def _filter(self, base: str, left_out: IgnoreRules | None = None) -> Filter | None:
         """By path relative to `base`: what neither the tree's rules nor `left_out` leave out."""

@@ -17,6 +17,7 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 from tiffin.build.archive import unpack_archive
 from tiffin.build.cache import Layer
 from tiffin.build.context import Context
+from tiffin.build.epoch import NO_EPOCH, clamp_times
 from tiffin.build.fill import Filler, Learner
 from tiffin.build.graph import CopyWork, DirectoryWork, MountWork, Outcome, RunWork
 from tiffin.build.inputs import BuildInputs, Lent
@@ -46,6 +47,7 @@ class Around(NamedTuple):
     shown: Mapping[int, Layers]
     inputs: BuildInputs
     lent: Lent
+    epoch: int = NO_EPOCH
 
 
 Runner = Callable[["Stack", RunWork, Channel, Around], int]
@@ -67,13 +69,14 @@ def open_rooms(layout: Layout) -> Rooms:
 class Stack:
     """A fresh writable upper over layers, in a workspace. A context manager."""
 
-    def __init__(self, layout: Layout, layers: Layers) -> None:
+    def __init__(self, layout: Layout, layers: Layers, epoch: int = NO_EPOCH) -> None:
         self.rooms = open_rooms(layout)
         self.diff_ids = [layer.diff_id for layer in layers]
         self._undo = ExitStack()
         self.directory = self._undo.enter_context(Workspace(layout.staging)).path
         self.upper, self.work = self.rooms.snapshots.prepare_writable(self.directory, self.diff_ids)
         self._pristine = _looks(self.upper)
+        self._epoch = epoch
 
     def __enter__(self) -> Stack:
         return self
@@ -104,6 +107,8 @@ class Stack:
             upper = opened.enter_context(_directory(self.upper))
             paths = self.rooms.snapshots.root_mount(self.diff_ids).lower
             lowers = [opened.enter_context(_directory(path)) for path in paths]
+            if self._epoch != NO_EPOCH:
+                clamp_times(upper, self._epoch)
 
             def produce(out: Writable) -> None:
                 written.append(diff_tar(upper, out, lowers, growth))
@@ -128,9 +133,9 @@ def _looks(path: str) -> tuple[int, int, int]:
     return status.st_mode, status.st_uid, status.st_gid
 
 
-def make_directory(layout: Layout, work: DirectoryWork, below: Layers) -> dict[str, Any]:
+def make_directory(layout: Layout, work: DirectoryWork, below: Layers, epoch: int) -> dict[str, Any]:
     """WORKDIR."""
-    with Stack(layout, below) as stack:
+    with Stack(layout, below, epoch) as stack:
         with stack.writable() as root:
             placer = Placer(root, Ownership((0, 0), None))
             if not placer.is_directory(work.path):
@@ -142,7 +147,7 @@ def execute(
     layout: Layout, work: RunWork, below: Layers, channel: Channel, run: Runner, around: Around
 ) -> dict[str, Any]:
     """RUN."""
-    with Stack(layout, below) as stack:
+    with Stack(layout, below, around.epoch) as stack:
         status = run(stack, work, channel, around)
         return {"status": status} if status else stack.finish()
 
@@ -165,18 +170,19 @@ def copy(
     lent: Lent,
     *,
     digest: bool,
+    epoch: int = NO_EPOCH,
 ) -> dict[str, Any]:
     """COPY and ADD: from `context`, or where there is none from the stack of the one source; and what other sources
     have fetched. With `digest` the result also has the digest of each thing picked in the context, as it was
     copied."""
-    with Stack(layout, below) as stack:
+    with Stack(layout, below, epoch) as stack:
         with ExitStack() as trees:
             taken = _taken(stack, work, sources, context, lent, trees)
             reserved = None
             with stack.writable() as root:
                 owner = _owner(root, work.chown)
                 mode = parse_chmod(work.chmod) if work.chmod else None
-                ownership = Ownership(owner or ((0, 0) if context is not None else None), mode)
+                ownership = Ownership(owner or ((0, 0) if context is not None else None), mode, epoch)
                 placer = Placer(root, ownership)
                 first = taken[0].picked
                 if (

@@ -14,10 +14,12 @@ from tiffin.build.progress import (
     Event,
     Fetching,
     Notice,
+    Sending,
     StepCached,
     StepDone,
     StepFailed,
     StepLog,
+    StepReason,
     StepShell,
     StepStarted,
     StepTransfer,
@@ -73,6 +75,7 @@ class _Row:
         self.began = time.monotonic()
         self.tail = Tail()
         self.transfers: dict[str, tuple[int, int]] = {}
+        self.reasons: list[str] = []
 
 
 class LiveProgress:
@@ -81,7 +84,7 @@ class LiveProgress:
     def __init__(self, console: "Console") -> None:
         self._console = console
         self._rows: dict[int, _Row] = {}
-        self._images: dict[str, dict[str, tuple[int, int]]] = {}  # by layer: come, and all
+        self._images: dict[str, dict[str, tuple[int, int]]] = {}  # transfers, by layer: come, and all
         self._live: Live | None = None
         self._began = time.monotonic()
         self._over = False
@@ -129,15 +132,18 @@ class LiveProgress:
             self.leave()
         elif isinstance(event, Notice):
             self._console.print(f"WARNING: {escape(event.text)}", markup=False, emoji=False, soft_wrap=True)
-        elif isinstance(event, Fetching):
-            self._fetching(event)
+        elif isinstance(event, StepReason):
+            self._rows[event.step].reasons = [one_line(reason) for reason in event.reasons]
+        elif isinstance(event, Fetching | Sending):
+            self._transfer(event)
 
-    def _fetching(self, event: Fetching) -> None:
-        layers = self._images.setdefault(event.image, {})
+    def _transfer(self, event: Fetching | Sending) -> None:
+        what = f"{'fetching' if isinstance(event, Fetching) else 'sending'} {one_line(event[0])}"
+        layers = self._images.setdefault(what, {})
         if event.current >= 0:
             layers[event.id] = (event.current, event.total)
-        elif event.status.startswith("Status: "):
-            del self._images[event.image]
+        elif event.status.startswith("Status: ") or ": digest: " in event.status:
+            del self._images[what]
 
     def render(self) -> "RenderableType":
         """The lines as they stand. While it goes on and there are more than the terminal is high, what is left out
@@ -147,10 +153,7 @@ class LiveProgress:
 
         room = max(3, self._console.size.height - 1)
         rows = sorted(self._rows.copy().values(), key=lambda row: row.step)
-        images = [
-            _transfer(f"fetching {one_line(image)}", layers.copy())
-            for image, layers in self._images.copy().items()
-        ]
+        images = [_transfer(what, layers.copy()) for what, layers in self._images.copy().items()]
         ended = [line for group in _groups(rows) for line in group]
         tails = TAIL_LINES
         lines = self._lines(rows, ended, tails)
@@ -193,7 +196,9 @@ def _groups(rows: list[_Row]) -> Iterator[list[tuple[str, str]]]:
         yield _folded(cached)
         cached = []
         if row.state:
-            yield [(f"{row.state:>8}  {row.name}", "red" if row.state.startswith("ERROR") else "green")]
+            style = "red" if row.state.startswith("ERROR") else "green"
+            why = [(f"{'':>10}because {reason}", "yellow") for reason in row.reasons]
+            yield [(f"{row.state:>8}  {row.name}", style), *why]
     yield _folded(cached)
 
 

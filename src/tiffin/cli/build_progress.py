@@ -10,10 +10,12 @@ from tiffin.build.progress import (
     Fetching,
     Notice,
     Progress,
+    Sending,
     StepCached,
     StepDone,
     StepFailed,
     StepLog,
+    StepReason,
     StepShell,
     StepStarted,
     StepTransfer,
@@ -52,10 +54,14 @@ class PlainProgress:
         if isinstance(event, Notice):
             self._stream.write(f"WARNING: {escape(event.text)}\n")
             return
-        if isinstance(event, Fetching):
+        if isinstance(event, Fetching | Sending):
             if event.current < 0:
-                self._stream.write(f"{escape(_fetched(event))}\n")
+                self._stream.write(f"{escape(_transferred(event))}\n")
                 self._stream.flush()
+            return
+        if isinstance(event, StepReason):
+            for reason in event.reasons:
+                self._print(event.step, f"ran because {reason}")
             return
         if rest := self._rest.pop(event.step, b""):
             self._print(event.step, rest.decode(errors="replace"))
@@ -66,8 +72,8 @@ class PlainProgress:
         self._stream.flush()
 
 
-def _fetched(event: Fetching) -> str:
-    return f"{event.image}: {event.id}: {event.status}" if event.id else f"{event.image}: {event.status}"
+def _transferred(event: Fetching | Sending) -> str:
+    return f"{event[0]}: {event.id}: {event.status}" if event.id else f"{event[0]}: {event.status}"
 
 
 def describe(event: StepStarted | StepCached | StepDone | StepFailed | StepShell) -> str:

@@ -14,10 +14,12 @@ from tiffin.build.progress import (
     Event,
     Fetching,
     Notice,
+    Sending,
     StepCached,
     StepDone,
     StepFailed,
     StepLog,
+    StepReason,
     StepStarted,
     StepTransfer,
 )
@@ -64,26 +66,32 @@ class RawJsonProgress:
             self._status(vertex["digest"], event.name, now, event.current, event.total, done=done)
         elif isinstance(event, Notice):
             self._write("warnings", {"level": 1, "short": _base64(event.text.encode("utf-8", "replace"))})
-        elif isinstance(event, Fetching):
-            self._fetching(event, now)
+        elif isinstance(event, StepReason):
+            data = "".join(f"ran because {reason}\n" for reason in event.reasons).encode("utf-8", "replace")
+            log = {"vertex": self._vertexes[event.step]["digest"], "stream": 2, "data": _base64(data)}
+            self._write("logs", {**log, "timestamp": now})
+        elif isinstance(event, Fetching | Sending):
+            self._transfer(event, now)
 
-    def _fetching(self, event: Fetching, now: str) -> None:
+    def _transfer(self, event: Fetching | Sending, now: str) -> None:
         """An image is a vertex, a layer of it a status."""
-        vertex = self._images.get(event.image)
+        doing = "load" if isinstance(event, Fetching) else "push"
+        name = f"[internal] {doing} {event[0]}"
+        vertex = self._images.get(name)
         if vertex is None:
-            digest = f"sha256:{sha256(event.image.encode('utf-8', 'replace'))}"
-            vertex = self._images[event.image] = {"digest": digest, "name": f"[internal] load {event.image}"}
+            digest = f"sha256:{sha256(name.encode('utf-8', 'replace'))}"
+            vertex = self._images[name] = {"digest": digest, "name": name}
             self._vertex(vertex, started=now)
         if event.id and event.current >= 0:
             self._status(vertex["digest"], event.id, now, event.current, event.total)
         elif (vertex["digest"], event.id) in self._statuses:
             last = self._statuses[vertex["digest"], event.id]
             current, total = last["current"], last.get("total", -1)
-            done = event.status in ("Download complete", "Pull complete")
+            done = event.status in ("Download complete", "Pull complete", "Pushed")
             self._status(
                 vertex["digest"], event.id, now, total if done and total > 0 else current, total, done=done
             )
-        elif event.status.startswith("Status: "):
+        elif event.status.startswith("Status: ") or ": digest: " in event.status:
             self._vertex(vertex, completed=now)
 
     def _vertex(self, vertex: dict[str, Any], **changes: Any) -> None:

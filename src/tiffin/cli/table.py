@@ -34,8 +34,12 @@ COMMANDS = (
         "Attach to a running container's input and output",
     ),
     Command("image build", "build", "build", "[OPTIONS] PATH", "Build an image from a Dockerfile"),
+    Command("builder du", "", "builder_du", "[OPTIONS]", "Show what the build cache holds"),
+    Command("builder export", "", "builder_export", "[OPTIONS] ID", "Write a cache mount to a tar archive"),
     Command("builder history", "", "builder_history", "[OPTIONS]", "List the builds whose logs are kept"),
+    Command("builder import", "", "builder_import", "ID [FILE|-]", "Unpack a tar archive into a cache mount"),
     Command("builder logs", "", "builder_logs", "[OPTIONS] [BUILD [STEP]]", "Show what a build said"),
+    Command("builder prune", "", "builder_prune", "[OPTIONS]", "Remove the build cache"),
     Command(
         "container commit",
         "commit",
@@ -45,6 +49,13 @@ COMMANDS = (
     ),
     Command(
         "image compact", "", "compact", "[OPTIONS] [IMAGE...]", "Remove compressed copies of unpacked layers"
+    ),
+    Command(
+        "context ls",
+        "",
+        "context_ls",
+        "[OPTIONS] [PATH]",
+        "Show what of a directory a build can see, and why",
     ),
     Command(
         "container cp",
@@ -271,6 +282,7 @@ COMMANDS = (
 GROUPS = {
     "builder": "Builds",
     "container": "Containers",
+    "context": "Build contexts",
     "image": "Images",
     "manifest": "Manifest lists",
     "network": "Networks",
@@ -283,6 +295,7 @@ GROUPS = {
 ALIASES = {
     "container list": "container ls",
     "container ps": "container ls",
+    "context list": "context ls",
     "container remove": "container rm",
     "image list": "image ls",
     "image remove": "image rm",

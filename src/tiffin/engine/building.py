@@ -4,18 +4,24 @@ a build is forked, and forking is safe from one thread alone."""
 from __future__ import annotations
 
 from tiffin.build.builder import Builder, BuildRequest, BuildResult
+from tiffin.build.progress import Notice
 from tiffin.build.run import Runner
+from tiffin.engine.build_outputs.exporter import Exporter
 from tiffin.engine.compressed import drop_unwanted
 from tiffin.engine.images import open_images
 from tiffin.kernel.process import thread_count
-from tiffin.typed import TYPE_CHECKING, Any
+from tiffin.typed import TYPE_CHECKING, Any, BinaryIO
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
+    from tiffin.build.cache import Elsewhere
     from tiffin.build.checks import CheckResult
+    from tiffin.build.context_listing import Listed
     from tiffin.build.history import BuildRecord
     from tiffin.build.progress import Event
+    from tiffin.engine.build_cache import CachePrunePlan, CachePruneRequest, CacheRecord, CacheUsage
+    from tiffin.engine.build_outputs.cache_to import CacheTo
     from tiffin.engine.workspace import Workspace
     from tiffin.images import Image
     from tiffin.images.transfer import Report
@@ -38,6 +44,53 @@ class BuildService:
             return build_apart(self._workspace.layout, request)
         with self._workspace.store() as store:
             return build_in(store, request)
+
+    def list_context(self, directory: str = ".", dockerfile: str = "") -> Iterator[Listed]:
+        """What is in the context, and which line of its ignore file decided on each. Raises NotFound,
+        DockerfileError."""
+        from tiffin.build.context_listing import list_context
+
+        return list_context(directory, dockerfile)
+
+    def cache_usage(self, filters: Sequence[str] = ()) -> CacheUsage:
+        """What is in the build cache, and what it takes up. `filters`: id, inuse, shared, type, unused-for, until; all
+        must hold. Raises InvalidArgument for others."""
+        from tiffin.engine.build_cache import usage
+
+        return usage(self._workspace, filters)
+
+    def plan_cache_prune(self, request: CachePruneRequest) -> CachePrunePlan:
+        """What `prune_cache` would remove as things stand. Changes nothing."""
+        from tiffin.engine.build_cache import plan
+
+        return plan(self._workspace, request)
+
+    def prune_cache(self, plan: CachePrunePlan) -> tuple[CacheRecord, ...]:
+        """Remove what a plan named, but for cache mounts that have come into use since; what went."""
+        from tiffin.engine.build_cache import prune
+
+        return prune(self._workspace, plan)
+
+    def find_cache_mount(self, name: str) -> None:
+        """Raises NotFound when there is no cache mount with this id."""
+        from tiffin.build.cache_mount_archives import find_cache_mount
+
+        with self._workspace.store() as store:
+            find_cache_mount(store, name)
+
+    def export_cache_mount(self, name: str, out: BinaryIO) -> None:
+        """Write what RUN --mount=type=cache,id=`name` has gathered as a tar. Raises NotFound."""
+        from tiffin.build.cache_mount_archives import export_cache_mount
+
+        with self._workspace.store() as store:
+            export_cache_mount(store, name, out)
+
+    def import_cache_mount(self, name: str, archive: BinaryIO) -> None:
+        """Unpack a tar, plain or compressed, into that cache mount, made when it is new. Raises Corrupt."""
+        from tiffin.build.cache_mount_archives import import_cache_mount
+
+        with self._workspace.store() as store:
+            import_cache_mount(store, name, archive)
 
     def check(self, context: str, **options: Any) -> CheckResult:
         """Lint the Dockerfile of directory `context`; `options` are the further fields of BuildRequest, of which those
@@ -76,6 +129,31 @@ def build_in(store: Store, request: BuildRequest) -> BuildResult:
         return pull(store, name, platform, report).image
 
     images = open_images(store)
-    result = Builder(store, images, Runner(store.layout), fetch).build(request)
-    drop_unwanted(images, [result.image_id])
+    exporter = Exporter(store, images, request, _cache_to(request))
+    elsewhere = _elsewhere(store, request)
+    result = Builder(store, images, Runner(store.layout), fetch, exporter, elsewhere).build(request)
+    drop_unwanted(images, exporter.images)
+    if request.outputs:
+        images.collect()  # what the outputs alone needed
     return result
+
+
+def _cache_to(request: BuildRequest) -> list[CacheTo]:
+    if not request.cache_to:
+        return []
+    from tiffin.build.exchange import check_targets, parse_target
+    from tiffin.engine.build_outputs.cache_to import CacheTo
+
+    targets = [parse_target(text) for text in request.cache_to]
+    check_targets(targets)
+    return [CacheTo(target) for target in targets]
+
+
+def _elsewhere(store: Store, request: BuildRequest) -> Elsewhere | None:
+    if not request.cache_from:
+        return None
+    from tiffin.build.exchange import parse_source
+    from tiffin.engine.build_outputs.cache_from import Sources
+
+    sources = [parse_source(text) for text in request.cache_from]
+    return Sources(store.layout, sources, lambda text: request.progress(Notice(text)))

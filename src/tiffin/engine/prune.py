@@ -12,7 +12,15 @@ from tiffin.engine.images import open_images
 from tiffin.engine.networks import prune as prune_networks
 from tiffin.engine.networks import unused
 from tiffin.engine.prune_containers import resting
-from tiffin.engine.usage import ContainerUse, VolumeUse, container_use, leftover_bytes, volumes_use
+from tiffin.engine.usage import (
+    CacheMountUse,
+    ContainerUse,
+    VolumeUse,
+    cache_mounts_use,
+    container_use,
+    leftover_bytes,
+    volumes_use,
+)
 from tiffin.errors import Conflict, InvalidArgument, NotFound
 from tiffin.images.filters import moment
 from tiffin.images.prune import plan as plan_images
@@ -32,7 +40,8 @@ _FILTERS = ("label", "label!", "until")
 
 class PruneRequest(NamedTuple):
     """`all`: every image without a container, and the whole build cache, where else only images without a name go and
-    the cache of steps that no image has. `volumes`: anonymous ones that no container has, too. `filters` are
+    the cache of steps that no image has. The cache mounts of RUN are part of the whole.
+    `volumes`: anonymous ones that no container has, too. `filters` are
     `until=`, `label=` and `label!=`, all of which must hold; the build cache knows `until` alone."""
 
     all: bool = False
@@ -51,13 +60,13 @@ class PrunePlan(NamedTuple):
     cache: tuple[CacheUse, ...] = ()
     leftover: int = 0
     reclaims: int = 0
+    cache_mounts: tuple[CacheMountUse, ...] = ()
 
     @property
     def is_empty(self) -> bool:
         """Whether nothing would go."""
-        return not (
-            self.containers or self.networks or self.images or self.volumes or self.cache or self.leftover
-        )
+        found = self.containers, self.networks, self.images, self.volumes, self.cache, self.cache_mounts
+        return not (any(found) or self.leftover)
 
 
 class _Rehearsed(Exception):
@@ -76,10 +85,12 @@ def plan(workspace: Workspace, request: PruneRequest) -> PrunePlan:
         images, cache, after = _images(store, containers, request, tests)
         freed = _held(before) - _held(after)
         freed += sum(one.size for one in containers) + sum(one.size for one in volumes)
+        mounts = _cache_mounts(store, request, tests)
+        freed += sum(one.size for one in mounts)
         with store.collecting() as alone:  # else some of it is being made
             left = before.unnamed + leftover_bytes(store) if alone else 0
         names = tuple(network.name for network in networks)
-        return PrunePlan(request, containers, names, images, volumes, cache, left, freed + left)
+        return PrunePlan(request, containers, names, images, volumes, cache, left, freed + left, mounts)
 
 
 def _held(use: ImagesUse) -> int:
@@ -135,6 +146,13 @@ def _is_stale(step: CacheUse, request: PruneRequest, tests: _Tests) -> bool:
     return (request.all or not step.shared) and not tests.labelled and tests.hold(step.used, {})
 
 
+def _cache_mounts(store: Store, request: PruneRequest, tests: _Tests) -> tuple[CacheMountUse, ...]:
+    """With everything else, the directories of RUN --mount=type=cache that nobody uses."""
+    if not request.all or tests.labelled:
+        return ()
+    return tuple(one for one in cache_mounts_use(store) if not one.in_use and tests.hold(one.used, {}))
+
+
 class Pruned(NamedTuple):
     """What went. `records` of images are ("untagged", name) and ("deleted", digest), in order."""
 
@@ -143,6 +161,7 @@ class Pruned(NamedTuple):
     volumes: tuple[str, ...]
     images: tuple[tuple[str, str], ...]
     cache: tuple[str, ...]
+    cache_mounts: tuple[str, ...] = ()
 
 
 def carry_out(workspace: Workspace, plan: PrunePlan) -> Pruned:
@@ -168,14 +187,17 @@ def carry_out(workspace: Workspace, plan: PrunePlan) -> Pruned:
             except (Conflict, NotFound):
                 continue  # somebody uses it now, or was quicker
             volumes.append(volume.name)
-        with store.transaction() as db:
-            db.executemany("DELETE FROM build_cache WHERE key = ?", [(step.key,) for step in plan.cache])
+        from tiffin.build.cache import BuildCache
+        from tiffin.build.cache_mounts import remove as remove_cache_mount
         from tiffin.build.sweep import sweep
+
+        BuildCache(store).drop(step.key for step in plan.cache)
+        mounts = tuple(one.name for one in plan.cache_mounts if remove_cache_mount(store, one.name))
 
         sweep(store)
         room.collect(partials=True)
     steps = tuple(step.key for step in plan.cache)
-    return Pruned(tuple(containers), networks, tuple(volumes), records.records, steps)
+    return Pruned(tuple(containers), networks, tuple(volumes), records.records, steps, mounts)
 
 
 class _Tests:

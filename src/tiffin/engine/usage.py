@@ -45,6 +45,17 @@ class VolumeUse(NamedTuple):
     driver: str
 
 
+class CacheMountUse(NamedTuple):
+    """A directory of RUN --mount=type=cache. Times in ns."""
+
+    name: str
+    id: str
+    size: int
+    created: int
+    used: int
+    in_use: bool
+
+
 class Usage(NamedTuple):
     """Everything, in bytes on disk. `other` is what the engine itself needs (database, locks, caches, what nothing
     names), `other_reclaimable` the last of these."""
@@ -54,13 +65,15 @@ class Usage(NamedTuple):
     volumes: tuple[VolumeUse, ...]
     other: int
     other_reclaimable: int
+    cache_mounts: tuple[CacheMountUse, ...] = ()
 
     @property
     def total(self) -> int:
         """All of it."""
         images = self.images.size + self.images.cache_size
         containers = sum(container.size for container in self.containers)
-        return images + containers + sum(volume.size for volume in self.volumes) + self.other
+        mounts = sum(mount.size for mount in self.cache_mounts)
+        return images + containers + sum(volume.size for volume in self.volumes) + mounts + self.other
 
 
 def usage(workspace: Workspace) -> Usage:
@@ -75,6 +88,7 @@ def usage(workspace: Workspace) -> Usage:
             volumes_use(store),
             _own(store) + staging + images.unnamed,
             staging + images.unnamed,
+            cache_mounts_use(store),
         )
 
 
@@ -97,6 +111,17 @@ def container_use(store: Store, container: Container) -> ContainerUse:
         tree_bytes(store.layout.container(container.id)),
         sum(1 for mount in record.mounts if mount.get("name")),
         container.status in SUPERVISED,
+    )
+
+
+def cache_mounts_use(store: Store) -> tuple[CacheMountUse, ...]:
+    """Every cache mount, the one not used for longest first."""
+    from tiffin.build.cache_mounts import directory, kept
+
+    top = directory(store)
+    return tuple(
+        CacheMountUse(one.name, one.id, tree_bytes(f"{top}/{one.name}"), one.added, one.used, one.in_use)
+        for one in kept(store)
     )
 
 
@@ -140,4 +165,6 @@ def _own(store: Store) -> int:
             )
     for name in ("", "oci", "oci/blobs", "oci/blobs/sha256", "layers", "containers", "volumes", "staging"):
         total += os.stat(f"{layout.root}/{name}").st_blocks * 512
+    if os.path.isdir(f"{layout.root}/cache-mounts"):
+        total += os.stat(f"{layout.root}/cache-mounts").st_blocks * 512
     return total

@@ -3,6 +3,7 @@
 import os
 import sys
 
+from tiffin.cli import build_options
 from tiffin.cli.output import escape
 from tiffin.errors import InvalidArgument
 from tiffin.typed import TYPE_CHECKING
@@ -27,6 +28,7 @@ tiffin build --build-context assets=../assets --build-context debian=docker-imag
 tiffin build -t web https://git.example/web.git#v2:service
 tar -cz . | tiffin build -t web -
 """
+EXAMPLES += build_options.EXAMPLES
 
 
 def arguments(parser: "CommandParser") -> None:
@@ -76,9 +78,15 @@ def arguments(parser: "CommandParser") -> None:
         metavar="ENTITLEMENT",
         help="allow RUN steps what is denied: network.host, security.insecure",
     )
-    add("--platform", default="", metavar="OS/ARCH", help="build for this platform (default: this machine's)")
+    add(
+        "--platform",
+        default="",
+        metavar="OS/ARCH[,...]",
+        help="build for these platforms (default: this machine's)",
+    )
     add("--label", action="append", default=[], metavar="NAME=VALUE", help="label of the image")
     add("--network", default="", metavar="MODE", help="network of RUN steps: bridge, host or none")
+    build_options.arguments(parser)
     parser.switch("--check", help="check the Dockerfile and build nothing")
     parser.switch("--no-cache", help="run every step")
     parser.switch("--pull", help="fetch base images anew, also those that are here")
@@ -106,6 +114,8 @@ def run(args: "Namespace", session: "Session") -> int:
     from tiffin.cli import build_shell
     from tiffin.cli.build_progress import mode, progress
 
+    options = build_options.request_options(args)
+
     how = mode(args.progress, quiet=args.quiet, stream=sys.stderr)
     build_shell.check(args)
     with progress(how, sys.stderr) as view, build_shell.lent(args, view) as (shown, shell):
@@ -127,7 +137,9 @@ def run(args: "Namespace", session: "Session") -> int:
             network=args.network,
             progress=shown,
             **shell,
+            **options,
         )
+    build_options.write_files(args, result)
     if how in ("quiet", "none", "rawjson"):
         if how == "quiet":
             print(result.image_id)

@@ -55,7 +55,8 @@ def run(args: "Namespace", session: "Session") -> int:
     found = {name: (headings, title, list(rows(usage))) for name, (headings, title, rows) in lists.items()}
     if args.format in ("", "table"):
         for number, (headings, title, rows) in enumerate(found.values()):
-            total = f" {output.size(usage.images.cache_size)}" if title.startswith("Build") else ""
+            cached = usage.images.cache_size + sum(one.size for one in usage.cache_mounts)
+            total = f" {output.size(cached)}" if title.startswith("Build") else ""
             print(f"{chr(10) if number else ''}{title}{total}\n")
             output.table(headings, rows)
         return 0
@@ -103,7 +104,13 @@ def _summary(usage: "Usage") -> "Sequence[Mapping[str, Any]]":
             sum(one.size for one in volumes),
             sum(one.size for one in volumes if not one.links),
         ),
-        ("Build Cache", len(images.cache), 0, images.cache_size, images.cache_size),
+        (
+            "Build Cache",
+            len(images.cache) + len(usage.cache_mounts),
+            sum(1 for one in usage.cache_mounts if one.in_use),
+            images.cache_size + sum(one.size for one in usage.cache_mounts),
+            images.cache_size + sum(one.size for one in usage.cache_mounts if not one.in_use),
+        ),
         ("Other", 0, 0, usage.other, usage.other_reclaimable),
     ]
     return [dict(zip(_HEADINGS, _row(*row), strict=True)) for row in rows]
@@ -158,4 +165,8 @@ def _volumes(usage: "Usage") -> "Iterator[tuple[str, ...]]":
 def _cache(usage: "Usage") -> "Iterator[tuple[str, ...]]":
     for step in usage.images.cache:
         facts = output.size(step.size), output.since(step.created), output.since(step.used)
-        yield step.key[:12], "regular", *facts, "true" if step.shared else "false", step.created_by[:60]
+        key = step.key.removeprefix("sha256:")[:12]
+        yield key, "regular", *facts, "true" if step.shared else "false", step.created_by[:60]
+    for mount in usage.cache_mounts:
+        facts = output.size(mount.size), output.since(mount.created), output.since(mount.used)
+        yield mount.name[:12], "exec.cachemount", *facts, "false", mount.id[:60]

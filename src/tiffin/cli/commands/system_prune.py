@@ -44,7 +44,7 @@ def run(args: "Namespace", session: "Session") -> int:
         ("Deleted Networks:", done.networks),
         ("Deleted Images:", [f"{what}: {name}" for what, name in done.images]),
         ("Deleted Volumes:", done.volumes),
-        ("Deleted build cache objects:", done.cache),
+        ("Deleted build cache objects:", (*done.cache, *done.cache_mounts)),
         reclaimed=plan.reclaims,
     )
     return 0
@@ -80,8 +80,12 @@ def _show(plan: "PrunePlan") -> None:
     if plan.volumes:
         output.table(("VOLUME NAME", "SIZE"), [(one.name, output.size(one.size)) for one in plan.volumes])
         print()
-    if plan.cache:
-        steps = [(one.key[:12], output.size(one.size), one.created_by[:60]) for one in plan.cache]
+    if plan.cache or plan.cache_mounts:
+        steps = [
+            (one.key.removeprefix("sha256:")[:12], output.size(one.size), one.created_by[:60])
+            for one in plan.cache
+        ]
+        steps += [(one.name[:12], output.size(one.size), one.id[:60]) for one in plan.cache_mounts]
         output.table(("CACHE ID", "SIZE", "STEP"), steps)
         print()
     if plan.leftover:
