@@ -145,5 +145,6 @@ def _event(document: dict[str, Any]) -> Event:
     fields = document["fields"]
     if document["event"] == StepLog.__name__:
         return StepLog(fields[0], fields[1], base64.b64decode(fields[2]))
+    fields = [tuple(each) if isinstance(each, list) else each for each in fields]
     made: Event = getattr(events, document["event"])(*fields)
     return made

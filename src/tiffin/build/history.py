@@ -282,7 +282,7 @@ def _lines(directory: str) -> Iterator[tuple[int, str, list[Any]]]:
 
 
 def _event(kind: str, fields: list[Any]) -> Event:
-    made: Event = getattr(events, kind)(*fields)
+    made: Event = getattr(events, kind)(*(tuple(each) if isinstance(each, list) else each for each in fields))
     return made
 
 

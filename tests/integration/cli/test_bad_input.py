@@ -103,7 +103,9 @@ def test_a_quiet_build_shows_the_end_of_the_log_of_the_step_that_failed(
     text = "FROM busybox\nRUN echo not-this; seq 100; printf 'bad \\033[31m' >&2; exit 3\n"
     (tmp_path / "Dockerfile").write_text(text)
     done = shared("build", "-q", "--network", "none", tmp_path)
-    *log, error = done.stderr.splitlines()
+    *told, error = done.stderr.splitlines()
+    first, last = (at for at, line in enumerate(told) if line == "------")
+    log = told[first + 2 : last]
     assert log[-2:] == ["100", "bad \\x1b[31m"]
     assert "not-this" not in log
     assert error.startswith("tiffin: Dockerfile:2: RUN: ")
