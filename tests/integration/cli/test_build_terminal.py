@@ -201,7 +201,7 @@ def test_the_shell_is_in_the_failed_step_s_state_and_leaves_nothing(
         at.resize(40, 120)
         at.type("stty size\r")
         at.expect("40 120")
-        at.type("echo wai''ting; sleep 1000\r")
+        at.type("sh -c \"echo wai''ting; exec sleep 1000\"\r")
         at.expect("waiting\r\n")
         at.type("\x03")  # goes to the shell and its command, not to the build
         at.expect(r"\$ ")
