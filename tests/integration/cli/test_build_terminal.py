@@ -212,6 +212,24 @@ def test_the_shell_is_in_the_failed_step_s_state_and_leaves_nothing(
     assert "never" not in shared.ok("images", "--format", "{{.Repository}}").split()
 
 
+def test_the_shell_has_the_step_s_network_script_and_files_of_stages(shared: Tiffin, context: Path) -> None:
+    text = """FROM busybox AS tools
+RUN echo of-the-stage > /tool
+FROM busybox
+RUN --mount=from=tools,source=/tool,target=/tool --network=default <<EOF
+cat /tool /etc/hosts > /seen
+exit 6
+EOF
+"""
+    with build(shared, context, text, "--network", "bridge", "--shell-on-fail") as at:
+        at.expect("failed with exit code 6")
+        at.expect("# ")
+        at.type("cat /tool /etc/hosts | cmp - /seen && grep -c eth0: /proc/net/dev; echo en''d\r")
+        at.expect("\n1\r\nend")
+        at.type("exit\r")
+        assert at.wait() == 1
+
+
 def test_another_shell_may_be_named_and_one_that_is_not_there_is_said(shared: Tiffin, context: Path) -> None:
     text = "FROM busybox\nRUN exit 4\n"
     with build(shared, context, text, "--shell-on-fail=/bin/cat") as at:
