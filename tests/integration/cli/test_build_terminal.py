@@ -47,6 +47,14 @@ def frames(at: Terminal) -> list[list[str]]:
     return [re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", text).splitlines() for text in texts]
 
 
+def all_undone(shared: Tiffin) -> None:
+    """Wait until the workers have undone their steps, after the others have gone."""
+    deadline = time.monotonic() + 30
+    while os.listdir(shared.root / "staging"):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
 # ---- the live view
 
 
@@ -75,6 +83,14 @@ def test_a_signal_ends_the_build_and_leaves_the_screen_whole(
         assert at.wait() == -number
         assert at.shown.rindex(SHOWN) > at.shown.rindex(HIDDEN)
         at.until(lambda: os.listdir(shared.root / "staging") == [])  # the build's own process undoes its step
+
+
+def test_a_build_does_not_outlive_the_program_that_shows_it(shared: Tiffin, context: Path) -> None:
+    with build(shared, context, "FROM busybox\nRUN echo running; sleep 1000\n", "--no-cache") as at:
+        at.expect("running")
+        at.signal(signal.SIGKILL)
+        assert at.wait() == -signal.SIGKILL
+    all_undone(shared)
 
 
 def test_the_view_takes_the_size_of_the_window_and_changes_with_it(shared: Tiffin, context: Path) -> None:
@@ -273,10 +289,7 @@ def test_a_window_that_closes_ends_shell_and_build(shared: Tiffin, context: Path
         process = at.process
         at.hang_up()
         assert process.wait(30) != 0
-    deadline = time.monotonic() + 30
-    while os.listdir(shared.root / "staging"):  # the worker undoes its step after the others have gone
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
+    all_undone(shared)
 
 
 def test_without_a_terminal_the_shell_is_refused(shared: Tiffin, context: Path) -> None:
