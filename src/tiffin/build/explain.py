@@ -22,12 +22,14 @@ from tiffin.build.graph import (
     Step,
 )
 from tiffin.build.sources import Picked
+from tiffin.errors import TiffinError
 from tiffin.oci.digest import sha256
 from tiffin.registry.redact import redact
 from tiffin.typed import Any, NamedTuple
 
 _VERSION = 1
 _DOCUMENT_MAX = 4 << 20
+_DOCUMENTS_MAX = 200
 _FILES_MAX = 1000  # of one step, by name; of more only that some changed
 _TOLD_MAX = 10  # files of one step
 _TEXT_MAX = 200
@@ -176,7 +178,10 @@ class Explainer:
             return {}
         found: dict[str, str] = {}
         for context, each in picked:
-            digests = self._how.files(context, each)
+            try:
+                digests = self._how.files(context, each)
+            except (OSError, TiffinError):  # they changed meanwhile: the build goes by what it saw
+                return {}
             for node in each.nodes:
                 path = "/".join(part for part in (each.base, node.path) if part)
                 name = f"{context}:{path}" if context else path
@@ -281,8 +286,19 @@ class Memory:
             with open(fd, "w", encoding="ascii") as file:
                 file.write(text)
             os.rename(aside, self._path)
+            self._drop_old()
         except OSError:
             pass
+
+    def _drop_old(self) -> None:
+        """Of the Dockerfiles not built for longest."""
+        directory = os.path.dirname(self._path)
+        with os.scandir(directory) as entries:
+            found = sorted(
+                (entry.stat().st_mtime_ns, entry.name) for entry in entries if entry.name.startswith("steps-")
+            )
+        for _, name in found[:-_DOCUMENTS_MAX]:
+            os.unlink(f"{directory}/{name}")
 
 
 def _is_entry(entry: Any) -> bool:

@@ -1,7 +1,9 @@
 """--output, --annotation, --cache-to and --cache-from as values; SOURCE_DATE_EPOCH as a time; documents of a cache."""
 
 import json
+import os
 import stat
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -19,6 +21,7 @@ from tiffin.build.exchange import (
     with_inline,
     write_document,
 )
+from tiffin.build.explain import Memory
 from tiffin.build.export import Solved
 from tiffin.build.outputs import Annotation, Output, annotations_for, parse_annotation, parse_outputs
 from tiffin.errors import Corrupt, InvalidArgument, TiffinError
@@ -200,3 +203,13 @@ def test_a_record_of_what_is_no_layer_is_refused() -> None:
     others = [Descriptor("application/json", layer.blob, 1) for layer in document.layers]
     with pytest.raises(Corrupt):
         read_document(document.data, others)
+
+
+def test_of_many_dockerfiles_the_latest_are_remembered(tmp_path: Path) -> None:
+    for number in range(205):
+        Memory(str(tmp_path), str(number)).write({})
+    assert len(os.listdir(tmp_path)) == 200
+    assert Memory(str(tmp_path), "204").read() == {}
+    entry = {"key": "k", "text": "t", "inputs": {}, "files": {}}
+    Memory(str(tmp_path), "204").write({"place": entry})
+    assert Memory(str(tmp_path), "204").read() == {"place": entry}
