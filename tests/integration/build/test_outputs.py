@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from tests.command import Tiffin
+from tests.conformance.test_image_spec import valid
 from tests.integration.peers import need, run
 from tests.registries import docker_registry
 from tiffin.engine import Engine
@@ -206,6 +207,12 @@ def test_oci_can_be_a_directory_and_is_not_led_out_of_it(
     assert sorted(os.listdir(out)) == ["blobs", "index.json", "oci-layout"]
     for blob in (out / "blobs/sha256").iterdir():
         assert run("sha256sum", str(blob)).split()[0] == blob.name
+    valid(json.loads((out / "index.json").read_text()), "image-index-schema.json")
+    (entry,) = json.loads((out / "index.json").read_text())["manifests"]
+    manifest = json.loads((out / "blobs/sha256" / entry["digest"][7:]).read_text())
+    valid(manifest, "image-manifest-schema.json")
+    config = (out / "blobs/sha256" / manifest["config"]["digest"][7:]).read_text()
+    valid(json.loads(config), "config-schema.json")
     outside = tmp_path / "outside"
     outside.mkdir()
     hostile = tmp_path / "hostile"

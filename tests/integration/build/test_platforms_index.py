@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from tests.command import Tiffin
+from tests.conformance.test_image_spec import valid
 from tests.registries import docker_registry
 from tiffin.oci.platform import host_platform
 
@@ -113,6 +114,7 @@ def test_archives_and_annotations_of_several_platforms(shared: Tiffin, context: 
             return json.loads(data.read())
 
         index = read(metadata["containerimage.digest"])
+        valid(index, "image-index-schema.json")
         assert index["annotations"] == {"a": "1"}
         assert [entry["annotations"] for entry in index["manifests"]] == [{"c": "3"}] * 2
         assert [read(entry["digest"]).get("annotations") for entry in index["manifests"]] == [
