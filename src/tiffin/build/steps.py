@@ -72,11 +72,12 @@ class Stack:
     def __init__(self, layout: Layout, layers: Layers, epoch: int = NO_EPOCH) -> None:
         self.rooms = open_rooms(layout)
         self.diff_ids = [layer.diff_id for layer in layers]
-        self._undo = ExitStack()
-        self.directory = self._undo.enter_context(Workspace(layout.staging)).path
-        self.upper, self.work = self.rooms.snapshots.prepare_writable(self.directory, self.diff_ids)
-        self._pristine = _looks(self.upper)
         self._epoch = epoch
+        with ExitStack() as undo:  # a worker may be stopped before its `with` has begun
+            self.directory = undo.enter_context(Workspace(layout.staging)).path
+            self.upper, self.work = self.rooms.snapshots.prepare_writable(self.directory, self.diff_ids)
+            self._pristine = _looks(self.upper)
+            self._undo = undo.pop_all()
 
     def __enter__(self) -> Stack:
         return self

@@ -131,7 +131,9 @@ def live(stream: "TextIO") -> Iterator["LiveProgress"]:
 
     from tiffin.cli.build_live import LiveProgress
 
-    shown = LiveProgress(Console(file=stream, highlight=False))
+    # An exported COLUMNS is what some window once had; the terminal knows.
+    environment = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "LINES")}
+    shown = LiveProgress(Console(file=stream, highlight=False, _environ=environment))
     with _ended_by_signals(), shown.shown():
         yield shown
 

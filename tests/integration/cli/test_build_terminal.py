@@ -77,7 +77,7 @@ def test_steps_in_parallel_are_seen_at_once_and_control_c_leaves_the_screen_whol
 def test_a_signal_ends_the_build_and_leaves_the_screen_whole(
     shared: Tiffin, context: Path, number: signal.Signals
 ) -> None:
-    with build(shared, context, "FROM busybox\nRUN echo running; sleep 1000\n", "--no-cache") as at:
+    with build(shared, context, "FROM busybox\nRUN echo run''ning; sleep 1000\n", "--no-cache") as at:
         at.expect("running")
         at.signal(number)
         assert at.wait() == -number
@@ -86,7 +86,7 @@ def test_a_signal_ends_the_build_and_leaves_the_screen_whole(
 
 
 def test_a_build_does_not_outlive_the_program_that_shows_it(shared: Tiffin, context: Path) -> None:
-    with build(shared, context, "FROM busybox\nRUN echo running; sleep 1000\n", "--no-cache") as at:
+    with build(shared, context, "FROM busybox\nRUN echo run''ning; sleep 1000\n", "--no-cache") as at:
         at.expect("running")
         at.signal(signal.SIGKILL)
         assert at.wait() == -signal.SIGKILL
@@ -94,8 +94,9 @@ def test_a_build_does_not_outlive_the_program_that_shows_it(shared: Tiffin, cont
 
 
 def test_the_view_takes_the_size_of_the_window_and_changes_with_it(shared: Tiffin, context: Path) -> None:
-    text = "FROM busybox\nRUN echo " + "long" * 40 + "; sleep 1000\n"
-    with build(shared, context, text, "--no-cache", rows=24, columns=50) as at:
+    text = "FROM busybox\nRUN printf 'long%.0s' $(seq 40); sleep 1000\n"
+    env = {"COLUMNS": "70", "LINES": "7"}  # of another window
+    with build(shared, context, text, "--no-cache", rows=24, columns=50, env=env) as at:
         at.expect("longlong.*…")
         at.until(lambda: any(any("longlonglong" in line for line in frame) for frame in frames(at)))
         assert max(len(line) for frame in frames(at) for line in frame) <= 50
