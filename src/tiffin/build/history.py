@@ -17,7 +17,16 @@ import time
 from collections.abc import Iterator
 
 from tiffin.build import progress as events
-from tiffin.build.progress import Event, Fetching, Notice, Progress, Sending, StepLog, StepTransfer
+from tiffin.build.progress import (
+    Event,
+    Fetching,
+    Notice,
+    Progress,
+    Sending,
+    StepFailed,
+    StepLog,
+    StepTransfer,
+)
 from tiffin.build.solver import StepError
 from tiffin.dockerfile.excerpt import excerpt
 from tiffin.errors import Conflict, DockerfileError, NotFound
@@ -51,6 +60,7 @@ class Recorder:
         self._source: tuple[Dockerfile, bytes] | None = None
         self._files: dict[str, int] = {}
         self._lock = -1
+        self._failed = 0  # its number in this build; for several platforms the solver's own begin anew
         self.id = f"{time.time_ns() // 10**6:011x}{os.urandom(3).hex()[1:]}"
         self._path = f"{_place(layout)}/{self.id}"
         try:
@@ -85,6 +95,8 @@ class Recorder:
 
     def __call__(self, event: Event, /) -> None:
         self._progress(event)
+        if isinstance(event, StepFailed):
+            self._failed = event.step
         if isinstance(event, StepLog):
             self._append(f"{event.step}.log", event.data)
             self._note(StepLog.__name__, [event.step, event.stream, len(event.data)])
@@ -117,6 +129,7 @@ class Recorder:
     def _explain(self, error: DockerfileError) -> None:
         if isinstance(error, StepError) and self._lock >= 0:
             error.build = self.id
+            error.step = self._failed or error.step
             if f"{error.step}.log" in self._files:
                 error.log_path = f"{self._path}/{error.step}.log"
         if self._source is not None and error.line and error.file == self._source[0].file:

@@ -181,6 +181,17 @@ def test_a_failure_shows_the_end_of_the_log_the_place_and_the_file(shared: Tiffi
     assert "No such build: nope" in shared.fails("builder", "logs", "nope")
 
 
+def test_of_several_platforms_the_log_is_that_of_the_step_that_failed(shared: Tiffin, context: Path) -> None:
+    (context / "Dockerfile").write_text(
+        "FROM --platform=$BUILDPLATFORM busybox\nARG TARGETARCH\n"
+        "RUN echo for $TARGETARCH; [ $TARGETARCH = amd64 ]\n"
+    )
+    done = shared("build", *NONE, "--platform", "linux/amd64,linux/arm64", context)
+    assert done.returncode == 1
+    (told,) = re.findall(r"the whole log: tiffin (builder logs \S+ \d+) ", done.stderr)
+    assert shared.ok(*told.split()) == "for arm64"
+
+
 # ---- the shell where a step failed
 
 FAILING = """FROM busybox
