@@ -1,15 +1,18 @@
 """Fixtures for whoever types commands: an engine per module (shared, quick), or one per test."""
 
 from collections.abc import Iterator
+from importlib.util import find_spec
 
 import pytest
-from hypothesis import HealthCheck, settings
 
 from tests.command import Tiffin, fresh_engine
 
-# What a loaded machine is slow at is no fault of the code's.
-settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
-settings.load_profile("patient")
+if find_spec("hypothesis"):  # the virtual machine of tests/vm has no property tests
+    from hypothesis import HealthCheck, settings
+
+    # What a loaded machine is slow at is no fault of the code's.
+    settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+    settings.load_profile("patient")
 
 
 @pytest.fixture(scope="module")

@@ -54,7 +54,10 @@ class WebServer:
         self._known: dict[str, Answer] = {}
         self.answer({})
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "tests.webserver", str(directory)], stdout=subprocess.PIPE, text=True
+            [sys.executable, "-m", "tests.webserver", str(directory)],
+            stdout=subprocess.PIPE,
+            text=True,
+            cwd=Path(__file__).parent.parent,
         )
         assert self._process.stdout is not None
         self.url = f"http://127.0.0.1:{int(self._process.stdout.readline())}"

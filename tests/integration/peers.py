@@ -74,7 +74,7 @@ class Docker:
 
     def _ask(self, *arguments: str, **options: Any) -> subprocess.CompletedProcess[bytes]:
         command = [self._client, "-H", self._socket, *arguments]
-        environment = os.environ | {"DOCKER_BUILDKIT": "0", "DOCKER_CONFIG": "/nonexistent"}
+        environment = os.environ | {"DOCKER_BUILDKIT": "0", "DOCKER_CONFIG": f"{self._log.parent}/config"}
         return subprocess.run(
             command, capture_output=True, timeout=120, check=False, env=environment, **options
         )

@@ -121,7 +121,6 @@ def test_a_cache_mount_whose_directory_holds_links_is_opened_by_them_inside_alon
 
 
 def test_what_a_mount_made_outside_of_the_image_is_gone_afterwards(based: Bench) -> None:
-    before = Path("/proc/self/mountinfo").read_text()
     based.write("f", "x")
     based.build(
         "FROM base AS made\nFROM base\nRUN --mount=target=/a --mount=from=made,target=/b,rw "
@@ -129,5 +128,5 @@ def test_what_a_mount_made_outside_of_the_image_is_gone_afterwards(based: Bench)
         "--mount=type=tmpfs,target=/d --mount=type=secret,id=s touch /b/x /c/x /d/x",
         secrets=(f"id=s,src={based.context}/f",),
     )
-    assert Path("/proc/self/mountinfo").read_text() == before
+    assert based.layout.root not in Path("/proc/self/mountinfo").read_text()
     assert os.listdir(based.layout.staging) == []

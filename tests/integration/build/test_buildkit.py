@@ -77,7 +77,7 @@ def build_by_buildkit(docker: Docker, bench: Bench, text: str, secret: Path) -> 
     done = subprocess.run(
         [*command, "--secret", f"id=s,src={secret}", str(bench.context)],
         input=f"# syntax-is-built-in\nARG UNIQUE={os.urandom(4).hex()}\n{text}".encode(),
-        env={**os.environ, "DOCKER_BUILDKIT": "1", "DOCKER_CONFIG": "/nonexistent"},
+        env={**os.environ, "DOCKER_BUILDKIT": "1", "DOCKER_CONFIG": f"{bench.context}-docker"},
         capture_output=True,
         timeout=120,
         check=False,

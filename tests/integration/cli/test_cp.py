@@ -117,13 +117,19 @@ def test_volumes_and_tmpfs_of_a_running_container_are_seen(shared: Tiffin, box: 
         assert (tmp_path / place).read_text() == "hello"
 
 
+def mounts_of(tiffin: Tiffin) -> list[str]:
+    """The engine's own: others may be at work on the machine."""
+    with open("/proc/self/mountinfo") as file:
+        return [line for line in file if str(tiffin.root) in line]
+
+
 def test_containers_at_rest_are_copied_from_and_to_with_their_volumes_and_binds(
     shared: Tiffin, tmp_path: Path
 ) -> None:
     here(tmp_path)
     bound = tmp_path / "bound"
     bound.mkdir()
-    before = Path("/proc/self/mountinfo").read_text()
+    before = mounts_of(shared)
     shared.ok("create", "--name", "rest", "--network", "none", "-v", "restvol:/root", "-v", f"{bound}:/b",
               BUSYBOX, "cat", "/etc/new", "/root/new", "/b/new")  # fmt: skip
     for place in ("/etc/new", "/root/new", "/b/new"):
@@ -135,7 +141,7 @@ def test_containers_at_rest_are_copied_from_and_to_with_their_volumes_and_binds(
     shared.ok("cp", "rest:/etc/hostname", tmp_path)
     assert (tmp_path / "hostname").read_text().strip() in shared.ok("ps", "-aq", "--no-trunc")
     assert ("A", "/etc/new") in [tuple(line.split()) for line in shared.ok("diff", "rest").splitlines()]
-    assert Path("/proc/self/mountinfo").read_text() == before
+    assert mounts_of(shared) == before
     shared.ok("rm", "rest")
 
 

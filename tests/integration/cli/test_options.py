@@ -48,13 +48,13 @@ def seen(tiffin: Tiffin, options: list[str], script: str) -> str:
             "stat -f -c %T /scratch; stat -c %a /scratch",
             "tmpfs\n700",
         ),
-        (["--add-host", "db:10.1.2.3", "--network", "bridge"], "grep db /etc/hosts", "10.1.2.3\tdb"),
+        (["--add-host", "db:10.1.2.3", "--network", "bridge"], "grep -w db /etc/hosts", "10.1.2.3\tdb"),
         (
             ["--dns", "10.9.8.7", "--dns-search", "a.test", "--dns-option", "ndots:2", "--network", "bridge"],
             "sort /etc/resolv.conf",
             "nameserver 10.9.8.7\noptions ndots:2\nsearch a.test",
         ),
-        (["--add-host", "db=[fd00::7]", "--network", "bridge"], "grep db /etc/hosts", "fd00::7\tdb"),
+        (["--add-host", "db=[fd00::7]", "--network", "bridge"], "grep -w db /etc/hosts", "fd00::7\tdb"),
         (
             ["--add-host", "host.docker.internal:host-gateway", "--network", "bridge"],
             "test $(awk '/internal/ {print $1}' /etc/hosts) = $(ip route | awk '/default/ {print $3}') && echo gateway",
