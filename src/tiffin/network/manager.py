@@ -16,7 +16,7 @@ and `endpoints.lock` (shared to attach; exclusive to look for what was left behi
 from __future__ import annotations
 
 import os
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 from tiffin.errors import Conflict, EngineError, NotFound, PermissionDenied, TiffinError
 from tiffin.kernel import netlink
@@ -115,70 +115,62 @@ class Networks:
         ports: tuple[PortMapping, ...],
         reserved: tuple[int, ...],
     ) -> Attachment:
-        netns_fd = -1
-        try:
-            with self.locked("endpoints", shared=True), netlink.Socket() as host:
-                made = self.ensure(host, joins)
-                self.notices += self.forward(host, [network for network, _ in made])
-                networks = [network for network, _ in made]
-                way, way6 = ways(networks)
-                port_way, port_way6 = ways(networks, bridged=True)
-                endpoints: list[Endpoint] = []
-                for number, (network, link) in enumerate(made):
-                    its = tuple(
-                        port for port in ports if number == (port_way6 if ":" in port.host_ip else port_way)
-                    )
-                    endpoint, stale = rows.record(
-                        self.store, network, container_id, joins[number], number, its
-                    )
-                    endpoints.append(endpoint)
-                    out = [endpoint.gateway] if number == way else []
-                    out += [endpoint.gateway6] if number == way6 else []
-                    if netns_fd < 0:
-                        netns_fd = bridge.connect(host, link, endpoint, network, out)
-                    else:
-                        with bridge.socket_in(netns_fd) as inside:
-                            bridge.plug(host, link, inside, netns_fd, endpoint, network)
-                            for gateway in out:
-                                inside.run(netlink.add_route(gateway))
-                    if its:
-                        from tiffin.network import publishing
-
-                        publishing.publish(self, network, endpoint, stale)
-                        self.notices += publishing.warn(self, its)
-        except OSError as error:
-            if netns_fd >= 0:
-                os.close(netns_fd)
-            if isinstance(error, PermissionError):
-                raise PermissionDenied(f"cannot make a network: {error}; run as root") from error
-            raise EngineError(f"cannot make a network: {error}") from error
-        except BaseException:
-            if netns_fd >= 0:
-                os.close(netns_fd)
-            raise
-        named = any(join.network != DEFAULT_NETWORK for join in joins)
-        if named:
-            from tiffin.network.resolving import serve  # most containers have no names to ask for
-
+        with ExitStack() as failed:  # what is undone unless all of it is made
             try:
+                with self.locked("endpoints", shared=True), netlink.Socket() as host:
+                    netns_fd, endpoints, networks = self._connect(host, container_id, joins, ports, failed)
+            except PermissionError as error:
+                raise PermissionDenied(f"cannot make a network: {error}; run as root") from error
+            except OSError as error:
+                raise EngineError(f"cannot make a network: {error}") from error
+            named = any(join.network != DEFAULT_NETWORK for join in joins)
+            if named:
+                from tiffin.network.resolving import serve  # most containers have no names to ask for
+
                 reserved = (*reserved, serve(self.store.layout, container_id, netns_fd))
-            except BaseException:
-                os.close(netns_fd)
-                raise
+            failed.pop_all()
+        way, way6 = ways(networks)
         first, first6 = endpoints[max(way, 0)], endpoints[max(way6, 0)]
         return Attachment(
-            netns_fd,
-            first.address,
-            first.prefix,
-            first.gateway,
-            first.mac,
-            ports,
-            reserved,
-            self._tell(),
-            named,
-            first6.address6,
-            first6.gateway6,
-        )
+            netns_fd, first.address, first.prefix, first.gateway, first.mac, ports, reserved, self._tell(), named,
+            first6.address6, first6.gateway6,
+        )  # fmt: skip
+
+    def _connect(
+        self,
+        host: netlink.Socket,
+        container_id: str,
+        joins: Sequence[Join],
+        ports: tuple[PortMapping, ...],
+        failed: ExitStack,
+    ) -> tuple[int, list[Endpoint], list[Network]]:
+        """The namespace, which `failed` closes, with an interface in each network; the ports lead to it."""
+        made = self.ensure(host, joins)
+        networks = [network for network, _ in made]
+        self.notices += self.forward(host, networks)
+        way, way6 = ways(networks)
+        port_way, port_way6 = ways(networks, bridged=True)
+        netns_fd = -1
+        endpoints: list[Endpoint] = []
+        for number, (network, link) in enumerate(made):
+            its = tuple(port for port in ports if number == (port_way6 if ":" in port.host_ip else port_way))
+            endpoint, stale = rows.record(self.store, network, container_id, joins[number], number, its)
+            endpoints.append(endpoint)
+            out = [endpoint.gateway] * (number == way) + [endpoint.gateway6] * (number == way6)
+            if netns_fd < 0:
+                netns_fd = bridge.connect(host, link, endpoint, network, out)
+                failed.callback(os.close, netns_fd)
+            else:
+                with bridge.socket_in(netns_fd) as inside:
+                    bridge.plug(host, link, inside, netns_fd, endpoint, network)
+                    for gateway in out:
+                        inside.run(netlink.add_route(gateway))
+            if its:
+                from tiffin.network import publishing
+
+                publishing.publish(self, network, endpoint, stale)
+                self.notices += publishing.warn(self, its)
+        return netns_fd, endpoints, networks
 
     def forward(self, host: netlink.Socket, networks: Sequence[Network]) -> tuple[str, ...]:
         """Let this machine forward the packets of these networks; what the user is to be told of that."""

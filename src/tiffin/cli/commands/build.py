@@ -32,6 +32,14 @@ EXAMPLES += build_options.EXAMPLES
 
 
 def arguments(parser: "CommandParser") -> None:
+    _add_inputs(parser)
+    build_options.arguments(parser)
+    _add_manner(parser)
+    parser.add_argument("path", metavar="PATH|URL|-", help="context with the files to copy")
+
+
+def _add_inputs(parser: "CommandParser") -> None:
+    """What the image depends on, and what RUN steps are lent."""
     add = parser.add_argument
     add(
         "-t",
@@ -86,23 +94,25 @@ def arguments(parser: "CommandParser") -> None:
     )
     add("--label", action="append", default=[], metavar="NAME=VALUE", help="label of the image")
     add("--network", default="", metavar="MODE", help="network of RUN steps: bridge, host or none")
-    build_options.arguments(parser)
+
+
+def _add_manner(parser: "CommandParser") -> None:
+    """How it is done and shown."""
     parser.switch("--check", help="check the Dockerfile and build nothing")
     parser.switch("--no-cache", help="run every step")
     parser.switch("--pull", help="fetch base images anew, also those that are here")
     parser.switch("-q", "--quiet", help="print the image ID only")
-    add(
+    parser.add_argument(
         "--progress",
         choices=("auto", "plain", "tty", "quiet", "none", "rawjson"),
         help="how to show the steps (default $BUILDKIT_PROGRESS, else auto: tty on a terminal, plain elsewhere)",
     )
-    add(
+    parser.add_argument(
         "--shell-on-fail",
         action="optional",
         metavar="SHELL",
         help="where a RUN fails, open a shell (default /bin/sh) as it left everything; the terminal is needed for it",
     )
-    add("path", metavar="PATH|URL|-", help="context with the files to copy")
 
 
 def run(args: "Namespace", session: "Session") -> int:
