@@ -1,5 +1,6 @@
 """Fixtures for whoever types commands: an engine per module (shared, quick), or one per test."""
 
+import os
 from collections.abc import Iterator
 from importlib.util import find_spec
 
@@ -13,6 +14,14 @@ if find_spec("hypothesis"):  # the virtual machine of tests/vm has no property t
     # What a loaded machine is slow at is no fault of the code's.
     settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
     settings.load_profile("patient")
+
+
+@pytest.fixture(autouse=True)
+def working_directory() -> Iterator[None]:
+    """No test leaves the process elsewhere: others find their files from here."""
+    before = os.getcwd()
+    yield
+    assert os.getcwd() == before
 
 
 @pytest.fixture(scope="module")

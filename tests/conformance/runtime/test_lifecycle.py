@@ -15,6 +15,7 @@ from jsonschema import Draft202012Validator
 from referencing import Registry, Resource
 from referencing.jsonschema import DRAFT4
 
+from tests.signals import await_trap
 from tests.suites.bundle import Runtime, script, sleeper
 
 pytestmark = pytest.mark.root
@@ -130,6 +131,8 @@ def test_signals_have_names_and_numbers(runtime: Runtime) -> None:
     )
     runtime.ok("start", name)
     got = runtime.directory / name / "rootfs/tmp/got"
+    for number in (signal.SIGUSR1, signal.SIGUSR2, signal.SIGHUP):
+        await_trap(runtime.state(name)["pid"], number)
     for number, word in enumerate(("SIGUSR1", "usr2", str(int(signal.SIGHUP)))):
         runtime.ok("kill", name, word)
         while not got.exists() or len(got.read_text().split()) <= number:

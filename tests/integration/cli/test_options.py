@@ -1,12 +1,14 @@
 """Every option of `run` does something: each is seen from inside the container, or on the machine."""
 
 import json
+import signal
 import time
 from pathlib import Path
 
 import pytest
 
 from tests.command import Tiffin
+from tests.signals import await_trap
 
 pytestmark = pytest.mark.root
 
@@ -94,16 +96,20 @@ def test_published_and_exposed_ports(shared: Tiffin) -> None:
     shared.ok("rm", "-f", name)
 
 
+def pid_of(tiffin: Tiffin, name: str) -> int:
+    return int(tiffin.ok("inspect", "-f", "{{.State.Pid}}", name))
+
+
 def test_stop_signal_and_stop_timeout(shared: Tiffin) -> None:
     script = "trap 'exit 9' USR1; while :; do sleep 0.05; done"
     name = shared.ok("run", "-d", "--network", "none", "--stop-signal", "USR1", "busybox", "sh", "-c", script)
-    time.sleep(0.2)
+    await_trap(pid_of(shared, name), signal.SIGUSR1)
     shared.ok("stop", name)
     assert shared.ok("wait", name) == "9"
     shared.ok("rm", name)
     stubborn = "trap '' TERM; while :; do sleep 0.05; done"
     name = shared.ok("run", "-d", "--network", "none", "--stop-timeout", "1", "busybox", "sh", "-c", stubborn)
-    time.sleep(0.2)
+    await_trap(pid_of(shared, name), field="SigIgn")
     began = time.monotonic()
     shared.ok("stop", name)
     assert 0.9 < time.monotonic() - began < 8

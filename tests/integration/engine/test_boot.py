@@ -9,6 +9,7 @@ import pytest
 
 from tests.integration.engine.conftest import Ground, await_that
 from tests.integration.engine.test_restart import row, status
+from tests.signals import await_trap
 from tiffin.containers.record import RestartPolicy
 from tiffin.kernel.paths import AT_FDCWD, remove_tree
 from tiffin.state import open_store
@@ -116,6 +117,8 @@ def test_an_orderly_shutdown_stops_all_and_the_boot_brings_back_who_was_not_stop
     kept = ground.start("sh", "-c", orderly, name="kept", restart=policy)
     plain = ground.start("sh", "-c", orderly, name="plain")
     by_hand = ground.start("sh", "-c", orderly, name="by-hand", restart=policy)
+    for found in (kept, plain, by_hand):
+        await_trap(ground.state(found)["Pid"])
     waiting = ground.start("sh", "-c", "exit 1", name="waiting", restart=policy)
     await_that(lambda: status(ground, waiting) == "restarting")
     ground.containers.stop(by_hand)

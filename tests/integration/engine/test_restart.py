@@ -1,12 +1,14 @@
 """Restart policies and `restart`, at a container that ends by itself."""
 
 import os
+import signal
 import threading
 import time
 
 import pytest
 
 from tests.integration.engine.conftest import Ground, await_that
+from tests.signals import await_trap
 from tiffin import Conflict, LogQuery, NotFound, Streams
 from tiffin.containers.record import RestartPolicy
 from tiffin.containers.store import Container, Containers
@@ -115,6 +117,7 @@ def test_a_signal_that_is_not_to_end_it_leaves_the_policy_in_place(ground: Groun
     container = ground.start(
         "sh", "-c", "trap 'exit 7' USR1; while :; do sleep 0.02; done", restart=UNLESS_STOPPED
     )
+    await_trap(ground.state(container)["Pid"], signal.SIGUSR1)
     ground.containers.kill(container, "USR1")
     await_that(lambda: count(ground, container) == 1 and status(ground, container) == "running")
 
@@ -169,6 +172,7 @@ def test_a_supervisor_of_many_runs_holds_no_more_than_of_one(ground: Ground) -> 
 def test_restart_ends_a_run_and_begins_another(ground: Ground) -> None:
     container = ground.start("sh", "-c", "trap 'exit 0' TERM; while :; do sleep 0.02; done")
     before = ground.state(container)
+    await_trap(before["Pid"])
     ground.containers.restart(container)
     after = ground.state(container)
     assert after["Status"] == "running"

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.command import Tiffin, fresh_engine
+from tests.signals import await_trap
 from tiffin.runtime.cgroups import detect
 
 pytestmark = pytest.mark.root
@@ -122,6 +123,7 @@ def test_stop_kill_start_and_the_exit_code_that_is_kept(chosen: Chosen) -> None:
     text = 'trap "echo term; exit 5" TERM; while :; do sleep 0.05; done'
     chosen.start("--name", "trap", "busybox", "sh", "-c", text)
     chosen.tiffin.ok("exec", "trap", "true")
+    await_trap(int(chosen.tiffin.ok("inspect", "-f", "{{.State.Pid}}", "trap")))
     chosen.tiffin.ok("stop", "trap")
     assert chosen.tiffin.ok("wait", "trap") == "5"
     chosen.tiffin.ok("start", "trap")

@@ -12,6 +12,7 @@ import pytest
 
 from tests.integration.engine.conftest import Ground, await_that
 from tests.integration.engine.test_restart import count, restarting, row, status
+from tests.signals import await_trap
 from tiffin.containers.record import RestartPolicy
 
 pytestmark = pytest.mark.root
@@ -116,6 +117,7 @@ def test_a_restart_goes_on_when_whoever_asked_for_it_is_killed(ground: Ground, s
         "sh", "-c", "trap 'sleep 0.3; exit 0' TERM; while :; do sleep 0.02; done", auto_remove=True
     )
     before = ground.state(container)["Pid"]
+    await_trap(before)
     asking = command(ground, "restart", container)
     await_that(lambda: b"sleep\x000.3\x00" in _commands(ground), seconds=10)
     time.sleep(seed * 0.05)
