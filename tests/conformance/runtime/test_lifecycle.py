@@ -131,8 +131,8 @@ def test_signals_have_names_and_numbers(runtime: Runtime) -> None:
     )
     runtime.ok("start", name)
     got = runtime.directory / name / "rootfs/tmp/got"
-    for number in (signal.SIGUSR1, signal.SIGUSR2, signal.SIGHUP):
-        await_trap(runtime.state(name)["pid"], number)
+    for trapped in (signal.SIGUSR1, signal.SIGUSR2, signal.SIGHUP):
+        await_trap(runtime.state(name)["pid"], trapped)
     for number, word in enumerate(("SIGUSR1", "usr2", str(int(signal.SIGHUP)))):
         runtime.ok("kill", name, word)
         while not got.exists() or len(got.read_text().split()) <= number:

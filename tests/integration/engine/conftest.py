@@ -103,7 +103,7 @@ class Ground:
 
 
 def await_that(
-    condition: Callable[[], bool], complaint: Callable[[], str] = lambda: "", seconds: float = 10
+    condition: Callable[[], bool], complaint: Callable[[], str] = lambda: "", seconds: float = 30
 ) -> None:
     """Wait until it holds."""
     deadline = time.monotonic() + seconds
