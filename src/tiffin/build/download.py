@@ -206,6 +206,7 @@ class _Kept:
                     told = time.monotonic()
                     channel.log(2, _progress(total, response.length))
             file.flush()
+            os.fsync(file.fileno())  # its name says what is in it, after a power loss too
             channel.tell({"transfer": [name, total, total]})
             channel.log(2, _progress(total, response.length))
             digests = {name: each.hexdigest() for name, each in sums.items()}
