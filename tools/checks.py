@@ -6,11 +6,10 @@ python tools/checks.py --check    # exit 1 when it is not what the code says
 
 import sys
 import textwrap
-from pathlib import Path
+
+from pages import write_or_check
 
 from tiffin.dockerfile.lint import RULES, Rule
-
-PAGE = Path(__file__).parent.parent / "docs" / "build-checks.md"
 
 _HEAD = """\
 # Build checks
@@ -57,16 +56,7 @@ def page() -> str:
 
 
 def main() -> int:
-    text = page()
-    if sys.argv[1:] == ["--check"]:
-        if not PAGE.exists() or PAGE.read_text(encoding="utf-8") != text:
-            print(
-                "docs/build-checks.md is not what the code says: run python tools/checks.py", file=sys.stderr
-            )
-            return 1
-        return 0
-    PAGE.write_text(text, encoding="utf-8")
-    return 0
+    return write_or_check("build-checks.md", page(), "checks.py")
 
 
 if __name__ == "__main__":

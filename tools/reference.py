@@ -6,12 +6,11 @@ python tools/reference.py --check    # exit 1 when it is not what the code says
 
 import importlib
 import sys
-from pathlib import Path
+
+from pages import write_or_check
 
 from tiffin.cli.parser import CommandParser, shown_value
 from tiffin.cli.table import COMMANDS, Command
-
-PAGE = Path(__file__).parent.parent / "docs" / "commands.md"
 
 
 def _options(parser: CommandParser) -> list[str]:
@@ -51,16 +50,7 @@ def page() -> str:
 
 
 def main() -> int:
-    text = page()
-    if sys.argv[1:] == ["--check"]:
-        if not PAGE.exists() or PAGE.read_text(encoding="utf-8") != text:
-            print(
-                "docs/commands.md is not what the code says: run python tools/reference.py", file=sys.stderr
-            )
-            return 1
-        return 0
-    PAGE.write_text(text, encoding="utf-8")
-    return 0
+    return write_or_check("commands.md", page(), "reference.py")
 
 
 if __name__ == "__main__":

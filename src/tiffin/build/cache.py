@@ -147,10 +147,6 @@ class BuildCache:
             ]
             db.executemany("DELETE FROM build_cache WHERE key = ?", doomed)
 
-    def without_layer(self) -> list[int]:
-        """When each result without a layer was last used."""
-        return [used for (used,) in self._db.execute("SELECT used FROM build_cache WHERE diff_id IS NULL")]
-
     def touch(self) -> None:
         """Note that every row found so far has been used, to the hour, for whoever drops the oldest."""
         if self._used:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import islice
 
 from tiffin.dockerfile.value import Value
-from tiffin.errors import DockerfileError, Unsupported
+from tiffin.errors import DockerfileError
 from tiffin.typed import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -28,11 +28,6 @@ class Place(Value):
         return DockerfileError(
             _printable(message), file=self.file, line=self.line, instruction=self.instruction
         )
-
-    def lacking(self, feature: str) -> Unsupported:
-        """The text is right Dockerfile and this version of tiffin does not have what it asks for."""
-        where = f"{self.file}:{self.line}" if self.line else self.file
-        return Unsupported(f"{where}: {feature} is not available in this version of tiffin")
 
 
 def shown(text: str) -> str:

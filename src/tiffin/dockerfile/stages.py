@@ -146,10 +146,6 @@ class Dockerfile(Value):
             raise place.error(f"no stage has the number {shown(from_)}")
         return None
 
-    def copy_source(self, copy: Copy, stage: Stage) -> Stage | None:
-        """The stage that `copy` in `stage` copies from: see `source`."""
-        return self.source(copy.from_, copy, stage)
-
 
 def _sources(instruction: Instruction) -> tuple[str, ...]:
     """What the instruction names to take files from, stages and images."""

@@ -75,7 +75,9 @@ def test_copying_by_number_from_a_later_stage_is_refused() -> None:
 def test_the_source_of_a_copy_is_a_stage_an_image_or_the_context() -> None:
     dockerfile = parse_dockerfile(GRAPH)
     last = dockerfile.target()
-    found = [dockerfile.copy_source(copy, last) for copy in last.instructions if isinstance(copy, Copy)]
+    found = [
+        dockerfile.source(copy.from_, copy, last) for copy in last.instructions if isinstance(copy, Copy)
+    ]
     assert [stage and stage.title for stage in found] == ["build", "docs", None]
 
 
