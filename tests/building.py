@@ -84,7 +84,7 @@ class Bench:
         return path
 
     def builder(self) -> Builder:
-        from tiffin.build.run import Runner
+        from tiffin.build.running.run import Runner
 
         return Builder(self.store, self.images, Runner(self.layout))
 

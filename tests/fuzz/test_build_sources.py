@@ -5,8 +5,8 @@ from contextlib import suppress
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from tiffin.build import download, git, lending
-from tiffin.build.parents import PathPattern, split_pivot
+from tiffin.build.contexts import download, git, lending
+from tiffin.build.copying.parents import PathPattern, split_pivot
 from tiffin.errors import InvalidArgument, NotFound, TransferError
 from tiffin.oci.reference import parse_reference
 from tiffin.registry.origin import origin_of

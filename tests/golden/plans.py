@@ -16,9 +16,9 @@ import pathlib
 from typing import Any
 
 from tiffin.build.cache import Layer
-from tiffin.build.graph import BaseWork, Given, Plan, SettingsWork, Step
-from tiffin.build.plan import make_plan
-from tiffin.build.sources import SourceTree
+from tiffin.build.copying.sources import SourceTree
+from tiffin.build.planning.graph import BaseWork, Given, Plan, SettingsWork, Step
+from tiffin.build.planning.plan import make_plan
 from tiffin.dockerfile.stages import parse_dockerfile
 from tiffin.errors import NotFound, TiffinError
 from tiffin.oci.platform import Platform, parse_platform
@@ -36,7 +36,7 @@ IMAGES: dict[str, dict[str, Any]] = {
 
 
 class Inputs:
-    """The images and files of every case; see tiffin.build.plan.Inputs."""
+    """The images and files of every case; see tiffin.build.planning.plan.Inputs."""
 
     def __init__(self, tree: SourceTree, platform: Platform) -> None:
         self._tree, self._platform = tree, platform

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from tests.building import Bench
-from tiffin.build.context import Context
-from tiffin.build.sources import SourceTree
-from tiffin.build.tree import scan
+from tiffin.build.contexts.context import Context
+from tiffin.build.copying.sources import SourceTree
+from tiffin.build.copying.tree import scan
 from tiffin.errors import DockerfileError, InvalidArgument, TiffinError
 
 SECRET = "the canary's secret"
@@ -173,7 +173,7 @@ def test_a_directory_swapped_for_a_link_while_it_is_copied_is_not_followed(
         (top / "d").symlink_to(canary)
         return scan(found, chosen)  # type: ignore[arg-type]
 
-    monkeypatch.setattr("tiffin.build.sources.scan", swap_first)
+    monkeypatch.setattr("tiffin.build.copying.sources.scan", swap_first)
     try:
         (picked,) = SourceTree(fd, "the build context").pick("d")
     finally:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.building import Bench
-from tiffin.build.mountpoints import MountPoints
+from tiffin.build.running.mountpoints import MountPoints
 
 pytestmark = pytest.mark.root
 

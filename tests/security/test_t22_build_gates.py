@@ -5,11 +5,11 @@ from typing import Any
 import pytest
 
 from tests.building import Bench
-from tiffin.build import lending
-from tiffin.build.commands import plan_run
-from tiffin.build.config import scratch_config
-from tiffin.build.graph import Given, RunWork
-from tiffin.build.transfers import Desk, Origin
+from tiffin.build.contexts import lending
+from tiffin.build.planning.commands import plan_run
+from tiffin.build.planning.config import scratch_config
+from tiffin.build.planning.graph import Given, RunWork
+from tiffin.build.planning.transfers import Desk, Origin
 from tiffin.dockerfile.command import Command
 from tiffin.dockerfile.instructions import Run
 from tiffin.dockerfile.stages import parse_dockerfile
@@ -63,7 +63,7 @@ def test_a_grant_that_there_is_not_is_refused(word: str) -> None:
 
 
 def test_a_step_without_a_grant_has_a_containers_rights_and_no_more() -> None:
-    from tiffin.build.run import _spec
+    from tiffin.build.running.run import _spec
 
     spec = _spec(planned(), (), ())
     assert spec["process"]["capabilities"]["bounding"] == list(DEFAULT_CAPABILITIES)

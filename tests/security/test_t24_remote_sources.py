@@ -8,8 +8,8 @@ import pytest
 
 from tests.building import Bench
 from tests.webserver import Answer, WebServer, Work
-from tiffin.build import download, git
-from tiffin.build.inputs import Lent
+from tiffin.build.contexts import download, git
+from tiffin.build.contexts.inputs import Lent
 from tiffin.build.workers import Channel
 from tiffin.errors import DockerfileError, InvalidArgument, LimitExceeded, TiffinError, TransferError
 

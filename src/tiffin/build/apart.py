@@ -22,7 +22,7 @@ from tiffin.state import Layout
 from tiffin.typed import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from tiffin.build.builder import BuildRequest, BuildResult
+    from tiffin.build.request import BuildRequest, BuildResult
 
 _CODE = "import sys; sys.path[:] = {path!r}; from tiffin.build import apart; apart.main()"
 _REPORT, _STREAM = 3, 4
@@ -31,7 +31,7 @@ _REPORT, _STREAM = 3, 4
 def build_apart(layout: Layout, request: BuildRequest) -> BuildResult:
     """As `Builder.build` with the engine's own way to run a step. Events reach `request.progress` in this thread.
     Raises InvalidArgument for a request with a shell: nothing but this request reaches that process."""
-    from tiffin.build.builder import BuildResult
+    from tiffin.build.request import BuildResult
 
     if request.shell_fd >= 0:
         raise InvalidArgument(
@@ -87,7 +87,7 @@ def _spawn(layout: Layout, request: BuildRequest) -> Worker:
 
 
 def _request_document(request: BuildRequest) -> dict[str, Any]:
-    from tiffin.build.builder import with_absolute_paths
+    from tiffin.build.request import with_absolute_paths
 
     fields = with_absolute_paths(request)._asdict()
     document = {key: value for key, value in fields.items() if key != "progress"}
@@ -102,8 +102,9 @@ def _request_document(request: BuildRequest) -> dict[str, Any]:
 
 def main() -> None:
     """The child: one request from fd 0, messages to fd 3."""
-    from tiffin.build.builder import Builder, BuildRequest
-    from tiffin.build.run import Runner
+    from tiffin.build.builder import Builder
+    from tiffin.build.request import BuildRequest
+    from tiffin.build.running.run import Runner
     from tiffin.content import LocalContent
     from tiffin.images import Images
     from tiffin.snapshot import Snapshots

@@ -4,22 +4,23 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
-from tiffin.build import lending
-from tiffin.build.arrivals import Arrivals, is_remote
 from tiffin.build.cache import BuildCache, Cached, Elsewhere, Layer
 from tiffin.build.checks import check_build
-from tiffin.build.context import MAX_DOCKERFILE, Context
+from tiffin.build.contexts import lending
+from tiffin.build.contexts.arrivals import Arrivals
+from tiffin.build.contexts.context import MAX_DOCKERFILE, Context
+from tiffin.build.contexts.inputs import LAYOUT, BuildInputs, Lent, Shell
 from tiffin.build.epoch import NO_EPOCH, VARIABLE, epoch_of, with_epoch
-from tiffin.build.executor import StepExecutor
-from tiffin.build.export import Solved, image_document
-from tiffin.build.graph import BaseWork, Given, Plan, Step
-from tiffin.build.history import Recorder
-from tiffin.build.inputs import LAYOUT, BuildInputs, Lent, Shell
-from tiffin.build.plan import make_plan
-from tiffin.build.progress import Fetching, ForPlatform, Notice, Progress, StepReason, silent
-from tiffin.build.solver import Solver
+from tiffin.build.planning.graph import BaseWork, Given, Plan, Step
+from tiffin.build.planning.plan import make_plan
+from tiffin.build.progress import Fetching, ForPlatform, Notice, Progress, StepReason
+from tiffin.build.request import BuildRequest, BuildResult
+from tiffin.build.results.history import Recorder
+from tiffin.build.solving.executor import StepExecutor
+from tiffin.build.solving.export import Solved, image_document
+from tiffin.build.solving.solver import Solver
 from tiffin.dockerfile.place import shown
 from tiffin.dockerfile.stages import Dockerfile, parse_dockerfile
 from tiffin.errors import InvalidArgument, LimitExceeded, NotFound
@@ -30,92 +31,16 @@ from tiffin.oci.image import check_config
 from tiffin.oci.platform import Platform, host_platform, parse_platform
 from tiffin.oci.reference import parse_reference
 from tiffin.state import Store
-from tiffin.typed import TYPE_CHECKING, Any, NamedTuple, Protocol
+from tiffin.typed import TYPE_CHECKING, NamedTuple, Protocol
 
 if TYPE_CHECKING:
-    from tiffin.build.explain import Explainer, Memory
-    from tiffin.build.steps import Runner
+    from tiffin.build.solving.explain import Explainer, Memory
+    from tiffin.build.solving.steps import Runner
     from tiffin.images import Image
     from tiffin.images.transfer import Report, TransferEvent
 
 NETWORKS = ("bridge", "host", "none")
 _DEFAULT_NETWORKS = ("", "default")
-
-
-class BuildRequest(NamedTuple):
-    """What to build.
-
-    context_dir  the directory that COPY and ADD take from; or a URL, a git reference, "-" for what `stdin` gives
-    dockerfile   "" for `Dockerfile` in the context, a path as `-f` has it, or the text itself as bytes
-    tags         names for the image, as users write them
-    target       the stage to build, by name or number; "" the last
-    build_args   values for ARG
-    labels       set on the image after its last instruction
-    no_cache     execute every step anew (results are still kept for later builds)
-    network      of RUN: "bridge" (so is ""), "host" or "none"
-    pull         fetch base images anew, also those that are here
-    jobs         how many steps may run at once; 0: as many as there are processors, at least two
-    progress     is told what happens; see tiffin.build.progress
-    platform     what to build for, several with commas; "" for this machine
-    contexts     named contexts: name → directory, URL, git reference, docker-image://IMAGE, oci-layout://DIRECTORY
-    secrets      as --secret has them, "id=NAME,src=FILE"; what they hold is read when a step needs it
-    ssh          as --ssh has them, "default" or "ID=SOCKET"
-    allow        entitlements: "network.host", "security.insecure"
-    stdin        descriptor to read the context from when it is "-"
-    shell        program to start in the state of a RUN that fails, on a terminal that goes to `shell_fd`, a socket: see
-                 tiffin.build.shell, and tiffin.engine.build_shell for its other end
-    squash       one layer of all that the Dockerfile makes
-    outputs      what becomes of the result, as --output has it: see tiffin.build.outputs; none: the image, here
-    annotations  as --annotation has them, "[manifest:|index:]KEY=VALUE"
-    cache_from   where results of other engines' builds may be taken from, as --cache-from has it
-    cache_to     where the results of this build go, as --cache-to has it
-    explain      tell of each step why it ran
-    """
-
-    context_dir: str
-    dockerfile: str | bytes = ""
-    tags: tuple[str, ...] = ()
-    target: str = ""
-    build_args: Mapping[str, str] = {}
-    labels: Mapping[str, str] = {}
-    no_cache: bool = False
-    network: str = "bridge"
-    pull: bool = False
-    jobs: int = 0
-    progress: Progress = silent
-    platform: str = ""
-    contexts: Mapping[str, str] = {}
-    secrets: tuple[str, ...] = ()
-    ssh: tuple[str, ...] = ()
-    allow: tuple[str, ...] = ()
-    stdin: int = -1
-    shell: str = ""
-    shell_fd: int = -1
-    squash: bool = False
-    outputs: tuple[str, ...] = ()
-    annotations: tuple[str, ...] = ()
-    cache_from: tuple[str, ...] = ()
-    cache_to: tuple[str, ...] = ()
-    explain: bool = False
-
-
-def with_absolute_paths(request: BuildRequest) -> BuildRequest:
-    """The request for a process with another working directory, but for a Dockerfile outside of the context."""
-    if request.context_dir == "-" or is_remote(request.context_dir):
-        return request
-    return request._replace(context_dir=os.path.abspath(request.context_dir))
-
-
-class BuildResult(NamedTuple):
-    """`image_id` is the config's digest (of an image for several platforms: the index's), `names` the full references
-    that it now has from this build, `checks` what the lint found in the stages that were built, a line each, `metadata`
-    what --metadata-file says."""
-
-    image_id: str
-    names: tuple[str, ...]
-    warnings: tuple[str, ...]
-    checks: tuple[str, ...] = ()
-    metadata: Mapping[str, Any] = {}
 
 
 class BaseImages(Protocol):
@@ -136,9 +61,9 @@ class Finish(Protocol):
 
 
 class Builder:
-    """Builds images into one engine's stores. `run` executes a RUN: see tiffin.build.run. `fetch` has images that are
-    not here; without it they are not found. `finish` does with the result what the request says; without it, the result
-    is an image here. `elsewhere` are results of other engines' builds.
+    """Builds images into one engine's stores. `run` executes a RUN: see tiffin.build.running.run. `fetch` has images
+    that are not here; without it they are not found. `finish` does with the result what the request says; without it,
+    the result is an image here. `elsewhere` are results of other engines' builds.
 
     Every step is forked, which takes a process with one thread. In a program that has more, a build runs as a
     whole in a process of its own, with tiffin's own `Runner`.
@@ -239,7 +164,7 @@ class Builder:
                 rooms.inputs.base = _Bases(self._images, self._fetch, request, platform)
             plan = make_plan(dockerfile, given, rooms.inputs)
             if request.squash:
-                from tiffin.build.squash import squashed
+                from tiffin.build.solving.squash import squashed
 
                 plan = squashed(plan)
             told.warn(*plan.warnings)
@@ -374,7 +299,7 @@ class _Watcher:
 
     def _explaining(self) -> Explainer:
         if self._explainer is None:
-            from tiffin.build.explain import Circumstances, Explainer, Memory
+            from tiffin.build.solving.explain import Circumstances, Explainer, Memory
 
             assert self._solver is not None
             inputs, request, plan = self._inputs, self._request, self._plan
@@ -407,7 +332,7 @@ class _Bases:
     def __call__(self, name: str, platform: Platform | None) -> BaseWork:
         """See plan.Inputs.base."""
         if name.startswith(LAYOUT):
-            from tiffin.build.layouts import load_layout
+            from tiffin.build.contexts.layouts import load_layout
 
             image = load_layout(self._images, name)
         else:

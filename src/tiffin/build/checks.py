@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from tiffin.build.arrivals import Arrivals
-from tiffin.build.config import environment
-from tiffin.build.context import Context
-from tiffin.build.lending import lent
+from tiffin.build.contexts.arrivals import Arrivals
+from tiffin.build.contexts.context import Context
+from tiffin.build.contexts.lending import lent
+from tiffin.build.planning.config import environment
 from tiffin.dockerfile import lint
 from tiffin.dockerfile.platform_args import platform_args
 from tiffin.dockerfile.stages import Dockerfile, parse_dockerfile
@@ -14,7 +14,7 @@ from tiffin.oci.platform import host_platform, parse_platform
 from tiffin.typed import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from tiffin.build.builder import BuildRequest
+    from tiffin.build.request import BuildRequest
     from tiffin.images import Images
 
 

@@ -57,7 +57,7 @@ class StepTransfer(NamedTuple):
 
 class StepShell(NamedTuple):
     """The command of a step failed with `status`, and a shell in its state waits at the request's `shell_fd`; see
-    tiffin.build.shell. No other step runs any more. Whoever is told this sees it through before it returns."""
+    tiffin.build.running.shell. No other step runs any more. Whoever is told this sees it through before it returns."""
 
     step: int
     status: int

@@ -9,8 +9,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 
-from tiffin.build import cache_mounts
 from tiffin.build.cache import BuildCache
+from tiffin.build.running import cache_mounts
 from tiffin.engine.images import open_images
 from tiffin.engine.usage import cache_mounts_use
 from tiffin.errors import InvalidArgument

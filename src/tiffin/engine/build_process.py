@@ -18,8 +18,8 @@ import sys
 from contextlib import ExitStack
 from struct import Struct
 
-from tiffin.build.builder import BuildRequest, BuildResult, with_absolute_paths
 from tiffin.build.progress import StepShell, silent
+from tiffin.build.request import BuildRequest, BuildResult, with_absolute_paths
 from tiffin.errors import EngineError
 from tiffin.kernel.process import set_pdeathsig
 from tiffin.state import Layout, locate, open_store

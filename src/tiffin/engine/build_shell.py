@@ -1,6 +1,6 @@
 """The caller's side of a shell in a failed build step: its terminal is made raw, and what is typed goes there.
 
-See tiffin.build.shell for what passes between the two.
+See tiffin.build.running.shell for what passes between the two.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import os
 import select
 import socket
 
-from tiffin.build.shell import ENDED, FAILED, GO, PACKET, SIGNAL, TERMINAL
+from tiffin.build.running.shell import ENDED, FAILED, GO, PACKET, SIGNAL, TERMINAL
 from tiffin.engine.caller import Caller
 from tiffin.engine.options import Streams
 from tiffin.errors import EngineError

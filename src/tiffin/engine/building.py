@@ -3,9 +3,10 @@ a build is forked, and forking is safe from one thread alone."""
 
 from __future__ import annotations
 
-from tiffin.build.builder import Builder, BuildRequest, BuildResult
+from tiffin.build.builder import Builder
 from tiffin.build.progress import Notice
-from tiffin.build.run import Runner
+from tiffin.build.request import BuildRequest, BuildResult
+from tiffin.build.running.run import Runner
 from tiffin.engine.build_outputs.exporter import Exporter
 from tiffin.engine.compressed import drop_unwanted
 from tiffin.engine.images import open_images
@@ -17,9 +18,9 @@ if TYPE_CHECKING:
 
     from tiffin.build.cache import Elsewhere
     from tiffin.build.checks import CheckResult
-    from tiffin.build.context_listing import Listed
-    from tiffin.build.history import BuildRecord
+    from tiffin.build.contexts.listing import Listed
     from tiffin.build.progress import Event
+    from tiffin.build.results.history import BuildRecord
     from tiffin.engine.build_cache import CachePrunePlan, CachePruneRequest, CacheRecord, CacheUsage
     from tiffin.engine.build_outputs.cache_to import CacheTo
     from tiffin.engine.workspace import Workspace
@@ -48,7 +49,7 @@ class BuildService:
     def list_context(self, directory: str = ".", dockerfile: str = "") -> Iterator[Listed]:
         """What is in the context, and which line of its ignore file decided on each. Raises NotFound,
         DockerfileError."""
-        from tiffin.build.context_listing import list_context
+        from tiffin.build.contexts.listing import list_context
 
         return list_context(directory, dockerfile)
 
@@ -73,21 +74,21 @@ class BuildService:
 
     def find_cache_mount(self, name: str) -> None:
         """Raises NotFound when there is no cache mount with this id."""
-        from tiffin.build.cache_mount_archives import find_cache_mount
+        from tiffin.build.running.cache_mount_archives import find_cache_mount
 
         with self._workspace.store() as store:
             find_cache_mount(store, name)
 
     def export_cache_mount(self, name: str, out: BinaryIO) -> None:
         """Write what RUN --mount=type=cache,id=`name` has gathered as a tar. Raises NotFound."""
-        from tiffin.build.cache_mount_archives import export_cache_mount
+        from tiffin.build.running.cache_mount_archives import export_cache_mount
 
         with self._workspace.store() as store:
             export_cache_mount(store, name, out)
 
     def import_cache_mount(self, name: str, archive: BinaryIO) -> None:
         """Unpack a tar, plain or compressed, into that cache mount, made when it is new. Raises Corrupt."""
-        from tiffin.build.cache_mount_archives import import_cache_mount
+        from tiffin.build.running.cache_mount_archives import import_cache_mount
 
         with self._workspace.store() as store:
             import_cache_mount(store, name, archive)
@@ -102,20 +103,20 @@ class BuildService:
 
     def history(self) -> list[BuildRecord]:
         """The builds whose logs are kept, the newest first."""
-        from tiffin.build import history
+        from tiffin.build.results import history
 
         return history.records(self._workspace.layout)
 
     def replay(self, build: str = "") -> Iterator[tuple[int, Event]]:
         """What a build said, and when in nanoseconds since the epoch. `build` is an ID, the beginning of one, ^1 the
         one before the newest, "" the newest. Raises NotFound, Conflict."""
-        from tiffin.build import history
+        from tiffin.build.results import history
 
         return history.replay(self._workspace.layout, history.find(self._workspace.layout, build))
 
     def step_log(self, build: str, step: int) -> str:
         """The path of the file with a step's whole output. Raises NotFound, Conflict."""
-        from tiffin.build import history
+        from tiffin.build.results import history
 
         return history.step_log(self._workspace.layout, history.find(self._workspace.layout, build), step)
 
@@ -141,7 +142,7 @@ def build_in(store: Store, request: BuildRequest) -> BuildResult:
 def _cache_to(request: BuildRequest) -> list[CacheTo]:
     if not request.cache_to:
         return []
-    from tiffin.build.exchange import check_targets, parse_target
+    from tiffin.build.results.exchange import check_targets, parse_target
     from tiffin.engine.build_outputs.cache_to import CacheTo
 
     targets = [parse_target(text) for text in request.cache_to]
@@ -152,7 +153,7 @@ def _cache_to(request: BuildRequest) -> list[CacheTo]:
 def _elsewhere(store: Store, request: BuildRequest) -> Elsewhere | None:
     if not request.cache_from:
         return None
-    from tiffin.build.exchange import parse_source
+    from tiffin.build.results.exchange import parse_source
     from tiffin.engine.build_outputs.cache_from import Sources
 
     sources = [parse_source(text) for text in request.cache_from]

@@ -6,7 +6,7 @@ settings' own environment, as they are in a build.
 
 from __future__ import annotations
 
-from tiffin.build.config import apply, environment
+from tiffin.build.planning.config import apply, environment
 from tiffin.dockerfile.expand import expand
 from tiffin.dockerfile.instructions import (
     Cmd,

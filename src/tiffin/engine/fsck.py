@@ -127,7 +127,7 @@ def _check_networks(store: Store, checked: Checked) -> None:
 
 
 def _check_cache_mounts(store: Store, checked: Checked) -> None:
-    from tiffin.build import cache_mounts
+    from tiffin.build.running import cache_mounts
 
     rows, directories = cache_mounts.strays(store)
     for name in rows:
@@ -152,7 +152,7 @@ def _repair(store: Store, finding: Finding) -> str:
 
             Volumes(store).create(finding.name)
         elif finding.kind == "cache mount":
-            from tiffin.build import cache_mounts
+            from tiffin.build.running import cache_mounts
 
             cache_mounts.remove(store, finding.name)
         elif finding.kind == "network":

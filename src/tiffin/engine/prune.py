@@ -188,7 +188,7 @@ def carry_out(workspace: Workspace, plan: PrunePlan) -> Pruned:
                 continue  # somebody uses it now, or was quicker
             volumes.append(volume.name)
         from tiffin.build.cache import BuildCache
-        from tiffin.build.cache_mounts import remove as remove_cache_mount
+        from tiffin.build.running.cache_mounts import remove as remove_cache_mount
         from tiffin.build.sweep import sweep
 
         BuildCache(store).drop(step.key for step in plan.cache)

@@ -116,7 +116,7 @@ def container_use(store: Store, container: Container) -> ContainerUse:
 
 def cache_mounts_use(store: Store) -> tuple[CacheMountUse, ...]:
     """Every cache mount, the one not used for longest first."""
-    from tiffin.build.cache_mounts import directory, kept
+    from tiffin.build.running.cache_mounts import directory, kept
 
     top = directory(store)
     return tuple(

@@ -167,7 +167,7 @@ _NETWORKS = [
         BEGIN DELETE FROM memberships WHERE container = OLD.id; END""",
 ]
 
-# Directories that RUN steps share from build to build: see build/cache_mounts.py. Times in nanoseconds.
+# Directories that RUN steps share from build to build: see build/running/cache_mounts.py. Times in nanoseconds.
 _CACHE_MOUNTS = [
     """CREATE TABLE cache_mounts (
         name TEXT PRIMARY KEY, id TEXT NOT NULL, added INTEGER NOT NULL, used INTEGER NOT NULL)

@@ -10,7 +10,7 @@ import pytest
 from tests.building import Bench
 from tests.command import fresh_engine
 from tests.integration.build.test_run import leftovers, marked, wait_until
-from tiffin.build import cache_mounts
+from tiffin.build.running import cache_mounts
 
 pytestmark = pytest.mark.root
 
@@ -19,7 +19,7 @@ import sys
 sys.path[:0] = {path!r}
 from tiffin.build import Builder, BuildRequest
 from tiffin.build.progress import Notice, StepLog
-from tiffin.build.run import Runner
+from tiffin.build.running.run import Runner
 from tiffin.content import LocalContent
 from tiffin.images import Images
 from tiffin.snapshot import Snapshots

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from tests.building import Bench
-from tiffin.build.fill import Filler
-from tiffin.build.place import Ownership, Reserved
-from tiffin.build.sources import SourceTree
+from tiffin.build.copying.fill import Filler
+from tiffin.build.copying.place import Ownership, Reserved
+from tiffin.build.copying.sources import SourceTree
 from tiffin.layer.compress import open_decompressed
 from tiffin.layer.diff import diff_tar
 from tiffin.layer.tarstream import Kind, TarReader

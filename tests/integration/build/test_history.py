@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 
 from tests.building import Bench
-from tiffin.build import StepError, history
+from tiffin.build import StepError
 from tiffin.build.progress import Notice, StepCached, StepLog, StepStarted
+from tiffin.build.results import history
 from tiffin.errors import Conflict, DockerfileError, NotFound
 
 pytestmark = pytest.mark.root

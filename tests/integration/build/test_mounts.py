@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.building import Bench
-from tiffin.build import cache_mounts
+from tiffin.build.running import cache_mounts
 from tiffin.errors import DockerfileError, InvalidArgument, NotFound
 
 pytestmark = pytest.mark.root

@@ -143,7 +143,7 @@ sys.path[:0] = {path!r}
 from pathlib import Path
 from tiffin.build import Builder, BuildRequest
 from tiffin.build.progress import StepLog
-from tiffin.build.run import Runner
+from tiffin.build.running.run import Runner
 from tiffin.content import LocalContent
 from tiffin.images import Images
 from tiffin.snapshot import Snapshots

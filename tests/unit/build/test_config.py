@@ -2,8 +2,8 @@ from typing import Any
 
 import pytest
 
-from tiffin.build import config
-from tiffin.build.config import apply
+from tiffin.build.planning import config
+from tiffin.build.planning.config import apply
 from tiffin.dockerfile.expand import expand
 from tiffin.dockerfile.parser import parse_instruction
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tiffin.build.context import Context
-from tiffin.build.sources import Picked, SourceTree
+from tiffin.build.contexts.context import Context
+from tiffin.build.copying.sources import Picked, SourceTree
 from tiffin.errors import InvalidArgument, LimitExceeded, NotFound
 
 
@@ -230,7 +230,9 @@ def test_links_of_a_stage_resolve_inside_it(tmp_path: Path) -> None:
 def test_digests_taken_elsewhere_are_kept_for_the_next_build(
     top: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tiffin.build.context._SETTLED_NS", -(10**12))  # trust files made a moment ago
+    monkeypatch.setattr(
+        "tiffin.build.contexts.context._SETTLED_NS", -(10**12)
+    )  # trust files made a moment ago
     (tmp_path / "cache").mkdir()
     context, waiting, later = (Context(str(top), str(tmp_path / "cache")) for _ in range(3))
     try:
@@ -252,7 +254,7 @@ def test_digests_taken_elsewhere_are_kept_for_the_next_build(
 def test_a_file_that_changed_while_it_was_read_is_not_kept(
     top: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tiffin.build.context._SETTLED_NS", -(10**12))
+    monkeypatch.setattr("tiffin.build.contexts.context._SETTLED_NS", -(10**12))
     (tmp_path / "cache").mkdir()
     context = Context(str(top), str(tmp_path / "cache"))
     try:

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from tiffin.build import git
-from tiffin.build.arrivals import is_remote
-from tiffin.build.inputs import Lent, SecretSource
+from tiffin.build.contexts import git
+from tiffin.build.contexts.arrivals import is_remote
+from tiffin.build.contexts.inputs import Lent, SecretSource
 
 
 @pytest.mark.parametrize(

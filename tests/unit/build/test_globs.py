@@ -2,7 +2,7 @@ import time
 
 import pytest
 
-from tiffin.build.globs import component_matcher, has_wildcard
+from tiffin.build.copying.globs import component_matcher, has_wildcard
 from tiffin.errors import InvalidArgument
 
 

@@ -1,4 +1,4 @@
-from tiffin.build.keys import step_key
+from tiffin.build.planning.keys import step_key
 
 
 def test_a_key_depends_on_kind_parent_and_content_and_on_nothing_else() -> None:

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from tiffin.build.inputs import BuildInputs, SecretSource
-from tiffin.build.lending import check_contexts, granted, lent
+from tiffin.build.contexts.inputs import BuildInputs, SecretSource
+from tiffin.build.contexts.lending import check_contexts, granted, lent
 from tiffin.errors import InvalidArgument
 
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from tiffin.build.cache import Cached, Kept, Layer
 from tiffin.build.epoch import NO_EPOCH, checkout_mode, clamp_history, epoch_of, narrowed, with_epoch
-from tiffin.build.exchange import (
+from tiffin.build.results.exchange import (
     CacheSource,
     CacheTarget,
     parse_source,
@@ -21,9 +21,9 @@ from tiffin.build.exchange import (
     with_inline,
     write_document,
 )
-from tiffin.build.explain import Memory
-from tiffin.build.export import Solved
-from tiffin.build.outputs import Annotation, Output, annotations_for, parse_annotation, parse_outputs
+from tiffin.build.results.outputs import Annotation, Output, annotations_for, parse_annotation, parse_outputs
+from tiffin.build.solving.explain import Memory
+from tiffin.build.solving.export import Solved
 from tiffin.errors import Corrupt, InvalidArgument, TiffinError
 from tiffin.images import LayerBlob
 from tiffin.oci.descriptor import LAYER_GZIP, Descriptor

@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from tiffin.build.parents import PathPattern, split_pivot
+from tiffin.build.copying.parents import PathPattern, split_pivot
 from tiffin.errors import InvalidArgument
 
 

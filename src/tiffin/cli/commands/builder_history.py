@@ -7,7 +7,7 @@ from tiffin.cli.formatting import OPTION_HELP, Listing
 from tiffin.typed import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from tiffin.build.history import BuildRecord
+    from tiffin.build.results.history import BuildRecord
     from tiffin.cli.main import Session
     from tiffin.cli.parser import CommandParser, Namespace
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from contextlib import closing
 
 from tiffin.build.cache import Kept, Layer
-from tiffin.build.exchange import CONFIG, CacheSource, Records, read_document, read_inline
+from tiffin.build.results.exchange import CONFIG, CacheSource, Records, read_document, read_inline
 from tiffin.build.workers import call
 from tiffin.errors import Corrupt, NotFound, TiffinError
 from tiffin.images.copy import manifest_parts

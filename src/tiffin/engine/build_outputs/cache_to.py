@@ -5,9 +5,9 @@ from __future__ import annotations
 import io
 from collections.abc import Sequence
 
-from tiffin.build.exchange import CONFIG, CacheDocument, CacheTarget, write_document
-from tiffin.build.export import Solved
 from tiffin.build.progress import Notice, Progress, Sending
+from tiffin.build.results.exchange import CONFIG, CacheDocument, CacheTarget, write_document
+from tiffin.build.solving.export import Solved
 from tiffin.errors import TiffinError
 from tiffin.images import Images, LayerBlob
 from tiffin.images.blobs import LayerSource

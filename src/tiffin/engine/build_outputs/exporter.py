@@ -8,10 +8,10 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-from tiffin.build.builder import BuildRequest, BuildResult
-from tiffin.build.export import Solved
-from tiffin.build.outputs import Output, parse_outputs
 from tiffin.build.progress import Notice, Sending
+from tiffin.build.request import BuildRequest, BuildResult
+from tiffin.build.results.outputs import Output, parse_outputs
+from tiffin.build.solving.export import Solved
 from tiffin.engine.build_outputs.products import Member, Product, make_product
 from tiffin.errors import EngineError, InvalidArgument, NoSpace
 from tiffin.images import Images
@@ -50,7 +50,7 @@ class Exporter:
         self, request: BuildRequest, solved: Sequence[Solved], names: Sequence[str], /
     ) -> BuildResult:
         if self._inline:
-            from tiffin.build.exchange import with_inline
+            from tiffin.build.results.exchange import with_inline
 
             solved = [one._replace(document=with_inline(one)) for one in solved]
         metadata: dict[str, Any] = {}

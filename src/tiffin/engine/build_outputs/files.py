@@ -14,10 +14,10 @@ import stat
 from collections.abc import Sequence
 from contextlib import ExitStack
 
-from tiffin.build.export import Solved
-from tiffin.build.mounting import mounted
-from tiffin.build.place import copy_data
-from tiffin.build.tree import Cursor, Node, open_file, scan
+from tiffin.build.copying.mounting import mounted
+from tiffin.build.copying.place import copy_data
+from tiffin.build.copying.tree import Cursor, Node, open_file, scan
+from tiffin.build.solving.export import Solved
 from tiffin.build.workers import call
 from tiffin.errors import EngineError, InvalidArgument, NoSpace
 from tiffin.images import Images

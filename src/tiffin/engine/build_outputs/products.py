@@ -5,8 +5,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from tiffin.build.export import Solved
-from tiffin.build.outputs import Output, annotations_for
+from tiffin.build.results.outputs import Output, annotations_for
+from tiffin.build.solving.export import Solved
 from tiffin.errors import InvalidArgument
 from tiffin.images import Images, LayerBlob
 from tiffin.images.indexes import IndexDocument

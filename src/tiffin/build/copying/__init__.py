@@ -1,0 +1,1 @@
+"""COPY and ADD: files found in one tree and put into another, by descriptor."""

@@ -1,0 +1,1 @@
+"""RUN: a container over the layers so far, with its mounts."""
