@@ -97,10 +97,12 @@ class Asking(NamedTuple):
         return f"{self.name}{'@' if ':' in self.reference else ':'}{self.reference}"
 
 
-def refusal(response: Response, asking: Asking, transport: Transport) -> TiffinError:
-    """The error that an answer other than the one wanted means. Reads and closes it."""
-    problem = problem_of(response)
-    kind, text = _meaning(response, problem, asking)
+def refusal(
+    response: Response, asking: Asking, transport: Transport, problem: Problem | None = None
+) -> TiffinError:
+    """The error that an answer other than the one wanted means. Reads and closes it, unless it has been read and is
+    a `problem` already."""
+    kind, text = _meaning(response, problem or problem_of(response), asking)
     return transport.failure(kind, text)
 
 

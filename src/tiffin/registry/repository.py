@@ -7,6 +7,7 @@ blobs, is for the caller to hash while it comes.
 from __future__ import annotations
 
 import re
+from itertools import count
 
 from tiffin.errors import Corrupt, InvalidArgument, NotFound, TiffinError, TransferError, Unsupported
 from tiffin.oci.descriptor import (
@@ -24,9 +25,9 @@ from tiffin.registry import referrers, scopes
 from tiffin.registry.blobs import BlobStream, start_of
 from tiffin.registry.origin import PUBLIC, origin_of
 from tiffin.registry.pages import pages
-from tiffin.registry.problems import Asking, refusal
+from tiffin.registry.problems import Asking, problem_of, refusal
 from tiffin.registry.uploads import Upload
-from tiffin.registry.waiting import again
+from tiffin.registry.waiting import again, backoff
 from tiffin.typed import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
@@ -43,6 +44,8 @@ ACCEPT = ", ".join((INDEX, MANIFEST, *sorted((INDEXES | MANIFESTS) - {INDEX, MAN
 _TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
 _SCHEMA_1 = "application/vnd.docker.distribution.manifest.v1+"
 _SAYS_NOTHING = frozenset({"", "application/json", "application/octet-stream", "text/plain"})
+_UNSETTLED = frozenset({"manifest_blob_unknown", "blob_unknown", "digest_invalid"})
+_SETTLING_TRIES = 4
 _COMMIT_PATIENCE = 10  # stall timeouts: a registry hashes or moves what it was sent before it answers
 
 
@@ -129,16 +132,7 @@ class Repository:
         subject = referrers.subject_of(data)
 
         def put(session: Session) -> str:
-            with session.request(
-                "PUT",
-                self._url("manifests", reference),
-                self._scope("pull", "push"),
-                headers={"Content-Type": media_type},
-                body=data,
-                patience=_COMMIT_PATIENCE,
-            ) as response:
-                if response.status not in (200, 201, 202, 204):
-                    raise self._refusal(response, reference, change=True)
+            with self._put(session, reference, data, media_type) as response:
                 stated = response.header("docker-content-digest")
                 listed = bool(response.header("oci-subject"))
             if is_digest(stated) and stated != digest:
@@ -148,6 +142,28 @@ class Repository:
             return digest
 
         return self._pushes.first(put)
+
+    def _put(self, session: Session, reference: str, data: bytes, media_type: str) -> Response:
+        """The answer of a registry that took the manifest. One that does not see its blobs, though it said of each
+        that it is there, may be storing the same ones for somebody else at this moment: it is asked again."""
+        for attempt in count(1):
+            response = session.request(
+                "PUT",
+                self._url("manifests", reference),
+                self._scope("pull", "push"),
+                headers={"Content-Type": media_type},
+                body=data,
+                patience=_COMMIT_PATIENCE,
+            )
+            if response.status in (200, 201, 202, 204):
+                return response
+            with response:
+                problem = problem_of(response)
+            if problem.code not in _UNSETTLED or attempt == _SETTLING_TRIES:
+                break
+            self._transport.trace(f"* {problem.text}; again, should it be storing them")
+            self._transport.waiting.sleep(backoff(attempt))
+        raise refusal(response, self._asking(reference), self._transport, problem)
 
     def delete_manifest(self, digest: str) -> None:
         """Remove a manifest (or a tag, where the registry can). Raises NotFound; Unsupported where deleting is

@@ -213,6 +213,21 @@ def test_tags_come_page_by_page_and_strange_ones_are_left_out(server: Hostile, c
         list(client.repository(f"{server.host}/odd").tags())
 
 
+@pytest.mark.parametrize("code", ["MANIFEST_BLOB_UNKNOWN", "DIGEST_INVALID"])
+def test_a_manifest_whose_blobs_a_registry_does_not_see_yet_is_put_again(
+    server: Hostile, client: Registry, code: str
+) -> None:
+    """Debian's docker-registry answers so while another client's push of the same blobs is being stored."""
+    unseen = Answer(400, {}, b'{"errors":[{"code":"%b","message":"not here"}]}' % code.encode())
+    server.on("PUT", "/v2/a/manifests/1", unseen, unseen, Answer(201))
+    client.repository(f"{server.host}/a").put_manifest("1", MANIFEST_1, MANIFEST)
+    assert len(server.seen) == 3
+    server.on("PUT", "/v2/a/manifests/2", unseen)
+    with pytest.raises((Corrupt, TransferError), match="not here"):
+        client.repository(f"{server.host}/a").put_manifest("2", MANIFEST_1, MANIFEST)
+    assert len(server.seen) == 7
+
+
 def test_mirrors_are_asked_first_and_passed_over(server: Hostile) -> None:
     data = b"blob"
     with Hostile() as empty, Hostile() as sick:
