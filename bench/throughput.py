@@ -1,34 +1,52 @@
 """Bytes a second over a network of tiffin's, beside a bare pair of interfaces: what bridge, names and rules cost.
 
-    container to container   two containers on a network of their own      beside   two namespaces, one veth pair
-    machine to container     this machine and a container                  beside   this machine and a namespace
-    ... IPv6                 the same by their IPv6 addresses              beside   the same pair
+                             tiffin                    bare                        bridge
+    container to container   on a network of theirs    two namespaces, one pair    two pairs on a plain bridge
+    machine to container     this machine, and one     this machine, and one       the bridge's namespace, and one
+    ... IPv6                 the same by their IPv6 addresses
 
-iperf3, one TCP stream, seconds at a time and the sides in turn, the median of each. The containers have the machine's
-/usr, so that the same program runs everywhere.
+The plain bridge stands in a namespace that has no rule: what is lost beside it is ours, what is lost beside the bare
+pair is a bridge's as well, one more pair of interfaces on the way.
+
+iperf3, one TCP stream, so many bytes a round that one takes a fraction of a second, and the sides in turn, forth and
+back; the ratio is the median of the rounds' own ratios, so that what else the machine does falls on both. Work is the
+processors' time for a byte, of both ends, as a ratio: below load, it says more than the speed. What must be equal is:
+the same program (containers have the machine's /usr), in the same control groups, its ends on a processor each, one
+MTU, and cubic whatever the machine's choice is: BBR paces by round trips, which here are microseconds, and one of its
+runs has three times the speed of the next.
 """
 
 import contextlib
 import json
 import os
+import shlex
 import shutil
 import statistics
 import subprocess
 import time
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from bench.sides import BUSYBOX, Tiffin, run
 
 NAME = "throughput"
 _AIM = 0.95
-_SECONDS, _ROUNDS = 2, 5
-_PAIR = ("198.18.77.1", "198.18.77.2")  # RFC 2544: for measurements
-_PAIR6 = ("2001:2:0:77::1", "2001:2:0:77::2")  # RFC 5180
+_ROUNDS, _SECONDS, _PROBE = 12, 0.4, 64 << 20
+_SIDES = ("tiffin", "bare", "bridge")
+# RFC 2544 and RFC 5180: for measurements. The ends of the pair, of the pair to this machine, and those on the bridge.
+_PAIR = (("198.18.77.1", "2001:2:0:77::1"), ("198.18.77.2", "2001:2:0:77::2"))
+_TO_MACHINE = (("198.18.79.1", "2001:2:0:79::1"), ("198.18.79.2", "2001:2:0:79::2"))
+_BRIDGE = (
+    ("198.18.78.1", "2001:2:0:78::1"),
+    ("198.18.78.2", "2001:2:0:78::2"),
+    ("198.18.78.3", "2001:2:0:78::3"),
+)
+_WIDTHS = ("29", "125")
+_FAMILIES = (("", 0), (", IPv6", 1))
 _HOST_FILES = ("-v", "/usr:/usr:ro", "-v", "/lib:/lib:ro", "-v", "/lib64:/lib64:ro")
 
 
-class Path(NamedTuple):
+class Way(NamedTuple):
     """One way for bytes: what a command is prefixed with at its beginning, and the address at its end."""
 
     name: str
@@ -36,114 +54,203 @@ class Path(NamedTuple):
     address: str
 
 
+class Round(NamedTuple):
+    """Gigabits a second that arrived, and seconds of processors for a gigabyte."""
+
+    speed: float
+    work: float
+
+
+class Members(NamedTuple):
+    """The two containers: their ways, their MTU, and the control groups that each is in (files to write a pid to)."""
+
+    ways: list[Way]
+    mtu: str
+    groups: tuple[list[str], list[str]]
+
+
 def measure(tiffin: Tiffin) -> str:
     """The lines of the table."""
     if not shutil.which("iperf3"):
         subprocess.run(["bash", "-c", ". tools/provision.sh; packages iperf3"], check=True)
-    lines = []
     with contextlib.ExitStack() as stack:
-        ours = stack.enter_context(_containers(tiffin))
-        bare = stack.enter_context(_pairs())
-        for mine, plain in zip(ours, bare, strict=True):
-            speeds: dict[str, list[float]] = {"tiffin": [], "bare": []}
-            for _ in range(_ROUNDS):
-                speeds["bare"].append(_speed(plain))
-                speeds["tiffin"].append(_speed(mine))
-            here, there = (statistics.median(speeds[side]) for side in ("tiffin", "bare"))
-            beside = f"bare {there:8.2f} ratio {here / there:5.2f} (aim {_AIM:g})"
-            lines.append(f"{mine.name + ', Gbit/s':<36}  {here:9.2f}  {beside}")
+        members = stack.enter_context(_containers(tiffin))
+        bare = stack.enter_context(_pairs(members))
+        bridge = stack.enter_context(_bridge(members))
+        lines = [_line(ways) for ways in zip(members.ways, bare, bridge, strict=True)]
     return "\n".join(lines)
 
 
-def _speed(path: Path) -> float:
-    """Gigabits a second that arrived."""
-    command = [*path.enter, "iperf3", "-J", "-t", str(_SECONDS), "-O", "1", "-c", path.address]
-    return float(json.loads(run(command))["end"]["sum_received"]["bits_per_second"]) / 1e9
+def _line(ways: Sequence[Way]) -> str:
+    probe = min((_send(way, _PROBE) for way in ways), key=lambda one: one.speed)
+    amount = int(probe.speed * 1e9 / 8 * _SECONDS)
+    rounds: list[list[Round]] = [[] for _ in ways]
+    for number in range(_ROUNDS):
+        order = list(range(len(ways)))
+        for side in reversed(order) if number % 2 else order:
+            rounds[side].append(_send(ways[side], amount))
+    ours, *others = rounds
+    cells = [f"{ways[0].name + ', Gbit/s':<36}  {statistics.median(one.speed for one in ours):9.2f}"]
+    for name, theirs in zip(_SIDES[1:], others, strict=True):
+        speed = statistics.median(one.speed for one in theirs)
+        ratio = statistics.median(a.speed / b.speed for a, b in zip(ours, theirs, strict=True))
+        work = statistics.median(a.work / b.work for a, b in zip(ours, theirs, strict=True))
+        aim = f" (aim {_AIM:g})" if name == "bare" else ""
+        cells.append(f"{name} {speed:8.2f} ratio {ratio:5.2f}{aim} work {work:4.2f}")
+    return "  ".join(cells)
+
+
+def _send(way: Way, amount: int) -> Round:
+    command = [*way.enter, "iperf3", "-J", "-n", str(amount), "-C", "cubic", *_pinned(), "-c", way.address]
+    end: dict[str, Any] = json.loads(run(command))["end"]
+    received, busy = end["sum_received"], end["cpu_utilization_percent"]
+    spent = (busy["host_total"] + busy["remote_total"]) / 100 * received["seconds"]
+    return Round(received["bits_per_second"] / 1e9, spent / received["bytes"] * 1e9)
+
+
+def _pinned() -> list[str]:
+    """Options that keep sender and receiver to a processor each."""
+    processors = sorted(os.sched_getaffinity(0))
+    return ["-A", f"{processors[0]},{processors[1]}"] if len(processors) > 1 else []
+
+
+# -- the sides -----------------------------------------------------------------------------------------------
 
 
 @contextlib.contextmanager
-def _containers(tiffin: Tiffin) -> Iterator[list[Path]]:
+def _containers(tiffin: Tiffin) -> Iterator[Members]:
     network = f"bench-{os.getpid()}"
     run(tiffin.command("network", "create", "--ipv6", network))
     try:
         names = [f"{network}-{end}" for end in ("a", "b")]
-        for name in names:
-            run(
-                tiffin.command(
-                    "run",
-                    "-d",
-                    "--name",
-                    name,
-                    "--network",
-                    network,
-                    *_HOST_FILES,
-                    BUSYBOX,
-                    "/usr/bin/iperf3",
-                    "-s",
-                )
-            )
+        place = ("--network", network, "--cap-add", "NET_ADMIN")  # to choose cubic
         try:
-            place = json.loads(run(tiffin.command("inspect", names[1])))[0]["NetworkSettings"]["Networks"][
-                network
-            ]
-            four, six = place["IPAddress"], place["GlobalIPv6Address"]
+            for name in names:
+                end = (*_HOST_FILES, BUSYBOX, "/usr/bin/iperf3", "-s")
+                run(tiffin.command("run", "-d", "--name", name, *place, *end))
+            near, far = (json.loads(run(tiffin.command("inspect", name)))[0] for name in names)
+            there = far["NetworkSettings"]["Networks"][network]
             inside = tiffin.command("exec", names[0])
-            paths = [
-                Path("container to container", inside, four),
-                Path("machine to container", (), four),
-                Path("container to container, IPv6", inside, six),
-                Path("machine to container, IPv6", (), six),
+            ways = [
+                Way(f"{what} to container{family}", enter, address)
+                for family, address in zip(
+                    (name for name, _ in _FAMILIES),
+                    (there["IPAddress"], there["GlobalIPv6Address"]),
+                    strict=True,
+                )
+                for what, enter in (("container", inside), ("machine", ()))
             ]
-            for path in paths:
-                _await(path)
-            yield paths
+            for way in ways:
+                _await(way)
+            mtu = run([*inside, "cat", "/sys/class/net/eth0/mtu"]).strip()
+            yield Members(ways, mtu, (_groups(near["State"]["Pid"]), _groups(far["State"]["Pid"])))
         finally:
-            run(tiffin.command("rm", "-f", *names))
+            subprocess.run(tiffin.command("rm", "-f", *names), capture_output=True)
     finally:
         run(tiffin.command("network", "rm", network))
 
 
+def _groups(pid: int) -> list[str]:
+    """The files that a process writes its ID to, to be where process `pid` is."""
+    with open("/proc/mounts", encoding="utf-8") as file:
+        mounts = [line.split() for line in file if line.split()[2] in ("cgroup", "cgroup2")]
+    found = []
+    with open(f"/proc/{pid}/cgroup", encoding="utf-8") as file:
+        for _, controllers, path in (line.strip().split(":", 2) for line in file):
+            for _, where, kind, options, *_ in mounts:
+                its = (
+                    set(controllers.split(",")) <= set(options.split(","))
+                    if controllers
+                    else kind == "cgroup2"
+                )
+                if its and path != "/":
+                    found.append(f"{where}{path}/cgroup.procs")
+    return found
+
+
+def _within(groups: Sequence[str], pid: int) -> list[str]:
+    """What a command is prefixed with to run in these control groups and in the network of process `pid`."""
+    joins = "".join(f"echo $$ >{shlex.quote(path)}; " for path in groups)
+    return ["sh", "-c", f'{joins}exec nsenter -t {pid} -n "$@"', "sh"]
+
+
 @contextlib.contextmanager
-def _pairs() -> Iterator[list[Path]]:
+def _pairs(members: Members) -> Iterator[list[Way]]:
     """Two namespaces with a pair between them, and a pair from this machine to the second."""
     with contextlib.ExitStack() as stack:
-        first, second = (stack.enter_context(_namespace()) for _ in range(2))
+        near, far = (stack.enter_context(_namespace()) for _ in range(2))
         link = f"bench{os.getpid()}"
-        _pair(link, ["nsenter", "-t", str(first), "-n"], first, second, "near", 0)
         stack.callback(subprocess.run, ["ip", "link", "delete", link], capture_output=True)
-        _pair(link, [], 0, second, "far", 4)
-        inside = ["nsenter", "-t", str(second), "-n"]
-        server = subprocess.Popen([*inside, "iperf3", "-s"], stdout=subprocess.DEVNULL)
-        stack.callback(server.wait)
-        stack.callback(server.kill)
-        near = ["nsenter", "-t", str(first), "-n"]
-        paths = [
-            Path("", near, _end(_PAIR[1], 0)),
-            Path("", (), _end(_PAIR[1], 4)),
-            Path("", near, _end(_PAIR6[1], 0)),
-            Path("", (), _end(_PAIR6[1], 4)),
-        ]
-        for path in paths:
-            _await(path)
-        yield paths
+        _pair(members.mtu, (near, "eth0", _PAIR[0]), (far, "eth0", _PAIR[1]))
+        _pair(members.mtu, (os.getpid(), link, _TO_MACHINE[0]), (far, "eth1", _TO_MACHINE[1]))
+        stack.enter_context(_server(members, far))
+        enter = _within(members.groups[0], near)
+        yield _ways(enter, _PAIR[1], (), _TO_MACHINE[1])
 
 
-def _end(address: str, step: int) -> str:
-    """The address so many further on."""
-    front, mark, last = address.rpartition(":" if ":" in address else ".")
-    return f"{front}{mark}{int(last) + step}"
+@contextlib.contextmanager
+def _bridge(members: Members) -> Iterator[list[Way]]:
+    """A namespace with a bridge and nothing else, and two with a pair to it each."""
+    with contextlib.ExitStack() as stack:
+        middle, near, far = (stack.enter_context(_namespace()) for _ in range(3))
+        inside = ["nsenter", "-t", str(middle), "-n"]
+        for kind in ("iptables", "ip6tables"):
+            run(
+                [
+                    *inside,
+                    "sh",
+                    "-c",
+                    f"f=/proc/sys/net/bridge/bridge-nf-call-{kind}; [ ! -e $f ] || echo 0 >$f",
+                ]
+            )
+        run([*inside, "ip", "link", "add", "bridge", "mtu", members.mtu, "type", "bridge"])
+        _address(middle, "bridge", _BRIDGE[0])
+        for number, (pid, addresses) in enumerate(((near, _BRIDGE[1]), (far, _BRIDGE[2]))):
+            _pair(members.mtu, (middle, f"port{number}", ()), (pid, "eth0", addresses))
+            run([*inside, "ip", "link", "set", f"port{number}", "master", "bridge"])
+        stack.enter_context(_server(members, far))
+        yield _ways(_within(members.groups[0], near), _BRIDGE[2], inside, _BRIDGE[2])
 
 
-def _pair(name: str, enter: list[str], near: int, far: int, peer: str, step: int) -> None:
-    """A veth pair between namespaces (0: this one), both ends up and addressed."""
-    run(["ip", "link", "add", name, "type", "veth", "peer", "name", peer, "netns", str(far)])
-    if near:
-        run(["ip", "link", "set", name, "netns", str(near)])
-    there = ["nsenter", "-t", str(far), "-n"]
-    for prefix, link, side in ((enter, name, 0), (there, peer, 1)):
-        run([*prefix, "ip", "link", "set", link, "up"])
-        run([*prefix, "ip", "address", "add", f"{_end(_PAIR[side], step)}/30", "dev", link])
-        run([*prefix, "ip", "address", "add", f"{_end(_PAIR6[side], step)}/126", "dev", link, "nodad"])
+def _ways(
+    enter: Sequence[str], address: Sequence[str], machine: Sequence[str], its_address: Sequence[str]
+) -> list[Way]:
+    """In the order of the table; each answers."""
+    ways = []
+    for _, family in _FAMILIES:
+        ways += [Way("", enter, address[family]), Way("", machine, its_address[family])]
+    for way in ways:
+        _await(way)
+    return ways
+
+
+@contextlib.contextmanager
+def _server(members: Members, pid: int) -> Iterator[None]:
+    server = subprocess.Popen([*_within(members.groups[1], pid), "iperf3", "-s"], stdout=subprocess.DEVNULL)
+    try:
+        yield
+    finally:
+        server.kill()
+        server.wait()
+
+
+def _pair(mtu: str, *ends: tuple[int, str, Sequence[str]]) -> None:
+    """A veth pair between the namespaces of two processes, both ends up and addressed."""
+    (first, name, _), (second, peer, _) = ends
+    run(
+        ["ip", "link", "add", name, "netns", str(first), "mtu", mtu,
+         "type", "veth", "peer", "name", peer, "netns", str(second), "mtu", mtu]
+    )  # fmt: skip
+    for pid, link, addresses in ends:
+        _address(pid, link, addresses)
+
+
+def _address(pid: int, link: str, addresses: Sequence[str]) -> None:
+    enter = ["nsenter", "-t", str(pid), "-n", "ip"]
+    run([*enter, "link", "set", link, "up"])
+    for address, width in zip(addresses, _WIDTHS, strict=False):
+        late = ["nodad"] if ":" in address else []
+        run([*enter, "address", "add", f"{address}/{width}", "dev", link, *late])
 
 
 @contextlib.contextmanager
@@ -160,11 +267,11 @@ def _namespace() -> Iterator[int]:
         holder.wait()
 
 
-def _await(path: Path) -> None:
+def _await(way: Way) -> None:
     """Until its server answers."""
     until = time.monotonic() + 30
-    command = [*path.enter, "iperf3", "-n", "1K", "-c", path.address]
+    command = [*way.enter, "iperf3", "-n", "1K", "-c", way.address]
     while subprocess.run(command, capture_output=True).returncode:
         if time.monotonic() > until:
-            raise RuntimeError(f"no iperf3 answers at {path.address}")
+            raise RuntimeError(f"no iperf3 answers at {way.address}")
         time.sleep(0.1)

@@ -9,7 +9,8 @@
     postrouting  nat      containers leave under the machine's address; so do those that meet a container
                           through a published port from the loopback or from the same bridge
 
-Ports are elements of two maps, so that publishing one changes no rule. Every change is one script for `nft`,
+Ports are elements of two maps, so that publishing one changes no rule; networks are elements of maps that lead to
+chains of theirs, so that a packet's way is as long with two hundred as with one. Every change is one script for `nft`,
 which the kernel takes as a whole or not at all; the tables of others are never touched. An empty chain named
 after a checksum of the rules says which rules are in place: one netlink message tells, and no process is
 started, when nothing has to change.
@@ -28,7 +29,7 @@ from tiffin.network.tool import run_nft
 from tiffin.typed import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from tiffin.network.records import Network, Published
 
@@ -41,9 +42,10 @@ table {family} {table} {{
     meta l4proto {{ tcp, udp, sctp }} dnat {family} to {family} daddr . meta l4proto . th dport map @published_at
     meta l4proto {{ tcp, udp, sctp }} dnat {family} to meta l4proto . th dport map @published
   }}
+{chains}
   chain guard {{
     type filter hook prerouting priority raw; policy accept;
-    iifname != "lo" {family} daddr {loopback} {family} daddr . meta l4proto . th dport @loopback drop
+    {family} daddr {loopback} iifname != "lo" {family} daddr . meta l4proto . th dport @loopback drop
 {guard}
   }}
   chain prerouting {{
@@ -77,25 +79,36 @@ _OUTPUT_CUT = """\
     type nat hook output priority -100; policy accept;
     {family} daddr != {loopback} fib daddr type local jump publish
   }}"""
-_GUARD = """\
-    iifname "{bridge}" {family} saddr {loopback} drop
-    iifname "{bridge}" {family} daddr {loopback} drop
-    iifname != {{ "{bridge}", "lo" }} {family} daddr {subnet} drop"""
-_FORWARD = """\
-    iifname != "{bridge}" oifname "{bridge}" ct state established,related accept
-    iifname != "{bridge}" oifname "{bridge}" ct status dnat accept
-    iifname != "{bridge}" oifname "{bridge}" drop"""
-_POSTROUTING = """\
-    oifname != "{bridge}" {family} saddr {subnet} masquerade
-    oifname "{bridge}" {family} saddr {loopback} masquerade
-    oifname "{bridge}" {family} saddr {subnet} ct status dnat masquerade"""
-
-_CLOSED = """\
-    iifname "{bridge}" oifname != "{bridge}" drop
-    iifname != "{bridge}" oifname "{bridge}" drop"""
-_LOCAL = """\
-    oifname "{bridge}" {family} saddr {loopback} masquerade
-    oifname "{bridge}" {family} saddr {subnet} ct status dnat masquerade"""
+# What a network has of its own: chains that verdict maps lead to, by its subnet or its bridge. A rule after the other
+# for each network, a packet's way was 0.5 µs longer with every one.
+_HOME = """\
+  chain home_{id} {{
+    iifname != {{ "{bridge}", "lo" }} drop
+  }}"""
+_INTO = """\
+  chain into_{id} {{
+    iifname "{bridge}" accept
+    ct state established,related accept
+    ct status dnat accept
+    drop
+  }}"""
+_INTO_CLOSED = """\
+  chain into_{id} {{
+    iifname != "{bridge}" drop
+  }}"""
+_FROM_CLOSED = """\
+  chain from_{id} {{
+    oifname != "{bridge}" drop
+  }}"""
+_LEAVE = """\
+  chain leave_{id} {{
+    oifname != "{bridge}" masquerade
+    ct status dnat masquerade
+  }}"""
+_LEAVE_AS_IS = """\
+  chain leave_{id} {{
+    oifname "{bridge}" ct status dnat masquerade
+  }}"""
 
 
 class Family(NamedTuple):
@@ -107,6 +120,7 @@ class Family(NamedTuple):
     loopback: str
 
 
+_ID = 12  # digits of a network's ID in the names of its chains
 _IPV4 = Family("ip", socket.AF_INET, "ipv4_addr", "127.0.0.0/8")
 _IPV6 = Family("ip6", socket.AF_INET6, "ipv6_addr", "::1")
 
@@ -125,22 +139,19 @@ class Firewall:
 
     def _rules(self, family: Family, networks: Sequence[Network]) -> str:
         its = [(one, one.subnet if family is _IPV4 else one.subnet6) for one in networks]
+        its = [(one, subnet) for one, subnet in its if subnet]
         words = family._asdict() | {"family": family.name}
-        parts = [
-            "\n".join(
-                text.format(bridge=network.bridge, subnet=subnet, **words)
-                for network, subnet in its
-                if subnet
-                for text in _chosen(chain, network)
-            )
-            for chain in (_GUARD, _FORWARD, _POSTROUTING)
-        ]
         output = _OUTPUT if family is _IPV4 or reaches_loopback6() else _OUTPUT_CUT
         return _TABLE.format(
             table=self.table,
-            guard=parts[0],
-            forward=parts[1],
-            postrouting=parts[2],
+            chains="\n".join(
+                text.format(id=network.id[:_ID], bridge=network.bridge)
+                for network, _ in its
+                for text in _chains(network)
+            ),
+            guard="\n".join(_guard(family, its)),
+            forward="\n".join(_forward(its)),
+            postrouting="\n".join(_postrouting(family, its)),
             output=output.format(**words),
             **words,
         )
@@ -215,16 +226,53 @@ class Firewall:
         return "".join(lines)
 
 
-def _chosen(chain: str, network: Network) -> tuple[str, ...]:
-    """The rules that a network has in the place of a chain's usual ones."""
+def _chains(network: Network) -> tuple[str, ...]:
+    """The chains that a network has."""
     if network.options == "{}":
-        return (chain,)
+        return _HOME, _INTO, _LEAVE
     settings = network.settings
     if settings.internal:
-        return {_FORWARD: (_CLOSED,), _POSTROUTING: ()}.get(chain, (chain,))
-    if chain is _POSTROUTING and not settings.masquerade:
-        return (_LOCAL,)
-    return (chain,)
+        return _HOME, _INTO_CLOSED, _FROM_CLOSED
+    return _HOME, _INTO, _LEAVE if settings.masquerade else _LEAVE_AS_IS
+
+
+def _guard(family: Family, its: Sequence[tuple[Network, str]]) -> Iterator[str]:
+    if not its:
+        return
+    bridges = _names(network for network, _ in its)
+    yield f"    {family.name} saddr {family.loopback} iifname {bridges} drop"
+    yield f"    {family.name} daddr {family.loopback} iifname {bridges} drop"
+    yield _lead(f"{family.name} daddr", "home", ((subnet, network) for network, subnet in its))
+
+
+def _forward(its: Sequence[tuple[Network, str]]) -> Iterator[str]:
+    closed = [(_quoted(network), network) for network, _ in its if _FROM_CLOSED in _chains(network)]
+    if closed:
+        yield _lead("iifname", "from", closed)
+    if its:
+        yield _lead("oifname", "into", ((_quoted(network), network) for network, _ in its))
+
+
+def _postrouting(family: Family, its: Sequence[tuple[Network, str]]) -> Iterator[str]:
+    ways_out = [(subnet, network) for network, subnet in its if _FROM_CLOSED not in _chains(network)]
+    if not ways_out:
+        return
+    bridges = _names(network for _, network in ways_out)
+    yield f"    {family.name} saddr {family.loopback} oifname {bridges} masquerade"
+    yield _lead(f"{family.name} saddr", "leave", ways_out)
+
+
+def _lead(by: str, chain: str, ways: Iterable[tuple[str, Network]]) -> str:
+    elements = ", ".join(f"{key} : jump {chain}_{network.id[:_ID]}" for key, network in ways)
+    return f"    {by} vmap {{ {elements} }}"
+
+
+def _names(networks: Iterable[Network]) -> str:
+    return f"{{ {', '.join(map(_quoted, networks))} }}"
+
+
+def _quoted(network: Network) -> str:
+    return f'"{network.bridge}"'
 
 
 def _bridged(networks: Sequence[Network]) -> list[Network]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -41,7 +42,22 @@ def tiffin(engine: Tiffin) -> Iterator[Tiffin]:
 
 
 def server(tiffin: Tiffin, name: str, *options: str) -> None:
+    """A container whose server answers at port 80."""
     tiffin.ok("run", "-d", "--name", name, "--hostname", name, *options, "busybox", *SERVE)
+    await_listener(tiffin.ok("inspect", "-f", "{{.State.Pid}}", name), 80)
+
+
+def await_listener(pid: str, port: int, seconds: float = 30) -> None:
+    """Until something in the network namespace of a process listens at a TCP port."""
+    until = time.monotonic() + seconds
+    while True:
+        for name in ("tcp", "tcp6"):
+            with open(f"/proc/{pid}/net/{name}") as file:
+                rows = [line.split() for line in file.readlines()[1:]]
+            if any(row[1].endswith(f":{port:04X}") and row[3] == "0A" for row in rows):
+                return
+        assert time.monotonic() < until, f"nothing listens at port {port}"
+        time.sleep(0.01)
 
 
 def address(tiffin: Tiffin, container: str, network: str) -> str:

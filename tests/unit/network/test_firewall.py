@@ -28,17 +28,32 @@ def test_ports_become_elements_of_the_maps() -> None:
     )
 
 
-def test_every_network_has_its_rules() -> None:
-    other = NETWORK._replace(bridge="tfn1", subnet="10.211.0.0/16")
-    text = firewall.Firewall("e").rules([NETWORK, other])
-    for bridge, subnet in (("tfn0", "10.210.0.0/16"), ("tfn1", "10.211.0.0/16")):
-        assert f'oifname != "{bridge}" ip saddr {subnet} masquerade' in text
-        assert f'iifname != "{bridge}" oifname "{bridge}" drop' in text
+def test_every_network_has_its_chains_and_no_rule_that_others_pass() -> None:
+    other = NETWORK._replace(id="2", bridge="tfn1", subnet="10.211.0.0/16")
+    one, two = (firewall.Firewall("e").rules(networks) for networks in ([NETWORK], [NETWORK, other]))
+    assert "ip daddr vmap { 10.210.0.0/16 : jump home_1, 10.211.0.0/16 : jump home_2 }" in two
+    assert 'oifname vmap { "tfn0" : jump into_1, "tfn1" : jump into_2 }' in two
+    assert "ip saddr vmap { 10.210.0.0/16 : jump leave_1, 10.211.0.0/16 : jump leave_2 }" in two
+    assert _base_rules(one) == _base_rules(two), "a packet's way grows with the networks"
+
+
+def test_an_internal_network_has_no_way_out_and_none_in() -> None:
+    closed = NETWORK._replace(id="2", bridge="tfn1", subnet="10.211.0.0/16", options='{"internal": true}')
+    text = firewall.Firewall("e").rules([NETWORK, closed])
+    assert 'iifname vmap { "tfn1" : jump from_2 }' in text and "leave_2" not in text
+    assert 'chain into_2 {\n    iifname != "tfn1" drop' in text
 
 
 def test_ipv6_has_a_table_as_long_as_a_network_has_it() -> None:
     assert "ip6" not in firewall.Firewall("e").rules([NETWORK])
     dual = NETWORK._replace(subnet6="fd00::/64", gateway6="fd00::1")
-    text = firewall.Firewall("e").rules([NETWORK._replace(bridge="tfn1"), dual])
-    assert 'oifname != "tfn0" ip6 saddr fd00::/64 masquerade' in text
-    assert 'iifname "tfn1" ip6' not in text and 'oifname != "tfn1" ip saddr 10.210.0.0/16 masquerade' in text
+    text = firewall.Firewall("e").rules([NETWORK._replace(id="2", bridge="tfn1"), dual])
+    four, mark, six = text.partition("table ip6")
+    assert mark and "jump leave_2" in four and "ip6 saddr vmap { fd00::/64 : jump leave_1 }" in six
+    assert "tfn1" not in six
+
+
+def _base_rules(text: str) -> int:
+    """How many rules stand in chains that packets come to by themselves."""
+    chains = [part.partition("\n  }")[0] for part in text.split("  chain ")[1:]]
+    return sum(len(chain.splitlines()) - 2 for chain in chains if "hook" in chain)
