@@ -18,6 +18,7 @@ from tiffin.build.planning.plan import make_plan
 from tiffin.build.progress import Fetching, ForPlatform, Notice, Progress, StepReason
 from tiffin.build.request import BuildRequest, BuildResult
 from tiffin.build.results.history import Recorder
+from tiffin.build.solving.claims import Claims
 from tiffin.build.solving.executor import StepExecutor
 from tiffin.build.solving.export import Solved, image_document
 from tiffin.build.solving.solver import Solver
@@ -200,6 +201,7 @@ class Builder:
             rooms.cache,
             executor,
             progress,
+            Claims(f"{self._store.layout.root}/steps.lock"),
             no_cache=request.no_cache,
             jobs=request.jobs or max(2, os.cpu_count() or 1),
             epoch=rooms.epoch,

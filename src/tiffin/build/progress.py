@@ -4,6 +4,7 @@
     StepTransfer(3, ...)*                  while a step downloads
     StepShell(3)                           before StepFailed, where a shell in the failed step was asked for
     StepCached(3)                          a step whose result was there already
+    StepWaiting(3)                         before StepCached or StepStarted: another build executes the same step
     Notice(text)                           a warning, once
     Fetching(image, ...)*                  a base image that is not here comes from its registry, before all steps
 
@@ -31,6 +32,16 @@ class StepStarted(NamedTuple):
 
 class StepCached(NamedTuple):
     """Nothing was executed: the result was in the cache. Fields as of StepStarted."""
+
+    step: int
+    name: str
+    digest: str = ""
+    inputs: tuple[str, ...] = ()
+
+
+class StepWaiting(NamedTuple):
+    """Another build executes the very same step, and its result is waited for; if it fails there, the step is executed
+    here. Fields as of StepStarted."""
 
     step: int
     name: str
@@ -110,6 +121,7 @@ class Sending(NamedTuple):
 Event = (
     StepStarted
     | StepCached
+    | StepWaiting
     | StepLog
     | StepTransfer
     | StepShell
@@ -138,7 +150,7 @@ class ForPlatform:
         self._before = before
 
     def __call__(self, event: Event, /) -> None:
-        if isinstance(event, StepStarted | StepCached):
+        if isinstance(event, StepStarted | StepCached | StepWaiting):
             name = event.name
             name = f"[{self._platform} {name[1:]}" if name.startswith("[") else f"[{self._platform}] {name}"
             event = event._replace(name=name)

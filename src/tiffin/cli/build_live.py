@@ -23,6 +23,7 @@ from tiffin.build.progress import (
     StepShell,
     StepStarted,
     StepTransfer,
+    StepWaiting,
 )
 from tiffin.cli.output import escape, one_line, size
 from tiffin.typed import TYPE_CHECKING
@@ -66,11 +67,11 @@ def plain(line: bytes) -> str:
 
 
 class _Row:
-    """A step on the screen. `state` is "" while it runs."""
+    """A step on the screen. `state` is "" while it runs, `note` what there is to say of it meanwhile."""
 
-    def __init__(self, step: int, name: str, state: str = "") -> None:
+    def __init__(self, step: int, name: str, state: str = "", note: str = "") -> None:
         self.step = step
-        self.name = one_line(name)
+        self.name = f"{one_line(name)}{note}"
         self.state = state
         self.began = time.monotonic()
         self.tail = Tail()
@@ -120,6 +121,8 @@ class LiveProgress:
             self._rows[event.step] = _Row(event.step, event.name)
         elif isinstance(event, StepCached):
             self._rows[event.step] = _Row(event.step, event.name, "CACHED")
+        elif isinstance(event, StepWaiting):
+            self._rows[event.step] = _Row(event.step, event.name, note=" (another build executes it)")
         elif isinstance(event, StepLog):
             self._rows[event.step].tail.feed(event.data)
         elif isinstance(event, StepTransfer):

@@ -19,6 +19,7 @@ from tiffin.build.progress import (
     StepShell,
     StepStarted,
     StepTransfer,
+    StepWaiting,
     silent,
 )
 from tiffin.cli.output import escape, one_line
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 
 MODES = ("auto", "plain", "tty", "quiet", "none", "rawjson")
 _VARIABLE = "BUILDKIT_PROGRESS"
+WAITS = "waits for another build that executes it"
 _LOG_LINES = {"plain": 10, "tty": 40, "quiet": 40, "none": 40}
 
 
@@ -76,8 +78,10 @@ def _transferred(event: Fetching | Sending) -> str:
     return f"{event[0]}: {event.id}: {event.status}" if event.id else f"{event[0]}: {event.status}"
 
 
-def describe(event: StepStarted | StepCached | StepDone | StepFailed | StepShell) -> str:
+def describe(event: StepStarted | StepCached | StepWaiting | StepDone | StepFailed | StepShell) -> str:
     """The line of a step's event."""
+    if isinstance(event, StepWaiting):
+        return f"{event.name} {WAITS}"
     if isinstance(event, StepStarted):
         return event.name
     if isinstance(event, StepCached):

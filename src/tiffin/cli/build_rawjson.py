@@ -22,12 +22,15 @@ from tiffin.build.progress import (
     StepReason,
     StepStarted,
     StepTransfer,
+    StepWaiting,
 )
 from tiffin.oci.digest import sha256
 from tiffin.typed import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from typing import TextIO
+
+_WAITS = "waiting for another build"
 
 
 class RawJsonProgress:
@@ -42,17 +45,8 @@ class RawJsonProgress:
 
     def __call__(self, event: Event, /) -> None:
         now = _time(self.at or time.time_ns())
-        if isinstance(event, StepStarted | StepCached):
-            vertex: dict[str, Any] = {
-                "digest": event.digest,
-                "inputs": list(event.inputs),
-                "name": event.name,
-            }
-            if isinstance(event, StepStarted):
-                self._vertexes[event.step] = vertex
-                self._vertex(vertex, started=now)
-            else:
-                self._vertex(vertex, started=now, completed=now, cached=True)
+        if isinstance(event, StepStarted | StepCached | StepWaiting):
+            self._step(event, now)
         elif isinstance(event, StepDone):
             self._vertex(self._vertexes[event.step], completed=now)
         elif isinstance(event, StepFailed):
@@ -72,6 +66,20 @@ class RawJsonProgress:
             self._write("logs", {**log, "timestamp": now})
         elif isinstance(event, Fetching | Sending):
             self._transfer(event, now)
+
+    def _step(self, event: StepStarted | StepCached | StepWaiting, now: str) -> None:
+        """That a step waits for another build is a status of it, which is over when it goes on."""
+        vertex = {"digest": event.digest, "inputs": list(event.inputs), "name": event.name}
+        vertex["started"] = self._vertexes.get(event.step, {}).get("started", now)
+        self._vertexes[event.step] = vertex
+        if isinstance(event, StepCached):
+            self._vertex(vertex, completed=now, cached=True)
+        else:
+            self._vertex(vertex)
+        if isinstance(event, StepWaiting):
+            self._status(event.digest, _WAITS, now, 0, 1)
+        elif (event.digest, _WAITS) in self._statuses:
+            self._status(event.digest, _WAITS, now, 1, 1, done=True)
 
     def _transfer(self, event: Fetching | Sending, now: str) -> None:
         """An image is a vertex, a layer of it a status."""

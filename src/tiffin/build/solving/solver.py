@@ -1,12 +1,11 @@
 """Executing a plan: what is in the cache is taken from there, what is not runs as soon as what it needs is
 done.
 
-probe    in the plan's order, by key: which steps are known already? A COPY from a stage is known by that
-         stage's
-         key, so a stage whose files were all copied before is not even looked at.
+probe    in the plan's order, by key: which steps are known already? A COPY from a stage is known by that stage's key,
+         so a stage whose files were all copied before is not even looked at.
 needed   from the target backwards, the steps that are not known.
-execute  each needed step when its parent and source are done; several at a time, each in a process of its
-own.
+execute  each needed step when its parent and source are done; several at a time, each in a process of its own. One
+         that another build executes is waited for.
 """
 
 from __future__ import annotations
@@ -39,7 +38,9 @@ from tiffin.build.progress import (
     StepShell,
     StepStarted,
     StepTransfer,
+    StepWaiting,
 )
+from tiffin.build.solving.claims import Claims
 from tiffin.build.workers import Channel, Failed, Log, Message, Told, Worker, start
 from tiffin.dockerfile.place import shown
 from tiffin.errors import (
@@ -55,6 +56,7 @@ from tiffin.typed import Any, NamedTuple, Protocol
 # Not the Dockerfile's fault, whatever line they came up at.
 _OF_THE_MACHINE = (EngineError, NoSpace, PermissionDenied, Unsupported)
 _TAIL = 4096  # bytes of a failed step's output kept for the error
+_WAITS_MAX = 64  # processes that wait for other builds
 
 
 class StepError(DockerfileError):
@@ -107,22 +109,33 @@ class Executor(Digests, Protocol):
 
 class _Running(NamedTuple):
     """`keys` are the step's own key and other names for it; () while that takes digests which the worker makes.
-    `outline` is what is known of the key before that."""
+    `outline` is what is known of the key before that. `claim` is the one of the two that keeps other builds from
+    executing the step, too."""
 
     step: Step
     keys: tuple[str, ...]
     outline: str
+    claim: str
     worker: Worker
     started: float
     tail: bytearray
+
+
+class _Awaited(NamedTuple):
+    """A step that another build executes."""
+
+    step: Step
+    claim: str
+    waiter: Worker
 
 
 _Node = tuple[str, tuple[str, ...]]
 
 
 class Solver:
-    """Solves one plan, once. `jobs` is how many steps may run at a time. `made` are results of the same build, of its
-    plans for other platforms. `ran` is called for each step that was executed, before that is told."""
+    """Solves one plan, once. `jobs` is how many steps may run at a time. `claims` are shared with other builds. `made`
+    are results of the same build, of its plans for other platforms. `ran` is called for each step that was executed,
+    before that is told."""
 
     def __init__(
         self,
@@ -130,6 +143,7 @@ class Solver:
         cache: BuildCache,
         executor: Executor,
         progress: Progress,
+        claims: Claims,
         *,
         no_cache: bool,
         jobs: int,
@@ -141,6 +155,7 @@ class Solver:
         self._cache = cache
         self._executor = executor
         self._progress = progress
+        self._claims = claims
         self._no_cache = no_cache
         self._jobs = jobs
         self._done: dict[int, Outcome] = {}
@@ -151,6 +166,8 @@ class Solver:
         self._ran = ran or (lambda _: None)
         self._outlines: set[str] = set()  # of steps done in this build
         self._running: dict[int, _Running] = {}
+        self._awaited: dict[int, _Awaited] = {}
+        self._granted: dict[int, str] = {}  # claims that were waited for, by the number of the step
         self._nodes: list[_Node] = []
         self._swept = False
         self._naming = Naming(self._done, executor, self._located, epoch)
@@ -163,10 +180,11 @@ class Solver:
         try:
             while waiting or self._running:
                 waiting = self._launch(waiting)
-                if self._running:
+                if self._running or self._awaited:
                     self._receive()
         finally:
             self._stop_all()
+            self._claims.close()
             self._cache.touch()
         return [self._done[number] for number in self.chain()]
 
@@ -276,9 +294,10 @@ class Solver:
     def _launch(self, waiting: list[int]) -> list[int]:
         """Begin what can begin, finish what needs no process; returns what still waits."""
         left = []
+        awaited = {each.step.number for each in self._awaited.values()}
         for number in waiting:
             step = self._plan.steps[number]
-            if not self._ready(step):
+            if number in awaited or not self._ready(step):
                 left.append(number)
             elif isinstance(step.work, SettingsWork):
                 self._settle(step)
@@ -296,18 +315,24 @@ class Solver:
 
     def _begin_work(self, step: Step) -> bool:
         """Start a worker, or find the result after all. False when the very same step is running already."""
+        granted = self._granted.pop(step.number, "")
         outline = self._naming.outline(step)
-        if outline and any(running.outline == outline for running in self._running.values()):
-            return False
         keys = () if self._is_new(outline) else self._naming.keys(step)
-        if keys and any(running.keys[:1] == keys[:1] for running in self._running.values()):
+        claim = keys[0] if keys else outline
+        if granted not in ("", claim):  # what was waited for has told us the key
+            self._claims.give_back(granted)
+        if any(claim in (each.claim, each.outline) for each in self._running.values()):
             return False
-        if keys and self._recall(step, keys[0]):
-            found = self._done[step.number]
-            if len(keys) > 1:
-                cached = Cached(found.key, found.layer, found.created, found.origins)
-                self._cache.keep(cached, step.created_by, *keys[1:])
+        if self._found(step, keys):
+            self._claims.give_back(claim)
             return True
+        if granted != claim and not self._no_cache:
+            if not self._claim(step, claim):
+                return False
+            # Another build may have finished it between our look and our claim.
+            if self._found(step, keys) or not (keys or self._is_new(outline)):
+                self._claims.give_back(claim)
+                return step.number in self._done
         alone = step.parent < 0 or (isinstance(step.work, CopyWork) and step.work.link)
         below = () if alone else self._done[step.parent].layers
         sources = tuple(self._done[number] for number in step.sources)
@@ -315,9 +340,29 @@ class Solver:
             self._executor.clean_up()
             self._swept = True
         worker = start(self._executor.task(step, below, sources, digest=not keys))
-        self._running[worker.fd] = _Running(step, keys, outline, worker, time.monotonic(), bytearray())
+        self._running[worker.fd] = _Running(step, keys, outline, claim, worker, time.monotonic(), bytearray())
         self._progress(StepStarted(step.number + 1, step.title, *self._node(step)))
         return True
+
+    def _found(self, step: Step, keys: tuple[str, ...]) -> bool:
+        """`_recall`, and have the result known by all of the names."""
+        if not keys or not self._recall(step, keys[0]):
+            return False
+        if len(keys) > 1:
+            found = self._done[step.number]
+            cached = Cached(found.key, found.layer, found.created, found.origins)
+            self._cache.keep(cached, step.created_by, *keys[1:])
+        return True
+
+    def _claim(self, step: Step, claim: str) -> bool:
+        """Keep other builds from executing the step, or begin to wait for the one that does."""
+        if self._claims.take(claim):
+            return True
+        if len(self._awaited) < _WAITS_MAX and all(each.claim != claim for each in self._awaited.values()):
+            waiter = self._claims.waiter(claim)
+            self._awaited[waiter.fd] = _Awaited(step, claim, waiter)
+            self._progress(StepWaiting(step.number + 1, step.title, *self._node(step)))
+        return False
 
     def _node(self, step: Step) -> _Node:
         """Digest and inputs of a step, as its event has them. Steps that are not shown are passed over."""
@@ -334,9 +379,12 @@ class Solver:
 
     def _receive(self) -> None:
         poll = select.poll()
-        for fd in self._running:
+        for fd in (*self._running, *self._awaited):
             poll.register(fd, select.POLLIN)
         for fd, _ in poll.poll():
+            if fd in self._awaited:
+                self._waited(self._awaited[fd])
+                continue
             running = self._running.get(fd)
             if running is None:  # stopped meanwhile
                 continue
@@ -344,6 +392,16 @@ class Solver:
                 self._message(running, message)
             if running.worker.ended:
                 self._ended(running)
+
+    def _waited(self, awaited: _Awaited) -> None:
+        """One that is killed claims nothing: the step is tried again."""
+        for message in awaited.waiter.receive():
+            if isinstance(message, Failed):
+                raise message.error
+            self._granted[awaited.step.number] = awaited.claim
+        if awaited.waiter.ended:
+            awaited.waiter.close()
+            del self._awaited[awaited.waiter.fd]
 
     def _message(self, running: _Running, message: Message) -> None:
         step = running.step
@@ -370,6 +428,7 @@ class Solver:
             if message.value["keep"]:
                 self._cache.keep(found, step.created_by, *keys[1:], outline=running.outline)
                 self._outlines.add(running.outline)
+            self._claims.give_back(running.claim)
             self._finish(step, found, message.value.get("told"))
             self._ran(step)
             self._progress(StepDone(step.number + 1, time.monotonic() - running.started))
@@ -380,6 +439,7 @@ class Solver:
             self._progress(StepTransfer(number, *value["transfer"]))
         elif "shell" in value:
             self._stop_all(but=running)
+            self._claims.close()
             self._progress(StepShell(number, value["shell"]))
         else:
             self._progress(Notice(value["notice"]))
@@ -444,10 +504,12 @@ class Solver:
     def _stop_all(self, but: _Running | None = None) -> None:
         """End the workers still running, if something failed, and wait until they have undone what they
         began."""
-        stopped = [running for running in self._running.values() if running is not but]
-        for running in stopped:
-            running.worker.stop()
-        for running in stopped:
-            running.worker.drain()
-            running.worker.close()
-            del self._running[running.worker.fd]
+        workers = [running.worker for running in self._running.values() if running is not but]
+        workers += [awaited.waiter for awaited in self._awaited.values()]
+        for worker in workers:
+            worker.stop()
+        for worker in workers:
+            worker.drain()
+            worker.close()
+            self._running.pop(worker.fd, None)
+        self._awaited.clear()
