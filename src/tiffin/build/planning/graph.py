@@ -145,7 +145,8 @@ class Step(NamedTuple):
 
 class Outcome(NamedTuple):
     """A step done. `layers` is the whole stack below and with it, bottom first; `layer` is its own, if it
-    made one; `told` is what else the worker had to say about it; `origins` as in `Cached`."""
+    made one; `told` is what else the worker had to say about it; `origins` as in `Cached`. `files_of` is the key of the
+    step that the files are of, "" when it is this one: a change of the config alone leaves them as they were."""
 
     key: str
     layers: tuple[Layer, ...]
@@ -153,6 +154,12 @@ class Outcome(NamedTuple):
     created: int
     told: Mapping[str, Any] = {}
     origins: frozenset[str] = frozenset()
+    files_of: str = ""
+
+    @property
+    def files(self) -> str:
+        """What stands for its files in the keys of the steps that build on them, or take from them."""
+        return self.files_of or self.key
 
 
 class Plan(NamedTuple):

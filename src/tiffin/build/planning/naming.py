@@ -61,12 +61,12 @@ class Naming:
         work = step.work
         if isinstance(work, CopyWork):
             if step.sources:
-                return self._copy_from(step, work, "copy-from", [self._done[n].key for n in step.sources])
+                return self._copy_from(step, work, "copy-from", self._files_of(step.sources))
             return self.copy_key(
                 step, [self._digests.context_digest(work.context, each) for each in work.picked]
             )
         if isinstance(work, RunWork):
-            return self._run_key(step, work, lambda mount: self._done[mount.at].key)
+            return self._run_key(step, work, lambda mount: self._done[mount.at].files)
         if isinstance(work, DirectoryWork):
             return self.made("directory", self._parent(step), work.path)
         if isinstance(work, FetchWork):
@@ -75,7 +75,7 @@ class Naming:
             below = self._parent(step)
             return self.made("squash", below, [layer.diff_id for layer in self._done[step.sources[0]].layers])
         assert isinstance(work, SettingsWork)
-        return self.made("settings", self._parent(step), [work.after, work.author])
+        return self.made("settings", self._done[step.parent].key, [work.after, work.author])
 
     def keys(self, step: Step) -> tuple[str, ...]:
         """The step's own key first, then other names for it."""
@@ -120,11 +120,16 @@ class Naming:
         return step_key(kind, parent, content if self._epoch == NO_EPOCH else [content, self._epoch])
 
     def _parent(self, step: Step) -> str:
-        return self._done[step.parent].key if step.parent >= 0 else ""
+        return self._done[step.parent].files if step.parent >= 0 else ""
+
+    def _files_of(self, numbers: tuple[int, ...]) -> list[str]:
+        return [self._done[number].files for number in numbers]
 
     def _copy_from(self, step: Step, work: CopyWork, kind: str, found: Any) -> str:
-        fetched = [self._done[number].key for number in step.sources] if not work.sources else []
-        options: list[Any] = [work.sources, work.files, work.dest, work.chown, work.chmod, work.unpack]
+        """`found` says what is copied: with the paths where it lies ("copy-from"), or without."""
+        fetched = self._files_of(step.sources) if not work.sources else []
+        sources: Any = work.sources if kind == "copy-from" else bool(work.sources)
+        options: list[Any] = [sources, work.files, work.dest, work.chown, work.chmod, work.unpack]
         options += [work.exclude, work.parents, fetched]
         return self.made(kind, "" if work.link else self._parent(step), [found, options])
 
@@ -133,7 +138,7 @@ class Naming:
         for mount in work.mounts:
             origin: Any = [self._digests.context_digest(mount.context, each) for each in mount.picked]
             if mount.at >= 0:
-                origin = look(mount) if mount.kind == "bind" else self._done[mount.at].key
+                origin = look(mount) if mount.kind == "bind" else self._done[mount.at].files
             mounts.append([*mount._replace(at=-1, picked=(), required=False), origin])
         content: list[Any] = [work.argv, work.env, work.user, work.cwd, work.network, work.script]
         if mounts or work.insecure:

@@ -142,8 +142,9 @@ class Explainer:
         """What of the steps that this one builds on, or takes from, is not what it was."""
         found = []
         linked = isinstance(step.work, CopyWork) and step.work.link
-        for number in (step.parent, *step.sources):
-            if number < 0 or (number == step.parent and linked) or number not in self._done:
+        for needed in (step.parent, *step.sources):
+            number = self._files_of(needed)
+            if number < 0 or (needed == step.parent and linked) or number not in self._done:
                 continue
             other = self._plan.steps[number]
             place = self._match(other)
@@ -154,12 +155,18 @@ class Explainer:
                 found.append(f"the base image changed: {_text(other)}")
             elif entry is None or entry["text"] != _text(other):
                 was = f"; it was: {entry['text']}" if entry is not None else ""
-                found.append(f"{_relation(step, number)} is new: {_text(other)}{was}")
+                found.append(f"{_relation(step, needed)} is new: {_text(other)}{was}")
             elif number in self._ran:
-                found.append(f"{_relation(step, number)} ran: {_text(other)}")
+                found.append(f"{_relation(step, needed)} ran: {_text(other)}")
             else:
-                found.append(f"{_relation(step, number)} is another: {_text(other)}")
+                found.append(f"{_relation(step, needed)} is another: {_text(other)}")
         return found
+
+    def _files_of(self, number: int) -> int:
+        """The step that a step's files are of: one that changes the config alone has those before it."""
+        while number >= 0 and isinstance(self._plan.steps[number].work, SettingsWork):
+            number = self._plan.steps[number].parent
+        return number
 
     def _entry(self, step: Step) -> dict[str, Any]:
         outcome = self._done.get(step.number)

@@ -50,6 +50,10 @@ def image_document(
             continue
         entry = History(created, step.created_by, author=plan.author, empty_layer=outcome.layer is None)
         history.append(entry.document())
+    # Of a step from the cache it may be before that of a changed LABEL above it.
+    latest = max((outcome.created for outcome in outcomes), default=0)
+    if latest:
+        created = format_time(latest)
     if created:
         document["created"] = created
     if plan.author:

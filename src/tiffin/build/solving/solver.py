@@ -234,13 +234,23 @@ class Solver:
                 or not self._ready(step)
                 or self._is_new(self._naming.outline(step))
             ):
-                key = self._naming.key(step)
-                if step.parent in self._named or not self._recall(step, key):
-                    own = self._cache.own_key(key)
-                    if own:
-                        self._done[number] = self._named[number] = Outcome(own, (), None, 0)
+                self._look_up(step)
         for number in self._named:
             del self._done[number]
+
+    def _look_up(self, step: Step) -> None:
+        """Take what is known of a step without executing anything."""
+        settings, named = isinstance(step.work, SettingsWork), step.parent in self._named
+        if settings and not named:
+            self._settle(step)
+            return
+        key = self._naming.key(step)
+        if named or not self._recall(step, key):
+            own = self._cache.own_key(key) or (key if settings else "")
+            if own:
+                files_of = self._done[step.parent].files if settings else ""
+                found = Outcome(own, (), None, 0, files_of=files_of)
+                self._done[step.number] = self._named[step.number] = found
 
     def _ready(self, step: Step) -> bool:
         return all(number < 0 or number in self._done for number in (step.parent, *step.sources))
@@ -280,8 +290,10 @@ class Solver:
     def _finish(self, step: Step, found: Cached, told: Mapping[str, Any] | None = None) -> None:
         below = self._done[step.parent].layers if step.parent >= 0 else ()
         layers = (*below, found.layer) if found.layer else below
+        origins = found.origins | self._origins(step)
+        files_of = self._done[step.parent].files if isinstance(step.work, SettingsWork) else ""
         self._done[step.number] = Outcome(
-            found.key, layers, found.layer, found.created, told or {}, found.origins | self._origins(step)
+            found.key, layers, found.layer, found.created, told or {}, origins, files_of
         )
 
     def _is_new(self, outline: str) -> bool:
