@@ -24,7 +24,8 @@ class Tiffin:
 
     def __call__(self, *words: str | Path, **options: Any) -> subprocess.CompletedProcess[str]:
         """Run to the end; whatever the exit code."""
-        options = {"capture_output": True, "text": True, "timeout": 120, **options}
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+        options = {**pipes, "text": True, "timeout": 120, **options}
         if "input" not in options:
             options.setdefault("stdin", subprocess.DEVNULL)
         return subprocess.run(self.argv(*words), **options)

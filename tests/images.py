@@ -51,9 +51,10 @@ def busybox_tar() -> Path:
 
 
 def debian_tar() -> Path:
-    """A Debian with python3, nginx-light and gcc."""
-    packages = "python3-minimal,nginx-light,gcc,libc6-dev,ca-certificates"
-    return once(CACHE / "debian.tar", lambda path: _debian(path, "--variant=apt", f"--include={packages}"))
+    """A small Debian: what is essential, apt and certificates; without documentation, and without dpkg's syncing."""
+    spared = [f"--dpkgopt=path-exclude=/usr/share/{what}/*" for what in ("doc", "man", "locale")]
+    options = ("--variant=minbase", "--include=ca-certificates", "--dpkgopt=force-unsafe-io", *spared)
+    return once(CACHE / "debian-small.tar", lambda path: _debian(path, *options))
 
 
 def postgresql_tar() -> Path:

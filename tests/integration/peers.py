@@ -32,14 +32,19 @@ def run(*command: str, **options: Any) -> str:
 class Docker:
     """A dockerd in network, mount and process namespaces of its own: all that it starts and mounts ends with
     it. It can load, save, build without RUN, tag and inspect; no container of it has a network, unless it is
-    `networked`: then it makes its bridge, and its rules by iptables, in its namespace."""
+    `networked`: then it makes its bridge, and its rules by iptables, in its namespace. One that is `outside` has the
+    machine's network instead, for containers and builds with --network=host."""
 
-    def __init__(self, directory: Path, *options: str, networked: bool = False) -> None:
+    def __init__(
+        self, directory: Path, *options: str, networked: bool = False, outside: bool = False
+    ) -> None:
         daemon, self._client = need("dockerd"), need("docker")
         self._socket = f"unix://{directory}/docker.sock"
         self._log = directory / "log"
         directories = [f"--data-root={directory}/data", f"--exec-root={directory}/exec"]
-        own = ["unshare", "--net", "--mount", "--pid", "--fork", "--mount-proc", "--kill-child"]
+        own = ["unshare", "--mount", "--pid", "--fork", "--mount-proc", "--kill-child"]
+        if not outside:
+            own.append("--net")
         plain = [f"--pidfile={directory}/pid"]
         if (
             networked
@@ -83,6 +88,20 @@ class Docker:
         done = self._ask(*arguments, **options)
         assert done.returncode == 0, f"docker {' '.join(arguments)}: {done.stderr.decode()}"
         return done.stdout.decode()
+
+    def buildkit(self, *arguments: str, timeout: float = 120, **options: Any) -> str:
+        """The log of a `build` by BuildKit."""
+        client = need("/usr/bin/docker")
+        version = run(client, "--version")
+        if not version.startswith("Docker version 20."):
+            pytest.skip(f"needs the client that speaks to this BuildKit without a plugin, not {version}")
+        environment = {**os.environ, "DOCKER_BUILDKIT": "1", "DOCKER_CONFIG": f"{self._log.parent}/config"}
+        done = subprocess.run(
+            [client, "-H", self._socket, "build", "--progress=plain", *arguments],
+            env=environment, capture_output=True, timeout=timeout, check=False, **options,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr.decode()[-3000:]
+        return done.stderr.decode()
 
     def close(self) -> None:
         self._process.kill()  # unshare takes the daemon along, and that, as process 1, all else
