@@ -1,17 +1,22 @@
-"""What the rooms need of `typing`, without loading it.
+"""What the rooms need of `typing`, `collections.abc` and `contextlib`, without loading them.
 
 `typing` costs a short command 2 ms, and each `typing.NamedTuple` 0.1 ms more, for a constructor that it compiles from
-text; a `run` has forty of them. Type checkers see the real thing. At run time `NamedTuple` is the small class below,
-with the methods that `collections.namedtuple` documents, and the other names stand where annotations name them.
+text; a `run` has forty of them. `contextlib` and the package `collections` cost 2 ms, with what is behind them. Type
+checkers see the real thing. At run time `NamedTuple` is the small class below, with the methods that
+`collections.namedtuple` documents, and `contextmanager` the small function; the kinds of collections are those of a
+module that every interpreter starts with; the other names stand where annotations name them.
 """
-
-from operator import itemgetter
 
 TYPE_CHECKING = False
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from contextlib import contextmanager
     from typing import Any, BinaryIO, Final, NamedTuple, NoReturn, Protocol
 else:
+    from _collections_abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from _operator import itemgetter
+
     Any = BinaryIO = Final = NoReturn = Protocol = object
 
     class _NamedTupleType(type):
@@ -91,5 +96,62 @@ else:
         def __getnewargs__(self):
             return tuple(self)
 
+    class _Managed:
+        """A generator between its start and its end: what is done around a `with`."""
 
-__all__ = ["TYPE_CHECKING", "Any", "BinaryIO", "Final", "NamedTuple", "NoReturn", "Protocol"]
+        __slots__ = ("_steps",)
+
+        def __init__(self, steps):
+            self._steps = steps
+
+        def __enter__(self):
+            for value in self._steps:
+                return value
+            raise RuntimeError("generator didn't yield")
+
+        def __exit__(self, kind, error, trace):
+            if kind is None:
+                for _ in self._steps:
+                    self._steps.close()
+                    raise RuntimeError("generator didn't stop")
+                return False
+            try:
+                self._steps.throw(error)
+            except StopIteration as end:
+                return end is not error
+            except BaseException as raised:
+                # A StopIteration that is thrown into a generator comes out as the cause of a RuntimeError.
+                if raised is error or (isinstance(error, StopIteration) and raised.__cause__ is error):
+                    error.__traceback__ = trace
+                    return False
+                raise
+            self._steps.close()
+            raise RuntimeError("generator didn't stop after throw()")
+
+    def contextmanager(function):
+        """The same as `contextlib.contextmanager`, for `with` alone: what it makes is no decorator."""
+
+        def manager(*values, **named):
+            return _Managed(function(*values, **named))
+
+        for name in ("__module__", "__name__", "__qualname__", "__doc__"):
+            setattr(manager, name, getattr(function, name))
+        manager.__wrapped__ = function
+        return manager
+
+
+__all__ = [
+    "TYPE_CHECKING",
+    "Any",
+    "BinaryIO",
+    "Callable",
+    "Final",
+    "Iterable",
+    "Iterator",
+    "Mapping",
+    "NamedTuple",
+    "NoReturn",
+    "Protocol",
+    "Sequence",
+    "contextmanager",
+]

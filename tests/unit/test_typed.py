@@ -1,5 +1,6 @@
-"""The light NamedTuple is what `typing.NamedTuple` is to those who use it."""
+"""The light NamedTuple and contextmanager are what the library's are to those who use them."""
 
+import contextlib
 import copy
 import pickle
 import typing
@@ -7,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tiffin.typed import NamedTuple
+from tiffin.typed import Iterator, NamedTuple, contextmanager
 
 
 class Ours(NamedTuple):
@@ -92,3 +93,97 @@ def test_fields_are_read_only_and_ordered() -> None:
         class Wrong(NamedTuple):
             a: int = 1
             b: str  # type: ignore[misc]
+
+
+def _noted(steps: list[str], *, swallow: bool = False) -> Iterator[str]:
+    """A resource that notes what happens to it."""
+    steps.append("open")
+    try:
+        yield "it"
+    except ValueError:
+        steps.append("failed")
+        if not swallow:
+            raise
+    finally:
+        steps.append("closed")
+
+
+def _fail() -> None:
+    raise ValueError
+
+
+MANAGERS = [contextmanager, contextlib.contextmanager]
+
+
+@pytest.mark.parametrize("manager", MANAGERS)
+def test_a_context_is_entered_and_left(manager: Any) -> None:
+    steps: list[str] = []
+    with manager(_noted)(steps) as value:
+        steps.append(value)
+    assert steps == ["open", "it", "closed"]
+    assert manager(_noted).__name__ == "_noted" and "resource" in manager(_noted).__doc__
+
+
+@pytest.mark.parametrize("manager", MANAGERS)
+def test_an_error_reaches_the_generator_and_goes_on_as_it_is(manager: Any) -> None:
+    steps: list[str] = []
+    error = ValueError("x")
+    with pytest.raises(ValueError) as raised, manager(_noted)(steps):
+        raise error
+    assert raised.value is error and steps == ["open", "failed", "closed"]
+    assert [entry.name for entry in raised.traceback] == [
+        "test_an_error_reaches_the_generator_and_goes_on_as_it_is"
+    ]
+
+
+@pytest.mark.parametrize("manager", MANAGERS)
+def test_a_generator_may_end_an_error_or_give_another(manager: Any) -> None:
+    failed: list[str] = []
+    with manager(_noted)(failed, swallow=True):
+        _fail()
+    assert failed == ["open", "failed", "closed"]
+
+    @manager
+    def translated() -> Iterator[None]:
+        try:
+            yield
+        except ValueError as error:
+            raise KeyError("y") from error
+
+    with pytest.raises(KeyError) as raised, translated():
+        raise ValueError
+    assert isinstance(raised.value.__cause__, ValueError)
+
+
+@pytest.mark.parametrize("manager", MANAGERS)
+@pytest.mark.parametrize("error", [StopIteration("z"), GeneratorExit(), KeyboardInterrupt()])
+def test_errors_that_mean_something_to_generators_pass_too(manager: Any, error: BaseException) -> None:
+    with pytest.raises(type(error)) as raised, manager(_noted)([]):
+        raise error
+    assert raised.value is error
+
+
+@pytest.mark.parametrize("manager", MANAGERS)
+def test_a_generator_gives_exactly_one_value(manager: Any) -> None:
+    @manager
+    def none() -> Iterator[None]:
+        yield from ()
+
+    @manager
+    def two() -> Iterator[None]:
+        yield
+        yield
+
+    @manager
+    def stubborn() -> Iterator[None]:
+        try:
+            yield
+        except ValueError:
+            yield
+
+    with pytest.raises(RuntimeError, match="didn't yield"), none():
+        pass
+    with pytest.raises(RuntimeError, match="didn't stop"), two():
+        pass
+    with pytest.raises(RuntimeError, match=r"didn't stop after throw\(\)"), stubborn():
+        raise ValueError

@@ -6,12 +6,11 @@ Nothing of a command is imported before it is chosen: an import is what a short 
 import gc
 import os
 import sys
-from collections.abc import Sequence
 
 from tiffin.cli.output import UsageError, escape, print_error
 from tiffin.cli.table import COMMANDS, GROUPS, Command, find
 from tiffin.errors import TiffinError
-from tiffin.typed import TYPE_CHECKING, NamedTuple
+from tiffin.typed import TYPE_CHECKING, NamedTuple, Sequence
 
 if TYPE_CHECKING:
     from typing import NoReturn

@@ -2,9 +2,8 @@
 
 import sys
 import time
-from collections.abc import Iterable, Sequence
 
-from tiffin.typed import Any
+from tiffin.typed import Any, Iterable, Sequence
 
 _UNITS = ("B", "kB", "MB", "GB", "TB", "PB")
 _AGES = ((31536000 * 2, 31536000, "years"), (5184000, 2592000, "months"), (1209600, 604800, "weeks"),

@@ -7,11 +7,10 @@ Docker does not: what follows an option that takes a value is that value, whatev
 
 import os
 import sys
-from collections.abc import Callable, Sequence
 
 from tiffin.cli.output import UsageError
 from tiffin.cli.table import Command
-from tiffin.typed import Any, NamedTuple, NoReturn
+from tiffin.typed import Any, Callable, NamedTuple, NoReturn, Sequence
 
 REST = "..."
 """nargs of a last operand that takes every word from there on, options too."""

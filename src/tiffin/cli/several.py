@@ -1,9 +1,8 @@
 """Commands that take several names: each is done, and the exit code says whether any failed."""
 
-from collections.abc import Callable, Iterable
-
 from tiffin.cli.output import escape, print_error
 from tiffin.errors import TiffinError
+from tiffin.typed import Callable, Iterable
 
 
 def each(names: Iterable[str], call: Callable[[str], object]) -> int:

@@ -1,9 +1,7 @@
 """What `--security-opt` says, as a value. A closed list: what is not known is refused, never skipped."""
 
-from collections.abc import Sequence
-
 from tiffin.errors import InvalidArgument, Unsupported
-from tiffin.typed import NamedTuple
+from tiffin.typed import NamedTuple, Sequence
 
 _YES = ("", "true", "1")
 _NO = ("false", "0")

@@ -4,8 +4,6 @@ Every change is one transaction, atomic and durable. Who may change a row is set
 the container's lock.
 """
 
-from collections.abc import Callable, Iterable
-
 from tiffin import jsontext as json
 from tiffin.containers.names import check_name, random_name
 from tiffin.containers.record import ContainerRecord, Resources, RestartPolicy
@@ -14,7 +12,7 @@ from tiffin.errors import Conflict, InvalidArgument, NotFound
 from tiffin.state import Store
 from tiffin.state import sqlite as sqlite3
 from tiffin.state.events import emit_container
-from tiffin.typed import Any, Final, NamedTuple
+from tiffin.typed import Any, Callable, Final, Iterable, NamedTuple
 
 _COLUMNS = (
     "record, name, status, pid, pid_start, supervisor, supervisor_start, boot_id, exit_code, error,"

@@ -2,14 +2,14 @@
 
 import errno
 import os
-from collections.abc import Iterator
-from types import TracebackType
 
 from tiffin.errors import Corrupt, EngineError, LimitExceeded, NoSpace, NotFound
 from tiffin.oci.digest import check_digest, is_digest, sha256
-from tiffin.typed import TYPE_CHECKING, BinaryIO
+from tiffin.typed import TYPE_CHECKING, BinaryIO, Iterator
 
 if TYPE_CHECKING:
+    from types import TracebackType
+
     from tiffin.content.partial import PartialBlob
     from tiffin.state import Layout
 
@@ -129,7 +129,7 @@ class LocalWriter:
         return digest, self._size
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: "TracebackType | None"
     ) -> None:
         if self._path:
             try:
@@ -171,7 +171,7 @@ class disk_full:
         return None
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: "TracebackType | None"
     ) -> None:
         if isinstance(error, OSError):
             if error.errno in (errno.ENOSPC, errno.EDQUOT):

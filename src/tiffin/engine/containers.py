@@ -7,9 +7,7 @@ not pay for `run`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-
-from tiffin.typed import TYPE_CHECKING, Any, BinaryIO
+from tiffin.typed import TYPE_CHECKING, Any, BinaryIO, Callable, Iterator, Sequence
 
 if TYPE_CHECKING:
     from tiffin.containers import Resources

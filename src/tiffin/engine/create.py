@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Sequence
 
 from tiffin.containers.environment import merge_env
 from tiffin.containers.names import check_name, random_name
@@ -23,7 +22,7 @@ from tiffin.errors import Conflict, InvalidArgument, NotFound
 from tiffin.images.records import find_image
 from tiffin.state import sqlite as sqlite3
 from tiffin.supervisor import control
-from tiffin.typed import TYPE_CHECKING, Any
+from tiffin.typed import TYPE_CHECKING, Any, Sequence
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable

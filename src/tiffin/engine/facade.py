@@ -7,11 +7,9 @@ with tiffin.Engine() as engine:
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-
 from tiffin.engine.containers import ContainerService
 from tiffin.engine.workspace import Workspace
-from tiffin.typed import TYPE_CHECKING, Any
+from tiffin.typed import TYPE_CHECKING, Any, Iterator, Sequence
 
 if TYPE_CHECKING:
     from types import TracebackType

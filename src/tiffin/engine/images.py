@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-
 from tiffin.content.local import LocalContent
 from tiffin.images import Images
 from tiffin.snapshot.overlay import Snapshots
-from tiffin.typed import TYPE_CHECKING, Any, BinaryIO
+from tiffin.typed import TYPE_CHECKING, Any, BinaryIO, Callable, Iterable, Sequence
 
 if TYPE_CHECKING:
     from tiffin.engine.workspace import Workspace

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Sequence
 
 from tiffin.containers.states import SUPERVISED, State, can_start, check_takes_part
 from tiffin.containers.store import Container, Containers
@@ -19,7 +18,7 @@ from tiffin.state.events import tell
 from tiffin.supervisor import control
 from tiffin.supervisor.frames import Kind, frame, size_payload
 from tiffin.supervisor.jobs import StartJob
-from tiffin.typed import TYPE_CHECKING, Any
+from tiffin.typed import TYPE_CHECKING, Any, Sequence
 
 if TYPE_CHECKING:
     from tiffin.engine.workspace import Workspace

@@ -1,9 +1,7 @@
 """What callers hand to the container services and what they get back. Plain values."""
 
-from collections.abc import Callable
-
 from tiffin.containers.record import ContainerRecord, Device, LogConfig, Resources, RestartPolicy
-from tiffin.typed import TYPE_CHECKING, Any, NamedTuple
+from tiffin.typed import TYPE_CHECKING, Any, Callable, NamedTuple
 
 if TYPE_CHECKING:
     from tiffin.engine.sizes import ContainerSize

@@ -8,7 +8,6 @@ reads is not set going by anybody else.
 from __future__ import annotations
 
 import os
-from contextlib import contextmanager
 
 from tiffin.containers.states import State
 from tiffin.containers.store import Container, Containers
@@ -16,7 +15,7 @@ from tiffin.engine import recovery
 from tiffin.errors import Conflict
 from tiffin.runtime.cgroups import open_cgroup
 from tiffin.supervisor import control
-from tiffin.typed import TYPE_CHECKING
+from tiffin.typed import TYPE_CHECKING, contextmanager
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

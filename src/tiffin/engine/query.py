@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
 
 from tiffin.containers.states import LIVE, State, can_kill, shown
 from tiffin.containers.store import Container, Containers
 from tiffin.engine import recovery
 from tiffin.engine.options import PortBinding, Summary
 from tiffin.engine.times import human_duration
-from tiffin.typed import TYPE_CHECKING
+from tiffin.typed import TYPE_CHECKING, Sequence
 
 if TYPE_CHECKING:
     from tiffin.engine.workspace import Workspace

@@ -8,14 +8,12 @@ launcher else.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 from tiffin.errors import EngineError
 from tiffin.kernel import sockets as socket
 from tiffin.kernel.process import thread_count
 from tiffin.state import Store, locate, open_store
-from tiffin.typed import TYPE_CHECKING
+from tiffin.typed import TYPE_CHECKING, Iterator, contextmanager
 
 if TYPE_CHECKING:
     from tiffin.supervisor.ahead import Ahead

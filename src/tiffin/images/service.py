@@ -1,7 +1,5 @@
 """The facade of the room: one short method for each thing that can be done with images."""
 
-from contextlib import contextmanager
-
 from tiffin.errors import TiffinError
 from tiffin.images.records import (
     Image,
@@ -12,7 +10,7 @@ from tiffin.images.records import (
     layers_of,
     summaries,
 )
-from tiffin.typed import TYPE_CHECKING, Any, BinaryIO
+from tiffin.typed import TYPE_CHECKING, Any, BinaryIO, contextmanager
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

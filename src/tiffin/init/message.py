@@ -28,11 +28,10 @@ the caller's own child.
 
 import os
 import struct
-from collections.abc import Sequence
 
 from tiffin.errors import InvalidArgument
 from tiffin.init import seal
-from tiffin.typed import NamedTuple
+from tiffin.typed import NamedTuple, Sequence
 
 MESSAGE_FD = 3
 STATUS_FD = 4

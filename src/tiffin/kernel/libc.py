@@ -61,21 +61,45 @@ AT_NO_AUTOMOUNT = 0x800
 AT_EMPTY_PATH = 0x1000
 AT_RECURSIVE = 0x8000
 
-# Bound by the first call: importing ctypes takes 2 ms, which a command that makes no raw call should not pay.
+# Bound by the first call: loading what ctypes is made of takes a millisecond, which a command that makes no raw call
+# should not pay.
 _bound: tuple[Callable[..., int], Callable[[], int], Any] | None = None
 
 
 def bind() -> tuple[Callable[..., int], Callable[[], int], Any]:
     """What the first call does anyway; for a process that is to be quick later."""
     global _bound
+    try:
+        _bound = _bind_plainly()
+    except (ImportError, AttributeError):  # another Python: what `ctypes` is made of is not public
+        _bound = _bind()
+    return _bound
+
+
+def _bind_plainly() -> tuple[Callable[..., int], Callable[[], int], Any]:
+    """By the extension module that `ctypes` is made of: `ctypes` itself prepares every type that there is, another
+    millisecond and a half."""
+    import _ctypes
+
+    ctypes: Any = _ctypes
+    long = type("c_long", (ctypes._SimpleCData,), {"_type_": "l"})
+    pointer = type("c_void_p", (ctypes._SimpleCData,), {"_type_": "P"})
+    char = type("c_char", (ctypes._SimpleCData,), {"_type_": "c"})
+    flags = ctypes.FUNCFLAG_CDECL | ctypes.FUNCFLAG_USE_ERRNO
+    function: Any = type("function", (ctypes.CFuncPtr,), {"_flags_": flags, "_restype_": long})
+    syscall = function(ctypes.dlsym(ctypes.dlopen(None, 0), "syscall"))
+    syscall.argtypes = [long] + [pointer] * 6
+    return syscall, ctypes.get_errno, char
+
+
+def _bind() -> tuple[Callable[..., int], Callable[[], int], Any]:
     import ctypes
 
     syscall = ctypes.CDLL(None, use_errno=True).syscall
     syscall.restype = ctypes.c_long
     # c_void_p takes integers (negative ones sign-extended to the whole register), bytes and arrays alike.
     syscall.argtypes = [ctypes.c_long] + [ctypes.c_void_p] * 6
-    _bound = (syscall, ctypes.get_errno, ctypes.c_char)
-    return _bound
+    return syscall, ctypes.get_errno, ctypes.c_char
 
 
 def call(number: int, *arguments: Argument, path: StrPath | None = None) -> int:

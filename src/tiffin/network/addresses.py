@@ -4,11 +4,10 @@ An address is a number and the family it is of, told by its width: 32 bits or 12
 kernel, nft and the store show.
 """
 
-from collections.abc import Iterable, Iterator
 from zlib import crc32
 
 from tiffin.errors import InvalidArgument, Unsupported
-from tiffin.typed import NamedTuple
+from tiffin.typed import Iterable, Iterator, NamedTuple
 
 _ULA = 0xFD  # the first byte of every locally assigned address (RFC 4193)
 

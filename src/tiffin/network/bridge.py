@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import os
 import time
-from contextlib import contextmanager
 
 from tiffin.errors import EngineError, PermissionDenied, Unsupported
 from tiffin.kernel import netlink
@@ -13,7 +12,7 @@ from tiffin.kernel import sockets as socket
 from tiffin.kernel.namespaces import CLONE_NEWNET, setns, unshare
 from tiffin.network import addresses
 from tiffin.network.files import host_nameservers
-from tiffin.typed import TYPE_CHECKING
+from tiffin.typed import TYPE_CHECKING, contextmanager
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

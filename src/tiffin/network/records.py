@@ -1,10 +1,9 @@
 """The nouns of the network room as plain values: networks, endpoints, ports, attachments."""
 
 import os
-from collections.abc import Sequence
 
 from tiffin import jsontext as json
-from tiffin.typed import TYPE_CHECKING, NamedTuple
+from tiffin.typed import TYPE_CHECKING, NamedTuple, Sequence
 
 if TYPE_CHECKING:
     import sqlite3

@@ -21,7 +21,6 @@ not the child, not the cgroup; the mounts were in the child's own namespace.
 """
 
 import os
-from collections.abc import Mapping
 
 from tiffin.errors import EngineError, InvalidArgument, TiffinError
 from tiffin.kernel.namespaces import CLONE_NEWPID, setns, unshare
@@ -35,7 +34,7 @@ from tiffin.runtime.rootfs import check_destination
 from tiffin.runtime.seccomp import seccomp_filter
 from tiffin.runtime.step import step
 from tiffin.runtime.sysctls import sysctl_path
-from tiffin.typed import TYPE_CHECKING, Any, NamedTuple
+from tiffin.typed import TYPE_CHECKING, Any, Mapping, NamedTuple
 
 if TYPE_CHECKING:
     from tiffin.runtime.console import Terminal

@@ -1,10 +1,8 @@
 """What a container gets when nobody asks for anything else. Each table says where it comes from."""
 
-from collections.abc import Iterable, Sequence
-
 from tiffin.errors import InvalidArgument
 from tiffin.kernel.process import CAPABILITIES
-from tiffin.typed import Any, NamedTuple
+from tiffin.typed import Any, Iterable, NamedTuple, Sequence
 
 # Podman's eleven. Docker adds the other three: raw sockets and device nodes are what escapes were built from,
 # and ping works without them (see SYSCTLS).

@@ -2,7 +2,6 @@
 
 import os
 import stat
-from collections.abc import Sequence
 from errno import EPERM
 
 from tiffin.errors import EngineError, InvalidArgument
@@ -18,7 +17,7 @@ from tiffin.runtime.defaults import DEVICES, LINKS
 from tiffin.runtime.options import MountOptions
 from tiffin.runtime.rootfs import attach, clone_of
 from tiffin.runtime.step import step
-from tiffin.typed import Any, NamedTuple
+from tiffin.typed import Any, NamedTuple, Sequence
 
 _HERE = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_XDEV
 _KINDS = {"c": stat.S_IFCHR, "u": stat.S_IFCHR, "b": stat.S_IFBLK, "p": stat.S_IFIFO}

@@ -1,7 +1,5 @@
 """Mount options as the OCI runtime specification words them (config, "Mounts") → what the kernel takes."""
 
-from collections.abc import Iterable
-
 from tiffin.kernel.mounts import (
     MOUNT_ATTR__ATIME,
     MOUNT_ATTR_NOATIME,
@@ -17,7 +15,7 @@ from tiffin.kernel.mounts import (
     MS_SLAVE,
     MS_UNBINDABLE,
 )
-from tiffin.typed import NamedTuple, Protocol
+from tiffin.typed import Iterable, NamedTuple, Protocol
 
 
 class RootMount(Protocol):

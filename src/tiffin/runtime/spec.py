@@ -9,11 +9,9 @@ reads:
 - `linux.seccomp` may be `{"profile": path}`, "" meaning the shipped default, instead of the resolved list.
 """
 
-from collections.abc import Mapping, Sequence
-
 from tiffin.oci.mount import Mount
 from tiffin.runtime import defaults
-from tiffin.typed import Any, NamedTuple
+from tiffin.typed import Any, Mapping, NamedTuple, Sequence
 
 _PRIVATE = ("pid", "ipc", "uts", "network", "cgroup", "mount")
 

@@ -6,12 +6,11 @@ modules.
 """
 
 import os
-from collections.abc import Iterable, Iterator
 from errno import ELOOP, ENOTDIR
 
 from tiffin.errors import InvalidArgument
 from tiffin.kernel.paths import open_in_root
-from tiffin.typed import NamedTuple
+from tiffin.typed import Iterable, Iterator, NamedTuple
 
 _MAX_FILE = 10 << 20
 _MAX_ID = (1 << 31) - 1

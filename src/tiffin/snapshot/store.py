@@ -13,12 +13,11 @@ collected unless its maker holds `Store.adding()` until it is named. Not to be u
 the one that opened the store, except for a staged layer's `fd`.
 """
 
-from types import TracebackType
-
 from tiffin.typed import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
+    from types import TracebackType
 
     from tiffin.oci.mount import Mount
 
@@ -40,7 +39,7 @@ class StagedLayer(Protocol):
     def __enter__(self) -> "StagedLayer": ...
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: "TracebackType | None"
     ) -> None: ...
 
 

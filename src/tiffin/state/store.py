@@ -13,14 +13,12 @@ All locks are flock(2) on CLOEXEC descriptors: the kernel drops them with their 
 import errno
 import fcntl
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 from tiffin.errors import Corrupt, NoSpace, PermissionDenied, Unsupported
 from tiffin.state import sqlite as sqlite3
 from tiffin.state.layout import Layout
 from tiffin.state.schema import MIGRATIONS
-from tiffin.typed import NamedTuple
+from tiffin.typed import Iterator, NamedTuple, contextmanager
 
 _BUSY_SECONDS = 30.0
 _DIRECTORIES = ("oci", "oci/blobs", "oci/blobs/sha256", "layers", "containers", "volumes", "staging", "cache")

@@ -7,13 +7,11 @@ looks up the container; with two processors at the same time.
            ──end of file: nothing was made──────────────────────▶ it ends
 """
 
-from collections.abc import Sequence
-from functools import partial
-
 from tiffin.kernel import sockets as socket
 from tiffin.supervisor import jobs
 from tiffin.supervisor.fork import fork_orphan
 from tiffin.supervisor.launcher import receive
+from tiffin.typed import Sequence
 
 
 class Ahead:
@@ -25,7 +23,7 @@ class Ahead:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
             try:
-                fork_orphan(partial(_await_job, kind, theirs), [theirs.fileno()])
+                fork_orphan(lambda: _await_job(kind, theirs), [theirs.fileno()])
             except BaseException:
                 ours.close()
                 raise

@@ -1,11 +1,11 @@
 """One connection to a session: what it wants, what it sent, what it has yet to be sent."""
 
 import time
-from collections.abc import Iterator
 
 from tiffin.errors import Corrupt
 from tiffin.kernel import sockets as socket
 from tiffin.supervisor.frames import FrameReader, Want, frame
+from tiffin.typed import Iterator
 
 HIGH_WATER = 256 * 1024  # more than this unsent to one client, and the container's output is left in its pipe
 _CHUNK = 64 * 1024

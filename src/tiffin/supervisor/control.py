@@ -7,11 +7,10 @@ something running or to be taken down, else the command that starts or removes i
 
 import errno
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 from tiffin.kernel import sockets as socket
 from tiffin.state import Layout, lock_file
+from tiffin.typed import Iterator, contextmanager
 
 _SOCKET = "sock"
 _FREEZER = "freezer"

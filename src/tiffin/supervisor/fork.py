@@ -8,9 +8,9 @@ SQLite keeps, per process, which locks it holds, and the child would believe in 
 import _signal  # type: ignore[import-not-found] # `signal` itself turns every number into a name first
 import gc
 import os
-from collections.abc import Callable, Sequence
 
 from tiffin.kernel.process import close_range
+from tiffin.typed import Callable, Sequence
 
 _NEVER_IGNORED = (
     *(_signal.SIGHUP, _signal.SIGINT, _signal.SIGQUIT, _signal.SIGTERM, _signal.SIGUSR1, _signal.SIGUSR2),

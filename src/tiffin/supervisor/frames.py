@@ -20,11 +20,10 @@ The caller of a start holds one end of a socket pair made before the fork. It se
 before that NOTICE for each line that the user should read.
 """
 
-from collections.abc import Iterator
 from struct import Struct
 
 from tiffin.errors import Corrupt
-from tiffin.typed import Final
+from tiffin.typed import Final, Iterator
 
 _HEADER = Struct(">BxxxI")
 _EXIT = Struct(">i")

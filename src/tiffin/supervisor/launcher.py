@@ -19,14 +19,13 @@ import gc
 import os
 import sys
 import time
-from collections.abc import Sequence
-from functools import partial
 
 from tiffin.errors import EngineError
 from tiffin.kernel import sockets as socket
 from tiffin.state import Layout, locate
 from tiffin.supervisor import jobs
 from tiffin.supervisor.fork import fork_orphan
+from tiffin.typed import Sequence
 
 _MESSAGE = 1 << 18
 _MOST_DESCRIPTORS = 4
@@ -94,14 +93,19 @@ def main() -> None:
     with socket.socket(fileno=_SOCKET) as connection:
         os.set_inheritable(_SOCKET, False)
         while not _has_ended(connection):
-            taken, report = os.pipe2(os.O_CLOEXEC)
-            with open(taken, "rb", buffering=0) as waiting:
-                try:
-                    fork_orphan(partial(_wait, connection, layout, report), [_SOCKET, report], reaped=True)
-                finally:
-                    os.close(report)
-                if not waiting.read(1) and not _has_ended(connection):
-                    time.sleep(_KILLED_PAUSE)  # somebody killed it
+            if not _spare_is_taken(connection, layout) and not _has_ended(connection):
+                time.sleep(_KILLED_PAUSE)  # somebody killed it
+
+
+def _spare_is_taken(connection: socket.socket, layout: Layout) -> bool:
+    """Fork a spare and wait until it has a job; False when it ended without one."""
+    taken, report = os.pipe2(os.O_CLOEXEC)
+    with open(taken, "rb", buffering=0) as waiting:
+        try:
+            fork_orphan(lambda: _wait(connection, layout, report), [_SOCKET, report], reaped=True)
+        finally:
+            os.close(report)
+        return bool(waiting.read(1))
 
 
 def _wait(connection: socket.socket, layout: Layout, report: int) -> None:

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import os
 import select
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 from tiffin.kernel.process import pidfd_open, pidfd_send_signal, process_start_time
-from tiffin.typed import TYPE_CHECKING
+from tiffin.typed import TYPE_CHECKING, Iterator, contextmanager
 
 if TYPE_CHECKING:
     from tiffin.containers import Container

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
 
 from tiffin.containers.store import Containers
 from tiffin.runtime.create import CreateRequest, create
@@ -12,7 +11,7 @@ from tiffin.supervisor.logs import open_log
 from tiffin.supervisor.prepare import Prepared, prepare
 from tiffin.supervisor.session import Session
 from tiffin.supervisor.stdio import Stdio, open_stdio, set_size
-from tiffin.typed import TYPE_CHECKING, NamedTuple
+from tiffin.typed import TYPE_CHECKING, Callable, NamedTuple
 
 if TYPE_CHECKING:
     from tiffin.containers.record import ContainerRecord
@@ -22,8 +21,8 @@ if TYPE_CHECKING:
     from tiffin.supervisor.health import Health
     from tiffin.supervisor.logs import LogWriter
 
-Serve = Callable[[int, Stdio, "LogWriter | None"], Session]
-Notice = Callable[[str], None]
+    Serve = Callable[[int, Stdio, LogWriter | None], Session]
+    Notice = Callable[[str], None]
 
 
 class Run(NamedTuple):

@@ -13,7 +13,6 @@ import os
 import select
 import struct
 import time
-from collections.abc import Callable
 
 from tiffin.errors import Corrupt
 from tiffin.kernel import sockets as socket
@@ -21,7 +20,7 @@ from tiffin.kernel.process import pidfd_send_signal
 from tiffin.supervisor.client import HIGH_WATER, Client
 from tiffin.supervisor.frames import Kind, Want, exit_payload, restart_request, terminal_size
 from tiffin.supervisor.stdio import Stdio, set_size
-from tiffin.typed import TYPE_CHECKING, Protocol
+from tiffin.typed import TYPE_CHECKING, Callable, Protocol
 
 if TYPE_CHECKING:
     from tiffin.supervisor.logs import LogWriter

@@ -1,7 +1,6 @@
 """Doing a job, in the process forked for it."""
 
 import os
-from collections.abc import Sequence
 
 from tiffin.errors import TiffinError, Unsupported
 from tiffin.init import open_helper
@@ -10,7 +9,7 @@ from tiffin.state import Layout, Store, open_store
 from tiffin.state import sqlite as sqlite3
 from tiffin.supervisor import failure, frames
 from tiffin.supervisor.jobs import ExecJob, Job
-from tiffin.typed import NamedTuple
+from tiffin.typed import NamedTuple, Sequence
 
 
 class Ready(NamedTuple):

@@ -11,13 +11,12 @@ import errno
 import json
 import os
 import time
-from contextlib import contextmanager
 
 from tiffin.errors import EngineError
 from tiffin.kernel.mounts import MNT_DETACH, mount_id, umount
 from tiffin.state import lock_file
 from tiffin.state.events import emit
-from tiffin.typed import TYPE_CHECKING, Any
+from tiffin.typed import TYPE_CHECKING, Any, contextmanager
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

@@ -13,11 +13,9 @@ path is relative to the hierarchy's mount point and the same in each hierarchy o
 before.
 """
 
-from collections.abc import Mapping
-
 from tiffin.errors import InvalidArgument
 from tiffin.runtime.cgroups.detect import Hierarchies, detect
-from tiffin.typed import Any, NamedTuple, Protocol
+from tiffin.typed import Any, Mapping, NamedTuple, Protocol
 
 __all__ = ["Cgroup", "Hierarchies", "Stats", "detect", "open_cgroup", "prune_parent"]
 
