@@ -61,6 +61,10 @@ class NetworkSettings(NamedTuple):
 
     default_address: str = ""
     """where ports are published that name no address, `"127.0.0.1"`; "" is every address of the machine"""
+    ipv6: bool = False
+    """whether the default network has IPv6"""
+    fixed_cidr_v6: str = ""
+    """its subnet then, `"fd00:1::/64"`; "" is one of this engine's own"""
 
 
 class Settings(NamedTuple):
@@ -83,6 +87,20 @@ def load_settings(environment: "dict[str, str] | None" = None) -> Settings:
         if document is not None:
             found = _merge(found, document, path)
     return found
+
+
+def network_settings_of_ipv6(environment: "dict[str, str] | None" = None) -> NetworkSettings:
+    """[network], of which `ipv6` and `fixed_cidr_v6` are right: no TOML is read where no file speaks of them, because
+    a short command asks this."""
+    environment = dict(os.environ) if environment is None else environment
+    for path in _files(environment)[0]:
+        try:
+            with open(path, "rb") as file:
+                if b"v6" in file.read(_FILE_MAX):
+                    return load_settings(environment).network
+        except OSError:
+            continue
+    return NetworkSettings()
 
 
 def detach_keys(environment: "dict[str, str] | None" = None) -> str:

@@ -14,7 +14,16 @@ from tiffin.network.addresses import canonical
 from tiffin.network.definitions import NetworkRequest, check_address, create, remove
 from tiffin.network.links import Link, parse_link, remove_links, write_links
 from tiffin.network.manager import Networks
-from tiffin.network.records import DEFAULT_NETWORK, UNADDRESSED, Join, Network, Pool, joins_of, write_joins
+from tiffin.network.records import (
+    DEFAULT_NETWORK,
+    UNADDRESSED,
+    Join,
+    Network,
+    Pool,
+    PortMapping,
+    joins_of,
+    write_joins,
+)
 from tiffin.supervisor import control
 from tiffin.typed import TYPE_CHECKING, Any
 
@@ -94,8 +103,11 @@ class NetworkService:
             after = [*(one for one in joins if one.network not in UNADDRESSED), wanted]
             notices: tuple[str, ...] = ()
             if member.status in LIVE:
+                ports = tuple(PortMapping(*port) for port in member.record.ports)
                 with _namespace(member) as fd:
-                    notices = Networks(store).join(member.id, fd, wanted)
+                    notices = Networks(store).join(
+                        member.id, fd, wanted, ports, lambda fds: control.hold(store.layout, member.id, fds)
+                    )
                     _save(store, member, after, linked)
                 if network.name != DEFAULT_NETWORK:
                     _name(store, member)

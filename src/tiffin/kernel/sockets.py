@@ -110,8 +110,10 @@ def send_fds(connection: _socket.socket, message: bytes, descriptors: Sequence[i
 
 
 def recv_fds(connection: _socket.socket, size: int, most: int) -> tuple[bytes, list[int]]:
-    """A message of at most `size` bytes and its descriptors, of at most `most`; they are the caller's to close."""
-    message, ancillary, _, _ = connection.recvmsg(size, _socket.CMSG_LEN(most * _INT))
+    """A message of at most `size` bytes and its descriptors, of at most `most`, close-on-exec; they are the caller's to
+    close."""
+    flags = _socket.MSG_CMSG_CLOEXEC
+    message, ancillary, _, _ = connection.recvmsg(size, _socket.CMSG_LEN(most * _INT), flags)
     descriptors: list[int] = []
     for level, kind, data in ancillary:
         if (level, kind) == (SOL_SOCKET, _socket.SCM_RIGHTS):

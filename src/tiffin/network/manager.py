@@ -31,6 +31,7 @@ from tiffin.network.records import (
     Network,
     PortMapping,
     is_attached,
+    machine_in,
     unaddressed,
     ways,
 )
@@ -58,19 +59,14 @@ class Networks:
         """Every network that has a row; "none" and "host" have none."""
         return rows.networks(self.store.db)
 
-    def ensure_default(self) -> Network:
-        """The default network, its bridge made and up, its rules in place. Idempotent."""
-        with netlink.Socket() as host:
-            return self.ensure(host, (_DEFAULT_JOIN,))[0][0]
-
     def settle_default(self) -> Network:
         """The default network's row, its subnet chosen; its bridge comes with the first container. Idempotent."""
+        from tiffin.network import default
+
         found = rows.default_network(self.store.db)
-        if found is not None:
+        if found is not None and default.is_settled(self.store, found):
             return found
         with self.locked("network"), netlink.Socket() as host:
-            from tiffin.network import default
-
             return default.place(self.store, host, rows.default_network(self.store.db), 0)
 
     def attach(
@@ -133,7 +129,7 @@ class Networks:
         first, first6 = endpoints[max(way, 0)], endpoints[max(way6, 0)]
         return Attachment(
             netns_fd, first.address, first.prefix, first.gateway, first.mac, ports, reserved, self._tell(), named,
-            first6.address6, first6.gateway6,
+            first6.address6, first6.gateway6, machine_in(networks),
         )  # fmt: skip
 
     def _connect(
@@ -208,12 +204,21 @@ class Networks:
         """The running containers' places in a network."""
         return rows.members(self.store.db, network_id)
 
-    def join(self, container_id: str, netns_fd: int, wanted: Join) -> tuple[str, ...]:
+    def join(
+        self,
+        container_id: str,
+        netns_fd: int,
+        wanted: Join,
+        ports: Sequence[PortMapping] = (),
+        hold: Callable[[Sequence[int]], bool] | None = None,
+    ) -> tuple[str, ...]:
         """Give a running container, whose network namespace is `netns_fd`, one more network; what the user is to be
-        told of that. Nothing stays when it fails. Raises Conflict when it is in it, NotFound."""
+        told of that. `ports` are all that it is to publish: those for which it had no way out until now are published,
+        their sockets kept by `hold`, which tells whether it will. Nothing stays when it fails. Raises Conflict when it
+        is in it, or a port is taken; NotFound."""
         from tiffin.network import running
 
-        return running.join(self, container_id, netns_fd, wanted)
+        return running.join(self, container_id, netns_fd, wanted, ports, hold)
 
     def leave(self, container_id: str, netns_fd: int, network_id: str) -> None:
         """Take a running container out of a network. Raises NotFound when it is not in it."""
@@ -289,7 +294,7 @@ class Networks:
         for join in joins:
             network = _among(known, join)
             link = host.link(network.bridge) if network else None
-            if network is not None and link is not None and link.up:
+            if network is not None and link is not None and link.up and self._is_settled(network):
                 found.append((network, link))
         if len(found) == len(joins) and self.firewall.in_place(known):
             return found
@@ -299,6 +304,13 @@ class Networks:
             if not self.firewall.in_place(known):
                 self._replace_rules(known)
         return found
+
+    def _is_settled(self, network: Network) -> bool:
+        if network.name != DEFAULT_NETWORK:
+            return True
+        from tiffin.network import default
+
+        return default.is_settled(self.store, network)
 
     def _replace_rules(self, known: Sequence[Network]) -> None:
         self.firewall.replace(known, rows.published(self.store.db))

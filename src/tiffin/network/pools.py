@@ -65,14 +65,14 @@ def _free(host: netlink.Socket, known: Sequence[Network], engine: str, bits: int
     used = bridge.used_subnets(host, "", _FAMILIES[bits])
     used += [addresses.parse_subnet(pool.subnet) for one in known for pool in one.pools]
     if bits == 128:
-        return addresses.choose_subnet6(used, _site(engine))
+        return addresses.choose_subnet6(used, site_of(engine))
     try:
         return addresses.choose_subnet(used, int.from_bytes(os.urandom(2), "big"))
     except Unsupported as error:
         raise Unsupported(_NO_POOL) from error
 
 
-def _site(engine: str) -> int:
+def site_of(engine: str) -> int:
     """40 bits that no other engine has, of this machine or another (RFC 4193, section 3.2.2)."""
     import hashlib
 

@@ -11,7 +11,6 @@ from tiffin.network.ports import bracketed, reserve
 from tiffin.network.records import (
     ANY_ADDRESS,
     ANY_ADDRESS6,
-    DEFAULT_NETWORK,
     Endpoint,
     Join,
     Network,
@@ -50,17 +49,14 @@ def _placed(
     networks: Networks, ports: Sequence[PortMapping], joins: Sequence[Join]
 ) -> list[tuple[PortMapping, tuple[str, ...]]]:
     """The mappings, each with the addresses where it is to be; none without a way out."""
-    if all(join.network == DEFAULT_NETWORK for join in joins):
-        way, way6, bound = 0, -1, ""
-    else:
-        known = [networks.find(join) for join in joins]
-        way, way6 = ways(known, bridged=True)
-        if way < 0 and way6 < 0 and ways(known) != (way, way6):
-            networks.notices.append(
-                f"published ports are ignored with --network {known[0].name}, whose driver is {known[0].driver}:"
-                " others on the wire reach the container at its own address"
-            )
-        bound = known[way].settings.host_address if way >= 0 else ""
+    known = [networks.find(join) for join in joins]
+    way, way6 = ways(known, bridged=True)
+    if way < 0 and way6 < 0 and ways(known) != (way, way6):
+        networks.notices.append(
+            f"published ports are ignored with --network {known[0].name}, whose driver is {known[0].driver}:"
+            " others on the wire reach the container at its own address"
+        )
+    bound = known[way].settings.host_address if way >= 0 else ""
     if way < 0 and way6 < 0:
         return []
     names = ", ".join(join.name for join in joins)
@@ -83,6 +79,61 @@ def _hosts(port: PortMapping, ipv4: bool, ipv6: bool, bound: str, names: str) ->
             "cannot publish on [::1] while net.bridge.bridge-nf-call-ip6tables is 1; use 127.0.0.1, or set it to 0"
         )
     return (port.host_ip,)
+
+
+def hold_more(
+    networks: Networks, container_id: str, ports: Sequence[PortMapping]
+) -> tuple[tuple[PortMapping, ...], tuple[int, ...]]:
+    """Of the ports that a running container is to publish, the mappings for a family in which it has had no way out
+    until now, and the sockets that keep them from others; their rows are written and lead nowhere. Raises Conflict."""
+    here = networks.endpoints(container_id)
+    known = {network.id: network for network in networks.known()}
+    where = [known[one.network] for one in here]
+    way, way6 = ways(where, bridged=True)
+    bound = where[way].settings.host_address if way >= 0 else ""
+    held = rows.published(networks.store.db, "WHERE container = ?", container_id)
+    found: list[PortMapping] = []
+    reserved: list[int] = []
+    taken: set[tuple[str, int]] = set()
+    try:
+        for port in ports:
+            its = _of_mapping(port, held, taken)
+            families = {":" in row.host_ip for row in its}
+            try:
+                hosts = _hosts(port, way >= 0, way6 >= 0, bound, "")
+            except Unsupported:
+                continue  # an address of a family that it still lacks
+            missing = [host for host in hosts if (":" in host) not in families]
+            if missing:
+                asked = port._replace(host_port=its[0].host_port, last_host_port=0) if its else port
+                number, fds = reserve(asked, missing)
+                reserved += fds
+                found += [port._replace(host_ip=host, host_port=number, last_host_port=0) for host in missing]
+        stale = rows.record_waiting(networks.store, container_id, found)
+        if stale and networks.firewall.exists():
+            with networks.locked("network", shared=True):
+                networks.firewall.change(remove=stale, add=())
+    except BaseException:
+        for fd in reserved:
+            os.close(fd)
+        raise
+    return tuple(found), tuple(reserved)
+
+
+def _of_mapping(port: PortMapping, held: Sequence[Published], taken: set[tuple[str, int]]) -> list[Published]:
+    """What is published for a mapping already: of those that would do the first that no other mapping has taken."""
+    last = max(port.host_port, port.last_host_port)
+    for row in held:
+        key = (row.protocol, row.host_port)
+        fits = not port.host_port or port.host_port <= row.host_port <= last
+        if (
+            (row.protocol, row.container_port) == (port.protocol, port.container_port)
+            and fits
+            and key not in taken
+        ):
+            taken.add(key)
+            return [one for one in held if (one.protocol, one.host_port) == key]
+    return []
 
 
 def publish(networks: Networks, network: Network, endpoint: Endpoint, stale: list[Published]) -> None:

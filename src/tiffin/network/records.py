@@ -164,6 +164,7 @@ class Attachment(NamedTuple):
     reserved  sockets that keep the published ports from others, and last, if it is named, the connection to the
               resolver: hold them open as long as the container runs
     named     whether it asks the resolver for names
+    machine   the addresses at which it reaches this machine: those of a bridge that it is on
     notices   lines to tell the user, such as a machine setting that was changed
 
     All descriptors are close-on-exec and the holder's to close. The texts are "" without an address.
@@ -180,6 +181,7 @@ class Attachment(NamedTuple):
     named: bool = False
     address6: str = ""
     gateway6: str = ""
+    machine: tuple[str, ...] = ()
 
     def close_namespace(self) -> "Attachment":
         """Close netns_fd, once the container is in it; returns the attachment without it."""
@@ -206,6 +208,14 @@ def ways(networks: Sequence[Network], *, bridged: bool = False) -> tuple[int, in
         next((n for n in found if networks[n].subnet), -1),
         next((n for n in found if networks[n].subnet6), -1),
     )
+
+
+def machine_in(networks: Sequence[Network]) -> tuple[str, ...]:
+    """The addresses at which a container of these networks reaches this machine: of the bridge that is its way out,
+    else of its first one; () when it is on none."""
+    bridges = [network for network in networks if network.driver == "bridge"]
+    home = next((one for one in bridges if not one.settings.internal), bridges[0] if bridges else None)
+    return tuple(address for address in (home.gateway, home.gateway6) if address) if home else ()
 
 
 def unaddressed(network: str, ports: Sequence[PortMapping]) -> Attachment:

@@ -110,15 +110,44 @@ def record(
         _tell(db, "connect", endpoint)
         stale: list[Published] = []
         for port in ports:
-            key = (port.protocol, port.host_ip, port.host_port)
-            stale += published(db, "WHERE protocol = ? AND host_ip = ? AND host_port = ?", *key)
-            db.execute(
-                "INSERT OR REPLACE INTO published_ports "
-                "(protocol, host_ip, host_port, container, container_ip, container_port) "
-                "VALUES (?, ?, ?, ?, ?, ?)",
-                (*key, container_id, endpoint.at(port.host_ip), port.container_port),
-            )
+            stale += _write_port(db, container_id, port, endpoint.at(port.host_ip))
     return endpoint, stale
+
+
+def record_waiting(store: Store, container_id: str, ports: Sequence[PortMapping]) -> list[Published]:
+    """Write the rows of ports that lead nowhere yet; returns those that stood in the way, as `record` does."""
+    stale: list[Published] = []
+    with store.transaction() as db:
+        for port in ports:
+            stale += [row for row in _write_port(db, container_id, port, "") if row.container_ip]
+    return stale
+
+
+def remove_ports(store: Store, container_id: str, ports: Sequence[PortMapping]) -> None:
+    """These ports of a container's are free again."""
+    with store.transaction() as db:
+        for port in ports:
+            key = (container_id, port.protocol, port.host_ip, port.host_port)
+            db.execute(
+                "DELETE FROM published_ports"
+                " WHERE container = ? AND protocol = ? AND host_ip = ? AND host_port = ?",
+                key,
+            )
+
+
+def _write_port(
+    db: sqlite3.Connection, container_id: str, port: PortMapping, container_ip: str
+) -> list[Published]:
+    """Its row, in the place of those that are returned."""
+    key = (port.protocol, port.host_ip, port.host_port)
+    stale = published(db, "WHERE protocol = ? AND host_ip = ? AND host_port = ?", *key)
+    db.execute(
+        "INSERT OR REPLACE INTO published_ports "
+        "(protocol, host_ip, host_port, container, container_ip, container_port) "
+        "VALUES (?, ?, ?, ?, ?, ?)",
+        (*key, container_id, container_ip, port.container_port),
+    )
+    return stale
 
 
 def remove_endpoint(store: Store, endpoint: Endpoint) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 from tiffin import jsontext as json
 from tiffin.errors import Conflict, NotFound
 from tiffin.kernel import netlink
@@ -9,9 +11,20 @@ from tiffin.network import bridge, publishing, rows
 from tiffin.network.conntrack import forget
 from tiffin.network.manager import Networks, undo
 from tiffin.network.records import Endpoint, Join, PortMapping, Published, ways
+from tiffin.typed import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
 
 
-def join(networks: Networks, container_id: str, netns_fd: int, wanted: Join) -> tuple[str, ...]:
+def join(
+    networks: Networks,
+    container_id: str,
+    netns_fd: int,
+    wanted: Join,
+    ports: Sequence[PortMapping] = (),
+    hold: Callable[[Sequence[int]], bool] | None = None,
+) -> tuple[str, ...]:
     """See Networks.join."""
     with (
         networks.locked("connect"),
@@ -29,11 +42,32 @@ def join(networks: Networks, container_id: str, netns_fd: int, wanted: Join) -> 
         with bridge.socket_in(netns_fd) as inside:
             try:
                 bridge.plug(host, link, inside, netns_fd, endpoint, network)
+                if ports and hold is not None:
+                    notices += _publish_more(networks, container_id, ports, hold)
                 _settle(networks, host, inside, container_id)
             except BaseException as error:
                 undo(error, lambda: _unplug(networks, host, inside, endpoint))
+                undo(error, lambda: _settle(networks, host, inside, container_id))
                 raise
     return notices
+
+
+def _publish_more(
+    networks: Networks, container_id: str, ports: Sequence[PortMapping], hold: Callable[[Sequence[int]], bool]
+) -> tuple[str, ...]:
+    """Have the rows of ports that the container can publish only now, and their sockets held for as long as it runs;
+    what the user is to be told. Raises Conflict."""
+    more, reserved = publishing.hold_more(networks, container_id, ports)
+    try:
+        if not reserved:
+            return ()
+        if hold(reserved):
+            return tuple(publishing.warn(networks, more))
+    finally:
+        for fd in reserved:
+            os.close(fd)
+    rows.remove_ports(networks.store, container_id, more)
+    return ("published ports are reached there when the container is started again",)
 
 
 def leave(networks: Networks, container_id: str, netns_fd: int, network_id: str) -> None:

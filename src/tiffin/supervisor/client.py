@@ -1,5 +1,6 @@
 """One connection to a session: what it wants, what it sent, what it has yet to be sent."""
 
+import os
 import time
 
 from tiffin.errors import Corrupt
@@ -9,13 +10,15 @@ from tiffin.typed import Iterator
 
 HIGH_WATER = 256 * 1024  # more than this unsent to one client, and the container's output is left in its pipe
 _CHUNK = 64 * 1024
+_MOST_DESCRIPTORS = 253  # of one message, as the kernel has it
 STALLED = 600.0  # seconds that a client which takes nothing can hold a container's output back
 
 
 class Client:
     """Never blocks: `queue` holds frames back, `flush` sends what the socket takes. `open` turns False for good
     when the peer is gone; `had_stdin` stays true of one that ever had the input. `wants` has bits of
-    frames.Want; `watching` asks for CHANGED at growth of the log."""
+    frames.Want; `watching` asks for CHANGED at growth of the log. `descriptors` came with its frames, and
+    are closed with it."""
 
     def __init__(self, connection: socket.socket, wants: int = 0) -> None:
         connection.setblocking(False)
@@ -25,6 +28,7 @@ class Client:
         self.restarting = False
         self.leaving = False
         self.open = True
+        self.descriptors: list[int] = []
         self.had_stdin = False
         self.want(wants)
         self._reader = FrameReader()
@@ -72,11 +76,12 @@ class Client:
     def receive(self) -> Iterator[tuple[int, bytes]]:
         """The frames that have arrived. Closes at the peer's end, and at anything that is no frame."""
         try:
-            data = self.connection.recv(_CHUNK)
+            data, descriptors = socket.recv_fds(self.connection, _CHUNK, _MOST_DESCRIPTORS)
         except BlockingIOError:
             return
         except OSError:
-            data = b""
+            data, descriptors = b"", []
+        self.descriptors += descriptors
         if not data:
             self.close()
             return
@@ -98,3 +103,6 @@ class Client:
             self.wants = 0
             self._unsent.clear()
             self.connection.close()
+            for fd in self.descriptors:
+                os.close(fd)
+            self.descriptors = []

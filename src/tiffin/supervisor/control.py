@@ -10,10 +10,12 @@ import os
 
 from tiffin.kernel import sockets as socket
 from tiffin.state import Layout, lock_file
-from tiffin.typed import Iterator, contextmanager
+from tiffin.supervisor.frames import FrameReader, Kind, frame
+from tiffin.typed import Iterator, Sequence, contextmanager
 
 _SOCKET = "sock"
 _FREEZER = "freezer"
+_PATIENCE = 10.0  # seconds; its loop answers at once
 
 
 def acquire(layout: Layout, container_id: str, *, wait: bool = True) -> int:
@@ -95,6 +97,25 @@ def connect(layout: Layout, container_id: str) -> socket.socket | None:
         connection.close()
         raise
     return connection
+
+
+def hold(layout: Layout, container_id: str, descriptors: Sequence[int]) -> bool:
+    """Have the container's supervisor keep these descriptors open until this run ends; they stay the caller's too.
+    False when there is no supervisor, or one from before it could."""
+    connection = connect(layout, container_id)
+    if connection is None:
+        return False
+    reader = FrameReader()
+    with connection:
+        connection.settimeout(_PATIENCE)
+        try:
+            socket.send_fds(connection, frame(Kind.HOLD), descriptors)
+            while data := connection.recv(4096):
+                if any(kind == Kind.HELD for kind, _ in reader.feed(data)):
+                    return True
+        except OSError:
+            pass
+    return False
 
 
 @contextmanager

@@ -15,6 +15,8 @@ EXIT comes at the end of a run, whether the container runs again or not; to who 
                                                          flags: 1 = until somebody starts it again
            ──RESTART(signal, seconds)────▶               end this run so, and begin another
            ◀─STARTED or FAILED───────────                of that one
+           ──HOLD, with descriptors──────▶               keep them open for as long as this run lasts
+           ◀─HELD────────────────────────
 
 The caller of a start holds one end of a socket pair made before the fork. It sees STARTED or FAILED first, and
 before that NOTICE for each line that the user should read.
@@ -46,12 +48,14 @@ class Kind:
     WATCH: Final = 21
     STOP: Final = 24
     RESTART: Final = 25
+    HOLD: Final = 26
     ATTACHED: Final = 32
     STARTED: Final = 33
     FAILED: Final = 34
     EXIT: Final = 35
     CHANGED: Final = 36
     NOTICE: Final = 37
+    HELD: Final = 38
 
 
 class Want:

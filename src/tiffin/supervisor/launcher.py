@@ -139,6 +139,4 @@ def receive(connection: socket.socket) -> tuple[jobs.Job, list[int]] | None:
     message, descriptors = socket.recv_fds(connection, _MESSAGE, _MOST_DESCRIPTORS)
     if not message:
         return None
-    for fd in descriptors:
-        os.set_inheritable(fd, False)
     return jobs.decode(message), descriptors

@@ -8,7 +8,14 @@ import os
 from tiffin.containers.environment import process_env
 from tiffin.containers.security import parse_security_options
 from tiffin.network import files
-from tiffin.network.records import UNADDRESSED, Attachment, PortMapping, joins_of, unaddressed
+from tiffin.network.records import (
+    UNADDRESSED,
+    Attachment,
+    PortMapping,
+    joins_of,
+    machine_in,
+    unaddressed,
+)
 from tiffin.oci.mount import Mount
 from tiffin.runtime import defaults
 from tiffin.runtime.spec import ContainerOptions, default_spec
@@ -61,7 +68,7 @@ def prepare(store: Store, record: ContainerRecord) -> Prepared:
         raise
     try:
         if not record.network.startswith(_CONTAINER):
-            _write_files(directory, record, attachment, _linked(store, record))
+            _write_files(store, directory, record, attachment, _linked(store, record))
         capabilities = defaults.choose_capabilities(
             record.cap_add, record.cap_drop, privileged=record.privileged
         )
@@ -228,16 +235,29 @@ def _linked(store: Store, record: ContainerRecord) -> list[tuple[str, str]]:
     return links.lines(store, record)
 
 
+def _machine(store: Store, record: ContainerRecord, attachment: Attachment) -> tuple[str, ...]:
+    """Where a container reaches this machine; where it does not, the address that Docker gives every container, which
+    is never the container itself."""
+    if record.network == "host":
+        return ("127.0.0.1",)
+    from tiffin.network.manager import Networks
+
+    return attachment.machine or machine_in([Networks(store).settle_default()])
+
+
 def _write_files(
-    directory: str, record: ContainerRecord, attachment: Attachment, linked: list[tuple[str, str]]
+    store: Store,
+    directory: str,
+    record: ContainerRecord,
+    attachment: Attachment,
+    linked: list[tuple[str, str]],
 ) -> None:
     names = [f"{record.hostname}.{record.domainname}" if record.domainname else "", record.hostname]
     extra = list(linked)
     for entry in record.extra_hosts:
         name, _, address = entry.partition(":")
-        if address == "host-gateway":
-            address = attachment.gateway or attachment.gateway6 or "127.0.0.1"
-        extra.append((name, address))
+        found = _machine(store, record, attachment) if address == "host-gateway" else (address,)
+        extra += [(name, one) for one in found]
     if record.network == "host":
         hosts = _host_file("/etc/hosts") + "".join(f"{address}\t{name}\n" for name, address in extra)
     else:

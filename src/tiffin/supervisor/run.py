@@ -39,6 +39,7 @@ class Run(NamedTuple):
         if self.health is not None:
             self.health.close()
         self.attachment.close()
+        self.session.release()
         self.process.console_fd = -1  # the session's, and closed by it
         self.process.close()
 

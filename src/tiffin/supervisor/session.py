@@ -69,6 +69,7 @@ class Session:
         self._stdin_once = stdin_once
         self._drain = drain
         self._clients: dict[int, Client] = {}
+        self._held: list[int] = []
         self.stop_asked = self.stopped_by_hand = False
         self.next_run(pidfd, stdio, log)
 
@@ -114,6 +115,12 @@ class Session:
         if self._log is not None:
             self._log.close()
         self._hear_all()
+
+    def release(self) -> None:
+        """Close what clients gave to be kept for this run. Idempotent."""
+        for fd in self._held:
+            os.close(fd)
+        self._held = []
 
     def end_run(self, code: int) -> None:
         """Tell the exit code to who attached or waits. Who follows the log stays, and who wants another run."""
@@ -354,6 +361,11 @@ class Session:
             self._kill_at = min(self._kill_at, time.monotonic() + seconds)
         self._send(number)
 
+    def _hold(self, client: Client, payload: bytes) -> None:  # noqa: ARG002 - as above
+        self._held += client.descriptors
+        client.descriptors = []
+        client.queue(Kind.HELD)
+
     def _ignore(self, client: Client, payload: bytes) -> None:
         pass
 
@@ -413,4 +425,5 @@ _COMMANDS: dict[int, Callable[[Session, Client, bytes], None]] = {
     Kind.SIGNAL: Session._signal,
     Kind.STOP: Session._stop,
     Kind.RESTART: Session._restart,
+    Kind.HOLD: Session._hold,
 }

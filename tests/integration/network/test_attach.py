@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from contextlib import ExitStack
     from pathlib import Path
 
-    from tiffin.network import Attachment
+    from tiffin.network import Attachment, Network
 
 pytestmark = pytest.mark.root
 
@@ -32,6 +32,14 @@ def attach(networks: Networks, stack: ExitStack, name: str, *publish: str) -> At
     attachment = networks.attach(name, "bridge", ports)
     stack.callback(attachment.close)
     return attachment
+
+
+def settled(networks: Networks) -> Network:
+    """The default network, once it has had a container."""
+    networks.attach("first").close()
+    networks.detach("first")
+    (network,) = networks.known()
+    return network
 
 
 def server(
@@ -114,7 +122,7 @@ def test_udp_is_published_too(networks: Networks, place: Lab, stack: ExitStack) 
 def test_a_udp_client_follows_the_port_to_its_next_container(
     networks: Networks, place: Lab, stack: ExitStack
 ) -> None:
-    networks.ensure_default()
+    settled(networks)
     with inside(place.outside):
         client = stack.enter_context(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
     client.connect((MACHINE, 53))
@@ -292,7 +300,7 @@ def test_a_table_of_another_version_is_replaced_whole(
 
 
 def test_an_interrupted_bridge_is_finished(networks: Networks, store: Store, stack: ExitStack) -> None:
-    network = networks.ensure_default()
+    network = settled(networks)
     with netlink.Socket() as host:
         host.run(netlink.delete_link(network.bridge))
         host.run(netlink.add_bridge(network.bridge, mac="02:42:00:00:00:01", mtu=1500))
@@ -302,11 +310,11 @@ def test_an_interrupted_bridge_is_finished(networks: Networks, store: Store, sta
 def test_a_subnet_that_the_machine_routes_elsewhere_by_now_is_left(
     networks: Networks, place: Lab, stack: ExitStack
 ) -> None:
-    before = networks.ensure_default()
+    before = settled(networks)
     with netlink.Socket() as host:
         host.run(netlink.delete_link(before.bridge))
         host.run(netlink.add_route(OUTSIDE, before.subnet.partition("/")[0], 16))
-    after = networks.ensure_default()
+    after = settled(networks)
     assert after.subnet != before.subnet
     assert networks.known() == [after]
 

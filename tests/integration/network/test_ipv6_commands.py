@@ -4,6 +4,7 @@ shown, and what the pages say."""
 from __future__ import annotations
 
 import json
+import socket
 import subprocess
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
@@ -12,7 +13,7 @@ import pytest
 
 from tests.command import Tiffin, fresh_engine
 from tests.docs import run_page
-from tests.integration.network.lab import MACHINE6, OUTSIDE6, Lab, inside, lab
+from tests.integration.network.lab import MACHINE, MACHINE6, OUTSIDE6, Lab, inside, lab
 from tests.integration.network.test_user_networks import joined, server
 
 if TYPE_CHECKING:
@@ -175,6 +176,61 @@ def test_published_ports_are_shown_and_reached(tiffin: Tiffin, place: Lab) -> No
     assert asked == [{"HostIp": "", "HostPort": "8080"}, {"HostIp": MACHINE6, "HostPort": "9090"}]
     log = tiffin.ok("run", "--rm", "--network", "dual", "busybox", "ip", "-6", "route", "get", OUTSIDE6)
     assert "dev eth0" in log
+
+
+def test_ports_follow_to_the_first_network_that_has_a_family(tiffin: Tiffin, place: Lab) -> None:
+    """While the container runs: published at once, held from others, gone with the container, back with a restart."""
+    tiffin.ok("network", "create", "--ipv6", "dual")
+    server(tiffin, "web", "-p", "8080:80", "-p", "80", "-p", "127.0.0.1:8085:80")
+    refusals = f"http://[{MACHINE6}]:8080/"
+    assert fetch_from_outside(place, refusals) == ""
+    tiffin.ok("network", "connect", "dual", "web")
+    assert fetch_from_outside(place, f"http://[{MACHINE6}]:8080/") == "web"
+    bound = json.loads(tiffin.ok("inspect", "web"))[0]["NetworkSettings"]["Ports"]["80/tcp"]
+    free = {one["HostPort"] for one in bound} - {"8080", "8085"}
+    assert len(free) == 1 and sorted(one["HostIp"] for one in bound) == [
+        "0.0.0.0",
+        "0.0.0.0",
+        "127.0.0.1",
+        "::",
+        "::",
+    ]
+    with pytest.raises(OSError, match="in use"), socket.socket(socket.AF_INET6) as other:
+        other.bind(("::", 8080))
+    tiffin.ok("network", "disconnect", "dual", "web")
+    assert fetch_from_outside(place, refusals) == ""
+    assert fetch_from_outside(place, f"http://{MACHINE}:8080/") == "web"
+    tiffin.ok("network", "connect", "dual", "web")
+    assert fetch_from_outside(place, f"http://[{MACHINE6}]:8080/") == "web"
+    tiffin.ok("stop", "-t", "0", "web")
+    with socket.socket(socket.AF_INET6) as other:
+        other.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        other.bind(("::", 8080))
+        error = tiffin.fails("start", "web")
+    assert "Bind for [::]:8080 failed: port is already allocated" in error
+
+
+def test_a_network_is_not_joined_when_a_port_is_taken_in_its_family(tiffin: Tiffin) -> None:
+    tiffin.ok("network", "create", "--ipv6", "dual")
+    server(tiffin, "web", "-p", "8080:80")
+    with socket.socket(socket.AF_INET6) as other:
+        other.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        other.bind(("::", 8080))
+        error = tiffin.fails("network", "connect", "dual", "web")
+    assert "Bind for [::]:8080 failed: port is already allocated" in error
+    assert list(joined(tiffin, "web")) == ["bridge"]
+    assert tiffin.ok("exec", "web", "ls", "/sys/class/net").split() == ["eth0", "lo"]
+    tiffin.ok("network", "connect", "dual", "web")
+    assert "[::]:8080" in tiffin.ok("port", "web")
+
+
+def test_ports_wait_for_the_first_network_with_a_way_out(tiffin: Tiffin, place: Lab) -> None:
+    tiffin.ok("network", "create", "--internal", "vault")
+    tiffin.ok("network", "create", "front")
+    server(tiffin, "web", "--network", "vault", "-p", "8080:80")
+    assert fetch_from_outside(place, f"http://{MACHINE}:8080/") == ""
+    tiffin.ok("network", "connect", "front", "web")
+    assert fetch_from_outside(place, f"http://{MACHINE}:8080/") == "web"
 
 
 def test_sctp_has_rules_and_is_shown(tiffin: Tiffin) -> None:
