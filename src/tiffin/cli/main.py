@@ -171,9 +171,8 @@ def _dispatch(command: Command, words: list[str], options: Globals) -> int:
 
         remote.trace_to(lambda line: print(escape(line), file=sys.stderr, flush=True))
     if command.short in _FORKING and "--help" not in words:
-        session.engine.containers.expect(
-            _FORKING[command.short]
-        )  # before the words are parsed: meanwhile it loads
+        # before the words are parsed: meanwhile it loads
+        session.engine.containers.expect(_FORKING[command.short], brief=True)
     from tiffin.cli.parser import CommandParser, HelpPrinted
 
     # `importlib` would bring `warnings` with it: 1 ms

@@ -44,12 +44,13 @@ class ContainerService:
 
         return create.create(self._workspace, options)
 
-    def expect(self, verb: str) -> None:
+    def expect(self, verb: str, *, brief: bool = False) -> None:
         """To be called first when a "start" (also after a `create`), or an "exec" is to follow: saves some
-        milliseconds. Harmless when it does not."""
+        milliseconds. Harmless when it does not. `brief` saves one more: what is forked stays a child of this process,
+        which is to end soon afterwards."""
         from tiffin.supervisor.jobs import ExecJob, StartJob
 
-        self._workspace.expect(ExecJob if verb == "exec" else StartJob)
+        self._workspace.expect(ExecJob if verb == "exec" else StartJob, brief=brief)
 
     def start(self, reference: str) -> tuple[str, ...]:
         """Start in the background; returns once the command executes, with lines that the user should read.

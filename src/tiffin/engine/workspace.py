@@ -46,14 +46,15 @@ class Workspace:
             with self._lock:
                 self._idle.append(store)
 
-    def expect(self, kind: type[Job]) -> None:
+    def expect(self, kind: type[Job], *, brief: bool = False) -> None:
         """A job of this kind will be submitted: fork now the process that is to do it, so that it loads meanwhile
-        what it needs. Does nothing where a launcher is the one to fork; harmless when no job follows."""
+        what it needs. Does nothing where a launcher is the one to fork; harmless when no job follows. `brief`: this
+        process ends with the job's caller."""
         if self._launcher is None and self._ahead is None and self._may_fork():
             import tiffin.containers.store  # noqa: F401 - for both sides, hence before the fork
             from tiffin.supervisor.ahead import Ahead
 
-            self._ahead = Ahead(kind)
+            self._ahead = Ahead(kind, self.layout, brief=brief)
 
     def submit(self, job: Job, lock: int = -1) -> socket.socket:
         """Have the job done by a process that belongs to nobody; returns our end of its channel, where its

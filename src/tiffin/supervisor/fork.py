@@ -19,9 +19,10 @@ _NEVER_IGNORED = (
 
 
 def fork_orphan(task: Callable[[], None], keep: Sequence[int], *, reaped: bool = False) -> None:
-    """Run `task` in a process of its own session that is not our child (with `reaped`, a child that the kernel
-    reaps: SIGCHLD is ignored here). It keeps only the descriptors `keep`; 0 to 2 are /dev/null; signals are as at
-    exec. It never returns into the caller's code, and says nothing: `task` reports through its descriptors."""
+    """Run `task` in a process of its own session that is not our child (with `reaped`, a child that somebody else
+    reaps: SIGCHLD is ignored here, or we end before it matters). It keeps only the descriptors `keep`; 0 to 2 are
+    /dev/null; signals are as at exec. It never returns into the caller's code, and says nothing: `task` reports
+    through its descriptors."""
     child = os.fork()
     if child:
         if not reaped:

@@ -56,12 +56,14 @@ def load(job: type[Job]) -> None:
         import tiffin.supervisor.supervise  # noqa: F401 - loaded for later
 
 
-def make_ready(layout: Layout) -> Ready:
-    """Open what a job of this layout needs. What cannot be opened now is left to the job, which has somebody to
-    tell."""
+def make_ready(layout: Layout, kind: type[Job] | None = None) -> Ready:
+    """Open what a job of this layout, and of this kind if one is given, needs; makes nothing. What cannot be opened now
+    is left to the job, which has somebody to tell."""
     ready = Ready()
     try:
         ready = ready._replace(helper=open_helper())
+        if kind is ExecJob:
+            return ready
         inode = os.stat(layout.database).st_ino
         store = open_store(layout)
         ready = ready._replace(store=store, database=inode)
