@@ -2,7 +2,7 @@
 
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -58,9 +58,11 @@ class Tiffin:
 
 
 @contextmanager
-def fresh_engine(directory: Path, *, busybox: bool = True) -> Iterator[Tiffin]:
+def fresh_engine(
+    directory: Path, *, busybox: bool = True, commands: Callable[[Path], Tiffin] = Tiffin
+) -> Iterator[Tiffin]:
     """A new engine, with the image `busybox` if wanted; everything of it is taken down at the end."""
-    tiffin = Tiffin(directory)
+    tiffin = commands(directory)
     if busybox:
         tiffin.ok("import", busybox_tar(), BUSYBOX)
     try:

@@ -54,7 +54,7 @@ def debian_tar() -> Path:
     """A small Debian: what is essential, apt and certificates; without documentation, and without dpkg's syncing."""
     spared = [f"--dpkgopt=path-exclude=/usr/share/{what}/*" for what in ("doc", "man", "locale")]
     options = ("--variant=minbase", "--include=ca-certificates", "--dpkgopt=force-unsafe-io", *spared)
-    return once(CACHE / "debian-small.tar", lambda path: _debian(path, *options))
+    return once(CACHE / "debian-small.tar", lambda path: mmdebstrap(path, *options))
 
 
 def postgresql_tar() -> Path:
@@ -64,10 +64,10 @@ def postgresql_tar() -> Path:
     spared = ("share/doc", "share/man", "share/locale", "lib/postgresql/15/lib/bitcode", "lib/*/libLLVM*")
     without = [f"--dpkgopt=path-exclude=/usr/{path}{'' if '*' in path else '/*'}" for path in spared]
     options = ("--variant=essential", "--include=postgresql-15", "--aptopt=Apt::Install-Recommends false")
-    return once(CACHE / "postgresql.tar", lambda path: _debian(path, *options, no_cluster, *without))
+    return once(CACHE / "postgresql.tar", lambda path: mmdebstrap(path, *options, no_cluster, *without))
 
 
-def _debian(path: Path, *options: str) -> None:
+def mmdebstrap(path: Path, *options: str) -> None:
     """Made by mmdebstrap from the machine's own package sources."""
     command = ["mmdebstrap", *options, "--format=tar", "--quiet", "--skip=check/qemu", "bookworm", str(path)]
     sources = Path("/etc/apt/sources.list.d/debian.sources")

@@ -101,7 +101,7 @@ class Docker:
             env=environment, capture_output=True, timeout=timeout, check=False, **options,
         )  # fmt: skip
         assert done.returncode == 0, done.stderr.decode()[-3000:]
-        return bytes(done.stderr).decode()
+        return str(done.stderr.decode())
 
     def close(self) -> None:
         self._process.kill()  # unshare takes the daemon along, and that, as process 1, all else

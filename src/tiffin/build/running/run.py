@@ -15,7 +15,7 @@ import stat
 from contextlib import ExitStack, suppress
 
 from tiffin.build.planning.config import DEFAULT_PATH
-from tiffin.errors import CommandNotExecutable, CommandNotFound, TiffinError
+from tiffin.errors import CommandNotExecutable, CommandNotFound, InvalidArgument, TiffinError, Unsupported
 from tiffin.snapshot import Mount
 from tiffin.state import Layout, open_store
 from tiffin.typed import TYPE_CHECKING, Any, NamedTuple
@@ -201,7 +201,8 @@ def _relay(outputs: dict[int, int], ears: Ears) -> None:
 
 
 def _check_platform(work: RunWork, root: int) -> None:
-    """Raises Unsupported when nothing here executes the files of the tree `root`."""
+    """Raises InvalidArgument, for it is the Dockerfile that asks for it, when nothing here executes the files of the
+    tree `root`."""
     if work.platform is None:
         return
     from tiffin.oci.platform import host_platform
@@ -218,7 +219,10 @@ def _check_platform(work: RunWork, root: int) -> None:
             return False
         return True
 
-    emulation.check(work.platform, in_root, asked=True)
+    try:
+        emulation.check(work.platform, in_root, asked=True)
+    except Unsupported as error:
+        raise InvalidArgument(str(error)) from error
 
 
 def _spec(work: RunWork, mounts: tuple[Mount, ...], lent: tuple[str, ...], shell: str = "") -> dict[str, Any]:
