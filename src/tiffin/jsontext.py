@@ -54,7 +54,9 @@ def loads(text: str | bytes) -> Any:
             value, end = _scan(plain, 0)
             if end == len(plain):
                 return value
-        except (StopIteration, ValueError):
+        # The last one is what the C code of some versions ends in when it wants to raise json's error, and json is not
+        # loaded.
+        except (StopIteration, ValueError, SystemError):
             pass
     import json
 

@@ -72,3 +72,16 @@ def test_plain_documents_load_neither_json_nor_regular_expressions() -> None:
         "jsontext.dumps({'a': 'b'}); assert not {'json', 're'} & (set(sys.modules) - before)"
     )
     subprocess.run([sys.executable, "-c", program], check=True)
+
+
+def test_a_text_that_breaks_off_is_refused_where_json_was_not_loaded_yet() -> None:
+    program = (
+        "import sys; from tiffin.jsontext import loads\n"
+        "assert 'json' not in sys.modules\n"
+        "for text in ('{\"a\":1', '[1', '\"a', '{\"a\"', '[1,'):\n"
+        "    try: loads(text)\n"
+        "    except ValueError: pass\n"
+        "    else: raise SystemExit(text)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")

@@ -7,10 +7,10 @@ that finds every step gives the very same image again.
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Iterable
 
+from tiffin.jsontext import dumps, loads
 from tiffin.state import Store
 from tiffin.typed import Any, NamedTuple, Protocol
 
@@ -88,7 +88,7 @@ class BuildCache:
         """The result of the step with this key. Whether its layer is still there is the caller's to check."""
         query = "SELECT diff_id, blob, media_type, blob_size, detail, used FROM build_cache WHERE key = ?"
         row = self._db.execute(query, (key,)).fetchone()
-        detail = json.loads(row[4]) if row is not None else {}
+        detail = loads(row[4]) if row is not None else {}
         origins = frozenset(detail.get("origins", ()))
         if row is None or not origins <= self._believed:
             return self._import(key)
@@ -126,9 +126,9 @@ class BuildCache:
                 detail["key"] = found.key
             if found.origins:
                 detail["origins"] = sorted(found.origins)
-            rows.append((key, *layer, json.dumps(detail, separators=(",", ":")), now, now))
+            rows.append((key, *layer, dumps(detail, separators=(",", ":")), now, now))
         if outline:
-            rows.append((outline, None, None, None, None, json.dumps({"outline": True}), now, now))
+            rows.append((outline, None, None, None, None, dumps({"outline": True}), now, now))
         with self._store.transaction() as db:
             db.executemany("INSERT OR REPLACE INTO build_cache VALUES (?, ?, ?, ?, ?, ?, ?, ?)", rows)
 
@@ -143,7 +143,7 @@ class BuildCache:
                 for key, empty, detail, used in rows
                 if key in gone
                 or (empty and used <= unused_since)
-                or ('"key"' in detail and json.loads(detail).get("key") in gone)
+                or ('"key"' in detail and loads(detail).get("key") in gone)
             ]
             db.executemany("DELETE FROM build_cache WHERE key = ?", doomed)
 

@@ -14,13 +14,13 @@ Ctrl-C at a terminal reaches workers too, and so does its hanging up; they leave
 
 from __future__ import annotations
 
-import json
 import os
 import struct
 from collections.abc import Callable
 from contextlib import suppress
 
 from tiffin.errors import EngineError, TiffinError
+from tiffin.jsontext import dumps, loads
 from tiffin.kernel import process
 from tiffin.typed import TYPE_CHECKING, Any, NamedTuple
 
@@ -72,13 +72,13 @@ class Channel:
             self._send(stream, data[at : at + _PIECE])
 
     def tell(self, value: dict[str, Any]) -> None:
-        self._send(_EVENT, json.dumps(value).encode())
+        self._send(_EVENT, dumps(value).encode())
 
     def result(self, value: dict[str, Any]) -> None:
-        self._send(_RESULT, json.dumps(value).encode())
+        self._send(_RESULT, dumps(value).encode())
 
     def failed(self, error: BaseException) -> None:
-        self._send(_FAILED, json.dumps(_error_document(error)).encode())
+        self._send(_FAILED, dumps(_error_document(error)).encode())
 
     def _send(self, kind: int, data: bytes) -> None:
         view = memoryview(_HEADER.pack(kind, len(data)) + data)
@@ -231,7 +231,7 @@ def _error_document(error: BaseException) -> dict[str, Any]:
 def _message(kind: int, body: bytes) -> Message:
     if kind in (_LOG_OUT, _LOG_ERR):
         return Log(kind, body)
-    document = json.loads(body)
+    document = loads(body)
     if kind in (_RESULT, _EVENT):
         return Result(document) if kind == _RESULT else Told(document)
     found = _class_named(document["class"], TiffinError) or EngineError

@@ -7,7 +7,6 @@ that holds anything but strings is an error.
 
 from __future__ import annotations
 
-import json
 import re
 
 from tiffin.dockerfile import command
@@ -17,7 +16,8 @@ from tiffin.dockerfile.place import nearest, shown
 from tiffin.dockerfile.shell_words import SPACE, WordError, expand, split_words
 from tiffin.dockerfile.value import Value
 from tiffin.errors import Unsupported
-from tiffin.typed import TYPE_CHECKING
+from tiffin.jsontext import loads
+from tiffin.typed import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -69,7 +69,7 @@ def json_words(text: str, place: Place) -> tuple[str, ...] | None:
     if not text.startswith("["):
         return None
     try:
-        value = json.loads(text, parse_constant=_refuse)
+        value = _array(text)
     except (ValueError, RecursionError):
         return None
     if any(not isinstance(item, str) for item in value):
@@ -80,8 +80,16 @@ def json_words(text: str, place: Place) -> tuple[str, ...] | None:
     return tuple(item.encode("utf-16", "surrogatepass").decode("utf-16", "replace") for item in value)
 
 
-def _refuse(constant: str) -> None:
-    raise ValueError(f"{constant} is not JSON")
+def _array(text: str) -> Any:
+    """Raises ValueError for what is no JSON, of which Python takes some."""
+    if "NaN" not in text and "Infinity" not in text:
+        return loads(text)
+    import json
+
+    def refuse(constant: str) -> None:
+        raise ValueError(f"{constant} is not JSON")
+
+    return json.loads(text, parse_constant=refuse)
 
 
 def _words(node: Node) -> list[str]:

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import re
 
-_HTTP = re.compile(r"https?://", re.IGNORECASE)
-_GIT = re.compile(r"(git|ssh)://|[a-z0-9_.-]+@[^/:\s]+:", re.IGNORECASE)
-_REPOSITORY = re.compile(r"https?://[^/?#]+/[^?#]*\.git(?=$|[?#])", re.IGNORECASE)
+# Compiled when they are needed: few Dockerfiles have anything with a colon.
+_HTTP = r"https?://"
+_GIT = r"(git|ssh)://|[a-z0-9_.-]+@[^/:\s]+:|https?://[^/?#]+/[^?#]*\.git(?=$|[?#])"
 
 
 def is_git(source: str) -> bool:
     """`git://`, `ssh://`, `git@host:path`, and http(s) whose path ends in `.git`."""
-    return bool(_GIT.match(source) or _REPOSITORY.match(source))
+    return ":" in source and bool(re.match(_GIT, source, re.IGNORECASE))
 
 
 def is_url(source: str) -> bool:
     """http and https, where it is no git repository."""
-    return bool(_HTTP.match(source)) and not is_git(source)
+    return ":" in source and bool(re.match(_HTTP, source, re.IGNORECASE)) and not is_git(source)

@@ -38,11 +38,6 @@ SPACE = (
 _SPACES = frozenset(SPACE)
 _WORD_BREAK = re.compile(f"[{SPACE}]+")
 _NAME = re.compile(r"[0-9]+|[@*#?$!-]|[^\W\d]\w*")
-_PLAIN = {
-    (escape, quotes): re.compile(f"[^$}}/{re.escape(escape)}{quotes}]+")
-    for escape in ("\\", "`")
-    for quotes in ("", "'\"")
-}
 
 
 class WordError(InvalidArgument):
@@ -164,7 +159,8 @@ class _Lexer:
 
     def __init__(self, text: str, env: Mapping[str, str], escape: str, *, quotes: bool = True) -> None:
         self._text, self._env, self._escape, self._quotes = text, env, escape, quotes
-        self._plain = _PLAIN[escape, "'\"" if quotes else ""]
+        stops = f"$}}/{re.escape(escape)}" + ("'\"" if quotes else "")
+        self._plain = re.compile(f"[^{stops}]+")  # compiled once: `re` remembers
         self._at = 0
         self._depth = 0
 

@@ -6,7 +6,6 @@ from __future__ import annotations
 from tiffin.build.builder import Builder
 from tiffin.build.progress import Notice
 from tiffin.build.request import BuildRequest, BuildResult
-from tiffin.build.running.run import Runner
 from tiffin.engine.build_outputs.exporter import Exporter
 from tiffin.engine.compressed import drop_unwanted
 from tiffin.engine.images import open_images
@@ -19,8 +18,11 @@ if TYPE_CHECKING:
     from tiffin.build.cache import Elsewhere
     from tiffin.build.checks import CheckResult
     from tiffin.build.contexts.listing import Listed
+    from tiffin.build.planning.graph import RunWork
     from tiffin.build.progress import Event
     from tiffin.build.results.history import BuildRecord
+    from tiffin.build.solving.steps import Around, Stack
+    from tiffin.build.workers import Channel
     from tiffin.engine.build_cache import CachePrunePlan, CachePruneRequest, CacheRecord, CacheUsage
     from tiffin.engine.build_outputs.cache_to import CacheTo
     from tiffin.engine.workspace import Workspace
@@ -132,7 +134,13 @@ def build_in(store: Store, request: BuildRequest) -> BuildResult:
     images = open_images(store)
     exporter = Exporter(store, images, request, _cache_to(request))
     elsewhere = _elsewhere(store, request)
-    result = Builder(store, images, Runner(store.layout), fetch, exporter, elsewhere).build(request)
+
+    def run(stack: Stack, work: RunWork, channel: Channel, around: Around) -> int:
+        from tiffin.build.running.run import Runner  # by the worker: a build from the cache has none
+
+        return Runner(store.layout)(stack, work, channel, around)
+
+    result = Builder(store, images, run, fetch, exporter, elsewhere).build(request)
     drop_unwanted(images, exporter.images)
     if request.outputs:
         images.collect()  # what the outputs alone needed

@@ -5,6 +5,7 @@ that may become part of a path has been checked when it leaves this module.
 """
 
 from tiffin.errors import Corrupt, InvalidArgument, LimitExceeded, Unsupported
+from tiffin.jsontext import dumps, loads
 from tiffin.oci.digest import check_digest
 from tiffin.oci.platform import Platform
 from tiffin.typed import Any, NamedTuple
@@ -97,21 +98,17 @@ class Index(NamedTuple):
 
 def decode_json(data: bytes, what: str, limit: int = DOCUMENT_MAX) -> Any:
     """The value of a bounded UTF-8 JSON text. Raises LimitExceeded, Corrupt."""
-    import json
-
     if len(data) > limit:
         raise LimitExceeded(f"{what} has more than {limit} bytes")
     try:
-        return json.loads(data.decode("utf-8"))
+        return loads(data.decode("utf-8"))
     except (ValueError, RecursionError) as error:
         raise Corrupt(f"{what} is not valid JSON: {error}") from error
 
 
 def encode_json(document: Any) -> bytes:
     """Compact JSON with the keys in the order given: the same document always has the same digest."""
-    import json
-
-    return json.dumps(document, separators=(",", ":"), ensure_ascii=False).encode("utf-8")
+    return dumps(document, separators=(",", ":"), ensure_ascii=False).encode("utf-8")
 
 
 def parse_document(data: bytes, media_type: str = "", what: str = "manifest") -> Manifest | Index:

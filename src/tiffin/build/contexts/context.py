@@ -17,6 +17,7 @@ from tiffin.build.copying.sources import Picked, Rules, SourceTree
 from tiffin.build.copying.tree import Cursor, Node, file_digest, open_file, tree_digest
 from tiffin.dockerfile.ignore import IgnoreRules
 from tiffin.errors import InvalidArgument, LimitExceeded, NotFound
+from tiffin.jsontext import dumps, loads
 from tiffin.kernel.paths import RESOLVE_BENEATH, RESOLVE_NO_MAGICLINKS, open_in_root, openat2
 from tiffin.oci.digest import sha256
 
@@ -259,15 +260,13 @@ class DigestCache:
     def save(self) -> None:
         if not self._changed or not self._path or len(self._seen) > _CACHED_FILES:
             return
-        import json
-
         aside = f"{self._path}.{os.getpid()}"
         with suppress(OSError):
             descriptor = os.open(
                 aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600
             )
             with open(descriptor, "w", encoding="ascii") as file:
-                file.write(json.dumps(self._merged(), separators=(",", ":")))
+                file.write(dumps(self._merged(), separators=(",", ":")))
             os.rename(aside, self._path)
         self._changed = False
 
@@ -277,13 +276,11 @@ class DigestCache:
         return {**known, **self._seen} if len(known) < 2 * len(self._seen) + 1000 else self._seen
 
     def _load(self) -> dict[str, list[int | str]]:
-        import json
-
         if not self._path:
             return {}
         try:
             with open(self._path, "rb") as file:  # bytes: a text file's codec would be one more import
-                found = json.loads(file.read())
+                found = loads(file.read())
         except (OSError, ValueError):
             return {}
         good = isinstance(found, dict) and all(

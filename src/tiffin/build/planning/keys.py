@@ -9,8 +9,7 @@ says, is never taken for the result of a step.
 
 from __future__ import annotations
 
-import json
-
+from tiffin.jsontext import dumps
 from tiffin.oci.digest import sha256
 from tiffin.typed import Any
 
@@ -22,5 +21,5 @@ def step_key(kind: str, parent: str, content: Any) -> str:
     """The key of a step of `kind` after the one whose key is `parent`. `content` is JSON data, all that
     counts."""
     document = [_VERSION, kind, parent, content]
-    text = json.dumps(document, sort_keys=True, separators=(",", ":"))
+    text = dumps(document, sort_keys=True, separators=(",", ":"))
     return f"sha256:{sha256(text.encode('utf-8', 'surrogatepass'))}"

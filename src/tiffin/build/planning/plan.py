@@ -12,7 +12,6 @@ step.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
@@ -59,6 +58,7 @@ from tiffin.errors import (
     TransferError,
     Unauthorized,
 )
+from tiffin.jsontext import dumps
 from tiffin.oci.platform import Platform, host_platform, normal, parse_platform
 from tiffin.typed import Any, NamedTuple, Protocol
 
@@ -393,4 +393,4 @@ def _history_text(instruction: Instruction, config: Config) -> str:
 
 
 def _argv_text(argv: list[str] | None) -> str:
-    return json.dumps(argv or [], ensure_ascii=False)
+    return dumps(argv or [], ensure_ascii=False)

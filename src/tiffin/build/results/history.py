@@ -11,7 +11,6 @@ it if whoever removes it dies. What a command writes is what is kept: a secret t
 from __future__ import annotations
 
 import fcntl
-import json
 import os
 import time
 from collections.abc import Iterator
@@ -30,6 +29,7 @@ from tiffin.build.progress import (
 from tiffin.build.solving.solver import StepError
 from tiffin.dockerfile.excerpt import excerpt
 from tiffin.errors import Conflict, DockerfileError, NotFound
+from tiffin.jsontext import dumps, loads
 from tiffin.kernel.locks import is_locked
 from tiffin.kernel.paths import remove_tree
 from tiffin.state import Layout
@@ -86,11 +86,12 @@ class Recorder:
             self._explain(error)
         status = COMPLETED if error is None else FAILED if isinstance(error, Exception) else CANCELED
         self._note(_END, [status, str(error or "")])
+        grown = len(self._files) > 1  # by outputs of steps; of a build from the cache there are none
         for fd in self._files.values():
             os.close(fd)
         self._files.clear()
         if self._lock >= 0:
-            drop_old(self._layout)
+            drop_old(self._layout, sizes=grown)
             os.close(self._lock)
 
     def __call__(self, event: Event, /) -> None:
@@ -104,7 +105,7 @@ class Recorder:
             self._note(type(event).__name__, list(event))
 
     def _note(self, kind: str, fields: list[Any]) -> None:
-        line = json.dumps([time.time_ns(), kind, *fields], separators=(",", ":"))
+        line = dumps([time.time_ns(), kind, *fields], separators=(",", ":"))
         self._append("events", f"{line}\n".encode("ascii"))
 
     def _append(self, name: str, data: bytes) -> None:
@@ -214,12 +215,12 @@ def step_log(layout: Layout, build: str, step: int) -> str:
     return path
 
 
-def drop_old(layout: Layout) -> None:
-    """Bound what is kept, see the module."""
+def drop_old(layout: Layout, *, sizes: bool = True) -> None:
+    """Bound what is kept, see the module. Without `sizes` only how many there are."""
     names = _names(layout)[::-1]
     total = 0
     for count, name in enumerate(names):
-        total += _size(f"{_place(layout)}/{name}")
+        total += _size(f"{_place(layout)}/{name}") if sizes else 0
         if count and (count >= KEPT or total > KEPT_BYTES) and not is_locked(f"{_place(layout)}/{name}"):
             _drop(layout, name)
 
@@ -288,7 +289,7 @@ def _lines(directory: str) -> Iterator[tuple[int, str, list[Any]]]:
             for line in file:
                 if not line.endswith("\n"):
                     return
-                at, kind, *fields = json.loads(line)
+                at, kind, *fields = loads(line)
                 yield at, kind, fields
     except FileNotFoundError:
         return

@@ -45,7 +45,7 @@ _SCOPES = {
     "annotation-index": "index",
     "annotation-manifest-descriptor": "manifest-descriptor",
 }
-_ANNOTATION = re.compile(r"(?P<scope>[a-z-]+)(?:\[(?P<platform>[^]]*)\])?")
+_ANNOTATION = r"(?P<scope>[a-z-]+)(?:\[(?P<platform>[^]]*)\])?"
 _ANNOTATIONS_MAX = 1000
 
 
@@ -196,7 +196,7 @@ def _looks_like_scopes(text: str) -> bool:
 
 
 def _annotations(place: str, key: str, value: str, text: str) -> list[Annotation]:
-    match = _ANNOTATION.fullmatch(place)
+    match = re.fullmatch(_ANNOTATION, place)
     scope = _SCOPES.get(match["scope"]) if match else None
     if match is None or scope is None:
         word = match["scope"] if match else place
