@@ -48,7 +48,7 @@ def _apparmor(profile: str) -> str:
     if profile == "unconfined":
         return ""
     try:
-        with open("/sys/module/apparmor/parameters/enabled", encoding="ascii") as file:
+        with open("/sys/module/apparmor/parameters/enabled", encoding="utf-8") as file:
             enabled = file.read(1) == "Y"
     except FileNotFoundError:
         enabled = False

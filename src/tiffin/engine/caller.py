@@ -22,6 +22,7 @@ from __future__ import annotations
 import _signal  # type: ignore[import-not-found] # `signal` turns numbers into names: 0.3 ms for all of them
 import os
 
+from tiffin.supervisor.frames import Want
 from tiffin.typed import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -37,6 +38,15 @@ _RESERVED = (32, 33)  # the C library's own
 _HUP, _TSTP, _CONT, _WINCH = _signal.SIGHUP, _signal.SIGTSTP, _signal.SIGCONT, _signal.SIGWINCH
 _OWN = (_HUP, _signal.SIGINT, _signal.SIGQUIT, _signal.SIGTERM, _TSTP, _CONT)
 PROXIED = tuple(number for number in range(1, 65) if number not in _NEVER and number not in _RESERVED)
+
+
+def wants(streams: Streams) -> int:
+    """What an attach with these streams asks the supervisor for."""
+    return (
+        (Want.STDIN if streams.stdin is not None else 0)
+        | (Want.STDOUT if streams.stdout != -1 else 0)
+        | (Want.STDERR if streams.stderr != -1 else 0)
+    )
 
 
 class Caller:

@@ -6,9 +6,8 @@ from tiffin.containers.environment import merge_env, process_env
 from tiffin.containers.security import parse_security_options
 from tiffin.containers.states import check_takes_part
 from tiffin.engine import recovery
-from tiffin.engine.caller import Caller
+from tiffin.engine.caller import Caller, wants
 from tiffin.engine.detach import parse_keys
-from tiffin.engine.relay import await_started, relay, wants
 from tiffin.errors import InvalidArgument
 from tiffin.runtime import defaults
 from tiffin.runtime.spec import ContainerOptions, process
@@ -29,12 +28,16 @@ def exec_attached(workspace: Workspace, reference: str, options: ExecOptions, st
     with Caller(streams, tty=options.tty, proxy=False) as caller:
         size = caller.size()
         with _submit(workspace, reference, options, streams, size) as channel:
+            from tiffin.engine.relay import relay  # while the other side works
+
             return relay(channel, caller, size)
 
 
 def exec_detached(workspace: Workspace, reference: str, options: ExecOptions) -> None:
     """See ContainerService.exec_detached."""
     with _submit(workspace, reference, options, None) as channel:
+        from tiffin.engine.relay import await_started  # while the other side works
+
         await_started(channel)
 
 

@@ -8,11 +8,10 @@ import time
 from tiffin.containers.states import SUPERVISED, State, can_start, check_takes_part
 from tiffin.containers.store import Container, Containers
 from tiffin.engine import recovery
-from tiffin.engine.caller import Caller
+from tiffin.engine.caller import Caller, wants
 from tiffin.engine.create import create
 from tiffin.engine.detach import parse_keys
 from tiffin.engine.options import Completed, Created, CreateOptions, Streams
-from tiffin.engine.relay import await_started, relay, wants
 from tiffin.errors import Conflict, NotFound, TiffinError
 from tiffin.state.events import tell
 from tiffin.supervisor import control
@@ -35,6 +34,8 @@ def start(workspace: Workspace, reference: str) -> tuple[str, ...]:
         return ()
     layout = workspace.layout
     with workspace.submit(StartJob(layout.root, layout.run, container.id), lock) as channel:
+        from tiffin.engine.relay import await_started  # while the other side works
+
         return await_started(channel)
 
 
@@ -50,6 +51,8 @@ def start_attached(workspace: Workspace, reference: str, streams: Streams) -> in
         size = caller.size()
         job = StartJob(layout.root, layout.run, container.id, wants(streams), *size)
         with workspace.submit(job, lock) as channel:
+            from tiffin.engine.relay import relay  # while the other side works
+
             return relay(channel, caller, size)
 
 
@@ -104,6 +107,8 @@ def attach(workspace: Workspace, reference: str, streams: Streams) -> int | None
     if channel is None:
         raise Conflict("You cannot attach to a stopped container, start it first")
     with channel, Caller(streams, tty=container.record.tty, proxy=streams.sig_proxy) as caller:
+        from tiffin.engine.relay import relay
+
         channel.sendall(frame(Kind.ATTACH, bytes([wants(streams)])))
         size = caller.size()
         if any(size):

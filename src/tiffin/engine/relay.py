@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import select
 
+from tiffin.engine.caller import wants
 from tiffin.engine.detach import DetachWatch, parse_keys
 from tiffin.engine.outlets import Outlets
 from tiffin.errors import EngineError
@@ -19,20 +20,10 @@ from tiffin.typed import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from tiffin.engine.caller import Caller
-    from tiffin.engine.options import Streams
     from tiffin.kernel import sockets as socket
 
 _CHUNK = 64 * 1024
 _TTY_CHUNK = 16 * 1024  # so that what is typed during a flood is heard soon
-
-
-def wants(streams: Streams) -> int:
-    """What an attach with these streams asks the supervisor for."""
-    return (
-        (Want.STDIN if streams.stdin is not None else 0)
-        | (Want.STDOUT if streams.stdout != -1 else 0)
-        | (Want.STDERR if streams.stderr != -1 else 0)
-    )
 
 
 def await_started(channel: socket.socket) -> tuple[str, ...]:

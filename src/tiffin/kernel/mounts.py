@@ -270,7 +270,7 @@ def filesystem_type(fd: int) -> int:
 
 def mount_id(fd: int) -> int:
     """The id (first column of /proc/self/mountinfo) of the mount that `fd` is on."""
-    with open(f"/proc/self/fdinfo/{fd}", encoding="ascii") as lines:
+    with open(f"/proc/self/fdinfo/{fd}", encoding="utf-8") as lines:
         for line in lines:
             if line.startswith("mnt_id:"):
                 return int(line[7:])

@@ -119,7 +119,7 @@ def process_start_time(pid: int) -> int:
 
 def boot_id() -> str:
     """Changes at every boot, so that what was written down says whether its pids mean anything."""
-    with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
+    with open("/proc/sys/kernel/random/boot_id", encoding="utf-8") as file:
         return file.read().strip()
 
 

@@ -81,7 +81,7 @@ def rlimits(given: Sequence[tuple[str, int, int]]) -> tuple[tuple[str, int, int]
     if any(name == "nofile" for name, _, _ in given):
         return tuple(given)
     soft, hard = _OPEN_FILES
-    with open("/proc/self/limits", encoding="ascii") as lines:
+    with open("/proc/self/limits", encoding="utf-8") as lines:
         for line in lines:
             if line.startswith("Max open files"):
                 own = line.split()[4]

@@ -28,7 +28,6 @@ from tiffin.kernel.namespaces import (
 from tiffin.kernel.paths import RESOLVE_NO_SYMLINKS, open_in_root
 from tiffin.kernel.process import pidfd_open, pidfd_send_signal, process_start_time
 from tiffin.runtime.cgroups import Cgroup, open_cgroup
-from tiffin.runtime.console import Terminal, open_terminal, resize
 from tiffin.runtime.forked import Child, Descriptors, raise_reported, read_all, reap, report
 from tiffin.runtime.process import (
     await_executed,
@@ -48,6 +47,7 @@ if TYPE_CHECKING:
     from typing import NoReturn
 
     from tiffin.init.message import Message
+    from tiffin.runtime.console import Terminal
     from tiffin.runtime.external import External
 
 _JOIN = CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWCGROUP
@@ -129,6 +129,8 @@ def open_container(request: ExecRequest, fds: Descriptors) -> tuple[int, int]:
 
 
 def _open_terminal(root_fd: int, fds: Descriptors, size: Mapping[str, int] | None) -> Terminal:
+    from tiffin.runtime.console import open_terminal, resize  # most commands have no terminal
+
     devpts = fds.own(
         open_in_root(root_fd, "dev/pts", os.O_PATH | os.O_DIRECTORY, resolve=RESOLVE_NO_SYMLINKS)
     )

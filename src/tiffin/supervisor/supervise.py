@@ -29,7 +29,6 @@ from tiffin.errors import CommandNotExecutable, CommandNotFound, NoSpace, NotFou
 from tiffin.init import open_helper
 from tiffin.kernel import sockets as socket
 from tiffin.kernel.process import boot_id, process_start_time
-from tiffin.runtime.cgroups import open_cgroup
 from tiffin.state import Store, locate, open_store
 from tiffin.state import sqlite as sqlite3
 from tiffin.supervisor import control, failure, takedown
@@ -42,6 +41,7 @@ from tiffin.supervisor.session import Session
 from tiffin.typed import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from tiffin.runtime.cgroups import Cgroup
     from tiffin.supervisor.logs import LogWriter
     from tiffin.supervisor.stdio import Stdio
 
@@ -216,11 +216,11 @@ def _end(store: Store, container: Container, run: Run, code: int, doomed: list[t
     removed = container.record.auto_remove and asked != Asked.RESTART
     again = False
     try:
-        oom_killed = open_cgroup(container.record.cgroup(store.layout.cgroup)).oom_killed()
+        oom_killed = run.process.cgroup.oom_killed()
         if not removed:
             # Known from here on, whatever happens to us while taking down.
             again = _ended(rows, container, run.session, (code, finished, oom_killed))
-        left = _take_down(store, container)
+        left = _take_down(store, container, run.process.cgroup)
         run.close()
         if removed:
             doomed.append(takedown.forget_but_files(store, container, volumes=True, died=code))
@@ -273,9 +273,9 @@ def _rest(store: Store, container: Container, session: Session) -> None:
         pass  # whoever comes next finds the lock free, and does this
 
 
-def _take_down(store: Store, container: Container) -> str:
+def _take_down(store: Store, container: Container, cgroup: Cgroup | None = None) -> str:
     try:
-        left = takedown.take_down(store, container)
+        left = takedown.take_down(store, container, cgroup)
     except (TiffinError, OSError) as error:
         left = str(error)
     return f"while taking it down: {left}" if left else ""

@@ -11,9 +11,10 @@ from tiffin.errors import Conflict, NotFound, PluginFailed, TiffinError
 from tiffin.kernel.paths import AT_FDCWD, remove_tree
 from tiffin.kernel.process import boot_id
 from tiffin.network.records import is_attached
-from tiffin.runtime.cgroups import open_cgroup
+from tiffin.runtime.cgroups import Cgroup, open_cgroup
 from tiffin.state import Store
 from tiffin.supervisor import control, processes
+from tiffin.typed import Callable
 
 _SIGKILL = 9
 _PATIENCE = 10.0
@@ -30,15 +31,20 @@ def kill_processes(container: Container) -> None:
             processes.await_end(pidfd, _PATIENCE)
 
 
-def take_down(store: Store, container: Container) -> str:
-    """Remove the container's cgroup with all processes in it, and its place in the network. All steps are tried;
-    the first failure is raised, the others are noted on it. What others did not do for us is told: it is no reason
-    to come again."""
+def take_down(store: Store, container: Container, cgroup: Cgroup | None = None) -> str:
+    """Remove the container's cgroup with all processes in it (`cgroup`, where the caller has it open), and its place in
+    the network. All steps are tried; the first failure is raised, the others are noted on it. What others did not do
+    for us is told: it is no reason to come again."""
     failures: list[Exception] = []
     told = ""
-    for step in (_remove_cgroup, _detach, _unmount):
+    steps: tuple[Callable[[], str], ...] = (
+        lambda: _remove_cgroup(store, container, cgroup),
+        lambda: _detach(store, container),
+        lambda: _unmount(store, container),
+    )
+    for step in steps:
         try:
-            told = step(store, container) or told
+            told = step() or told
         except (TiffinError, OSError) as error:
             failures.append(error)
     if failures:
@@ -48,14 +54,14 @@ def take_down(store: Store, container: Container) -> str:
     return told
 
 
-def _remove_cgroup(store: Store, container: Container) -> str:
+def _remove_cgroup(store: Store, container: Container, cgroup: Cgroup | None) -> str:
     if container.record.runtime:
         from tiffin.runtime import external
 
         made_by = external.of_container(store.layout.container(container.id), container.id)
         if made_by:
             made_by.delete()
-    cgroup = open_cgroup(container.record.cgroup(store.layout.cgroup))
+    cgroup = cgroup or open_cgroup(container.record.cgroup(store.layout.cgroup))
     if cgroup.exists():
         cgroup.kill_all()
         cgroup.delete()

@@ -37,8 +37,6 @@ def load(job: type[Job]) -> None:
     """Import what a job of this kind needs: before the fork, or while the job is awaited, so that nothing is left to
     load when it is done. What is imported late elsewhere, since not every command needs it, is named here as well; a
     test holds that nothing is forgotten."""
-    import codecs
-
     import tiffin.init.compile
     from tiffin.kernel import libc
     from tiffin.runtime import cgroups
@@ -48,7 +46,6 @@ def load(job: type[Job]) -> None:
         cgroups.open_cgroup("tiffin/none")  # makes nothing, loads the machine's version
     except Unsupported:
         pass  # to be told to whoever has a job
-    codecs.lookup("ascii")  # which /proc is read with
     if job is ExecJob:
         import tiffin.supervisor.keep
     else:
