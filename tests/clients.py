@@ -20,15 +20,20 @@ _NOT_INSIDE = re.compile(r"\s*(cafile|cache|prefix|nodedir|globalconfig|userconf
 
 def options(directory: Path) -> list[str]:
     """Options for `tiffin build` (and `docker build`); `directory` takes the files that they name."""
-    texts = {"apt": _apt(), "pip": _pip(), "npm": _npm()}
+    names = {"apt": "apt.conf", "pip": "pip.conf", "npm": "npmrc"}
+    write(directory, **names)
+    files = {client: directory / name for client, name in names.items()}
     if CERTIFICATES.exists():
-        texts["ca"] = CERTIFICATES.read_text()
+        files["ca"] = CERTIFICATES
     made = [f"--build-arg={name}" for name in _PROXIES if name in os.environ]
-    for name, text in texts.items():
-        file = directory / f"{name}.secret"
-        file.write_text(text)
-        made.append(f"--secret=id={name},src={file}")
-    return made
+    return [*made, *(f"--secret=id={name},src={file}" for name, file in files.items())]
+
+
+def write(directory: Path, **names: str) -> None:
+    """The settings of each client into the file of that name in `directory`."""
+    settings = {"apt": _apt, "pip": _pip, "npm": _npm}
+    for client, name in names.items():
+        (directory / name).write_text(settings[client]())
 
 
 def skip_unless_reached(directory: Path) -> None:

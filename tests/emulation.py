@@ -55,11 +55,12 @@ class Machine:
     """Where binfmt_misc is mounted, for as long as the context `machine` lasts."""
 
     def __init__(self, pid: int) -> None:
-        self._enter = ["nsenter", f"--mount=/proc/{pid}/ns/mnt", "--"]
+        enter = f'exec nsenter --mount=/proc/{pid}/ns/mnt -- sh -c \'cd "$0" && exec "$@"\' "$PWD" "$@"'
+        self._enter = ["sh", "-c", enter, "sh"]
 
     def inside(self, *command: str) -> list[str]:
-        """The same command, there, in the same directory."""
-        return [*self._enter, "sh", "-c", 'cd "$0" && exec "$@"', os.getcwd(), *command]
+        """The same command, there, in the directory that it is given in."""
+        return [*self._enter, *command]
 
     def run(self, script: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(self.inside("sh", "-c", script), capture_output=True, text=True, timeout=60)

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.command import Tiffin, fresh_engine
+from tests.docs import run_page
 from tests.emulation import Machine, TiffinThere, arm64_tar, machine, qemu
 
 pytestmark = [pytest.mark.root, pytest.mark.slow, pytest.mark.registry]
@@ -92,6 +93,10 @@ def test_containers_are_emulated_whole(emulated: Tiffin) -> None:
     assert (done.returncode, done.stderr) == (7, "lost\n")
     missing = emulated.fails("run", "--rm", *options, "base", "no-such-program", code=127)
     assert "executable file not found" in missing
+
+
+def test_the_page_on_platforms_runs(emulated: Tiffin, tmp_path: Path) -> None:
+    assert run_page("platforms.md", emulated, tmp_path).count("aarch64\n") == 2
 
 
 def test_without_an_emulator_the_line_is_refused_with_the_remedy(

@@ -22,6 +22,7 @@ import pytest
 
 from tests import clients
 from tests.command import Tiffin, fresh_engine
+from tests.docs import run_page
 from tests.images import debian_tar
 from tests.integration.peers import Docker, need
 
@@ -30,7 +31,7 @@ pytestmark = [pytest.mark.root, pytest.mark.slow, pytest.mark.registry, pytest.m
 EXAMPLES = Path(__file__).parent.parent.parent.parent / "examples"
 # A Debian with node, and npm as the npm registry has it: Debian's own is 380 packages.
 NODE = """\
-FROM debian
+FROM debian:bookworm-slim
 RUN --mount=type=cache,target=/var/cache/apt,sharing=locked --mount=type=cache,target=/var/lib/apt,sharing=locked \
     --mount=type=secret,id=apt,target=/etc/apt/apt.conf.d/99machine \
     apt-get update -qq && apt-get install -y -qq --no-install-recommends nodejs
@@ -46,11 +47,11 @@ WHEN = re.compile(
 
 
 class Projects:
-    """An engine with the image `debian`, and copies of the examples to build and to change."""
+    """An engine with a small Debian, and copies of the examples to build and to change."""
 
     def __init__(self, tiffin: Tiffin, directory: Path) -> None:
         self.tiffin, self._directory = tiffin, directory
-        self._options = clients.options(directory)
+        self.options = clients.options(directory)
         self._impatient = directory / "impatient.secret"
         self._impatient.write_text('Acquire::Retries "0";\n')
 
@@ -61,28 +62,28 @@ class Projects:
             shutil.copytree(EXAMPLES / name, made)
         return made
 
-    def build(self, context: Path, tag: str, *options: str, base: str = "debian") -> str:
+    def build(self, context: Path, tag: str, *options: str) -> str:
         """The plain log of a build that must succeed; skipped where a registry cannot be reached."""
-        words = ("--progress", "plain", "--build-arg", f"BASE={base}", *self._options, *options)
+        words = ("--progress", "plain", *self.options, *options)
         done = self.tiffin("build", "-t", tag, *words, context, timeout=600)
         if done.returncode:
             clients.skip_unless_reached(self._directory)
         assert done.returncode == 0, done.stderr[-6000:]
         return done.stderr
 
-    def build_alone(self, context: Path, tag: str, base: str = "debian") -> str:
+    def build_alone(self, context: Path, tag: str) -> str:
         """The log of the same with neither a network nor a result from before: all there is are cache mounts."""
         words = ("--no-cache", "--network", "none", "--secret", f"id=apt,src={self._impatient}")
         return self.tiffin.ok(
-            *("build", "-t", tag, "--progress", "plain", "--build-arg", f"BASE={base}", *words, context),
+            *("build", "-t", tag, "--progress", "plain", *words, context),
             stderr=subprocess.STDOUT, timeout=600,
         )  # fmt: skip
 
-    def node(self) -> str:
-        """The image `node`."""
-        if self.tiffin("image", "inspect", "node").returncode:
+    def need_node(self) -> None:
+        """The image `node:22-slim`."""
+        if self.tiffin("image", "inspect", "node:22-slim").returncode:
             context = self._directory / "node-base"
-            context.mkdir()
+            context.mkdir(exist_ok=True)
             (context / "Dockerfile").write_text(NODE)
             packed = subprocess.run(
                 [need("npm"), "pack", "-s", NPM], cwd=context, capture_output=True, text=True, timeout=120
@@ -90,8 +91,7 @@ class Projects:
             if packed.returncode:
                 clients.skip_unless_reached(self._directory)
             assert packed.returncode == 0, packed.stderr
-            self.build(context, "node")
-        return "node"
+            self.build(context, "node:22-slim")
 
     def start(self, image: str, port: int) -> tuple[str, int]:
         """A container of it, and where its port is here."""
@@ -103,9 +103,6 @@ class Projects:
         while self.tiffin.ok("inspect", "-f", "{{.State.Health.Status}}", name) != "healthy":
             assert time.monotonic() < deadline, self.tiffin.ok("logs", name, stderr=subprocess.STDOUT)
             time.sleep(0.1)
-
-    def docker_options(self) -> list[str]:
-        return [*self._options, "--network=host", "--build-arg=BASE=debian"]
 
     def files(self, image: str) -> dict[str, tuple[Any, ...]]:
         name = self.tiffin.ok("create", image)
@@ -124,7 +121,7 @@ class Projects:
 @pytest.fixture(scope="module")
 def projects(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Projects]:
     with fresh_engine(tmp_path_factory.mktemp("projects"), busybox=False) as tiffin:
-        tiffin.ok("import", debian_tar(), "debian", timeout=300)
+        tiffin.ok("import", debian_tar(), "debian:bookworm-slim", timeout=300)
         yield Projects(tiffin, tmp_path_factory.mktemp("examples"))
 
 
@@ -214,9 +211,10 @@ def test_a_python_application_runs_and_a_changed_requirement_fetches_that_alone(
 
 
 def test_a_node_application_is_tested_and_built_again_without_a_network(projects: Projects) -> None:
-    tiffin, context, base = projects.tiffin, projects.copy("node"), projects.node()
-    assert "# pass 2" in projects.build(context, "lunch:test", "--target", "test", base=base)
-    log = projects.build(context, "lunch:node", base=base)
+    projects.need_node()
+    tiffin, context = projects.tiffin, projects.copy("node")
+    assert "# pass 2" in projects.build(context, "lunch:test", "--target", "test")
+    log = projects.build(context, "lunch:node")
     assert not [step for step in ran(log) if "npm" in step], "the packages are those of the build before"
     name, port = projects.start("lunch:node", 3000)
     assert ask(port, "/lunch/2") == {"day": 2, "dish": "chole"}
@@ -226,7 +224,7 @@ def test_a_node_application_is_tested_and_built_again_without_a_network(projects
     assert tiffin.ok("run", "--rm", "--network", "none", "-u", "0", "lunch:node", "sh", "-c", look).split() == [
         *("root", "node_modules", "package.json", "server.js", "0", ".bashrc", ".profile")
     ]  # fmt: skip
-    log = projects.build_alone(context, "lunch:offline", base)
+    log = projects.build_alone(context, "lunch:offline")
     assert [step.split()[-4] for step in ran(log) if "npm ci" in step] == ["--prefer-offline"]
 
 
@@ -251,16 +249,16 @@ def test_a_service_of_debians_answers_and_is_built_again_without_a_network(proje
     look = "ls -A /var/lib/apt /var/cache/apt /etc/apt/apt.conf.d | grep -v -e '^$' -e ^/"
     plain, made = (
         tiffin.ok("run", "--rm", "--network", "none", "-u", "0", "--entrypoint", "sh", image, "-c", look)
-        for image in ("debian", "store:again")
+        for image in ("debian:bookworm-slim", "store:again")
     )
     assert made == plain
 
 
 @pytest.fixture(scope="module")
 def buildkit(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Docker]:
-    """A dockerd with the image `debian`."""
+    """A dockerd with the same Debian."""
     daemon = Docker(tmp_path_factory.mktemp("dockerd"), outside=True)
-    daemon("import", str(debian_tar()), "debian")
+    daemon("import", str(debian_tar()), "debian:bookworm-slim")
     yield daemon
     daemon.close()
 
@@ -285,9 +283,19 @@ def test_buildkit_makes_the_same_files_of_them(
 ) -> None:
     context = projects.copy(example)
     projects.build(context, image)
-    buildkit.buildkit("-t", image, *projects.docker_options(), str(context), timeout=300)
+    buildkit.buildkit("-t", image, "--network=host", *projects.options, str(context), timeout=300)
     buildkit("create", "--name", image, image)
     buildkit("export", "-o", str(tmp_path / "theirs.tar"), image)
     ours, theirs = projects.files(image), files_in(tmp_path / "theirs.tar")
     assert sorted(ours.keys() ^ theirs.keys()) == []
     assert {name: (ours[name], theirs[name]) for name in ours if ours[name] != theirs[name]} == {}
+
+
+def test_the_page_on_projects_runs(projects: Projects, tmp_path: Path) -> None:
+    projects.need_node()
+    shutil.copytree(EXAMPLES, tmp_path / "examples")
+    clients.write(tmp_path, pip="pip.conf", npm="npmrc")
+    said = run_page("building-projects.md", projects.tiffin, tmp_path, timeout=600)
+    for expected in ("\n1000\n", "OK\ndal\n", "both there", "express is there"):
+        assert expected in said
+    assert said.count(" Downloading ") <= 1 and said.count("already downloaded") >= 8
