@@ -133,6 +133,19 @@ def truth(store: Store, reference: str) -> Container:
     return container
 
 
+def settled(store: Store, reference: str) -> Container:
+    """As `truth`, and nobody is at work on a container at rest: a start that was begun has become one that runs, an end
+    is over. For whoever is to change it by what it is. Raises NotFound, Conflict when that takes too long."""
+    container = truth(store, reference)
+    deadline = time.monotonic() + _STARTING_PATIENCE
+    while container.status not in SUPERVISED and control.is_held(store.layout, container.id):
+        if time.monotonic() > deadline:
+            raise Conflict(f"container {container.id} is busy; try again")
+        time.sleep(0.002)
+        container = truth(store, container.id)
+    return container
+
+
 def _recover_if_dead(store: Store, container: Container) -> bool:
     lock = control.acquire(store.layout, container.id, wait=False)
     if lock < 0:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 
 from tiffin.containers.states import SUPERVISED, State, can_remove
 from tiffin.containers.store import Container, Containers
@@ -20,13 +21,16 @@ if TYPE_CHECKING:
 def remove(workspace: Workspace, reference: str, *, force: bool, volumes: bool) -> str:
     """See ContainerService.remove."""
     with workspace.store() as store:
-        container = recovery.truth(store, reference)
-        if not can_remove(container.status):
-            if not force:
-                raise Conflict(_refusal(container))
-            kill_for_removal(store, container)
-        remove_found(store, container, volumes=volumes)
-        return container.id
+        container = recovery.settled(store, reference)
+        while True:
+            if not can_remove(container.status):
+                if not force:
+                    raise Conflict(_refusal(container))
+                kill_for_removal(store, container)
+            if _remove_found(store, container, volumes=volumes):
+                return container.id
+            time.sleep(0.002)
+            container = recovery.settled(store, container.id)
 
 
 def _refusal(container: Container) -> str:
@@ -57,21 +61,25 @@ def remove_resting(store: Store, container: Container) -> bool:
         os.close(lock)
 
 
-def remove_found(store: Store, container: Container, *, volumes: bool) -> None:
-    """Remove a container at rest, once whoever is at work on it is done. Somebody else may have removed it."""
-    lock = control.acquire(store.layout, container.id)
+def _remove_found(store: Store, container: Container, *, volumes: bool) -> bool:
+    """Remove a container at rest; somebody else may have removed it. False when somebody is at work on it: maybe it is
+    being started, and whoever waits for its lock then waits for its end."""
+    lock = control.acquire(store.layout, container.id, wait=False)
+    if lock < 0:
+        return Containers(store).get(container.id) is None
     try:
         rows = Containers(store)
         current = rows.get(container.id)
         if current is None:
             control.discard(store.layout, container.id)
-            return
+            return True
         if current.status in SUPERVISED:
             recovery.recover(store, current)
             current = rows.get(container.id)
             if current is None:
-                return
+                return True
         _remove(store, current, volumes=volumes)
+        return True
     finally:
         os.close(lock)
 

@@ -35,7 +35,7 @@ _KILL_PATIENCE = 20.0  # seconds for the kernel to end killed processes and for 
 def stop(workspace: Workspace, reference: str, timeout: int | None, stop_signal: str) -> None:
     """See ContainerService.stop."""
     with workspace.store() as store:
-        container = recovery.truth(store, reference)
+        container = recovery.settled(store, reference)
         if not can_stop(container.status):
             return
         number = parse_signal(stop_signal or container.record.stop_signal)
@@ -52,7 +52,7 @@ def kill(workspace: Workspace, reference: str, signal_name: str) -> None:
     """See ContainerService.kill. After SIGKILL the container is down when this returns."""
     number = parse_signal(signal_name)
     with workspace.store() as store:
-        container = recovery.truth(store, reference)
+        container = recovery.settled(store, reference)
         if not can_stop(container.status):
             raise Conflict(f"Cannot kill container: {reference}: Container {container.id} is not running")
         # A signal that is to end it ends its restarts too; any other leaves the policy in place.

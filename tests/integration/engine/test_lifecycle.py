@@ -4,11 +4,17 @@ import os
 import signal
 import threading
 import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import pytest
 
 from tests.integration.engine.conftest import Ground, await_that
 from tiffin import Conflict, InvalidArgument, NotFound
+from tiffin.engine.relay import await_started
+from tiffin.supervisor import control
+from tiffin.supervisor.jobs import StartJob
 
 pytestmark = pytest.mark.root
 
@@ -213,3 +219,33 @@ def test_the_supervisor_leaves_no_zombie_and_holds_no_terminal(ground: Ground) -
     os.kill(pid, signal.SIGKILL)
     assert ground.containers.wait(container) == 137
     await_that(lambda: not os.path.exists(f"/proc/{supervisor}"))
+
+
+@pytest.mark.parametrize("verb", ["remove", "stop", "remove by force"])
+def test_whoever_comes_while_it_is_being_started_sees_it_run(ground: Ground, verb: str) -> None:
+    """A start that was handed on goes on, whoever asked for it; to wait for its lock would be to wait for its end."""
+    container = ground.create("sh", "-c", "trap 'exit 0' TERM; while :; do sleep 0.02; done")
+    workspace = ground.containers._workspace
+    layout = workspace.layout
+    lock = control.acquire(layout, container)
+    with ThreadPoolExecutor(1) as pool:
+        by_force = partial(ground.containers.remove, force=True)
+        does: dict[str, Callable[[str], object]] = {
+            "remove": ground.containers.remove,
+            "stop": ground.containers.stop,
+        }
+        waiting = pool.submit(does.get(verb, by_force), container)
+        time.sleep(0.2)  # were it quicker than that thread, it would see the same
+        assert not waiting.done()
+        with workspace.submit(StartJob(layout.root, layout.run, container), lock) as channel:
+            await_started(channel)
+        if verb == "remove":
+            with pytest.raises(Conflict, match="You cannot remove a running container"):
+                waiting.result(30)
+            ground.containers.remove(container, force=True)
+        else:
+            waiting.result(30)
+            if verb == "stop":
+                assert ground.state(container)["Status"] == "exited"
+                ground.containers.remove(container)
+    ground.assert_clean()
