@@ -225,10 +225,10 @@ class DigestCache:
             if self._known is None:
                 self._known = self._load()
             row = self._known.get(path)
-        if row is None or row[:4] != _stamp(node):
+        if row is None or row[:4] != _stamp(node) or not isinstance(row[4], str):
             return ""
         self._seen[path] = row
-        return str(row[4])
+        return row[4]
 
     def seen(self, path: str) -> str:
         """The digest that the file had when it was last asked for, else ""."""
@@ -283,11 +283,12 @@ class DigestCache:
                 found = loads(file.read())
         except (OSError, ValueError):
             return {}
-        good = isinstance(found, dict) and all(
-            isinstance(row, list) and len(row) == 5 for row in found.values()
-        )
-        return found if good else {}
+        if not isinstance(found, dict):
+            return {}
+        sizes = {len(row) if isinstance(row, list) else 0 for row in found.values()}
+        return found if sizes <= {5} else {}
 
 
 def _stamp(node: Node) -> list[int | str]:
-    return [node.identity[1], node.identity[2], node.mtime_ns, node.size]
+    _, inode, changed = node.identity
+    return [inode, changed, node.mtime_ns, node.size]
