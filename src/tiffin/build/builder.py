@@ -109,13 +109,19 @@ class Builder:
             raise InvalidArgument(
                 f"invalid network {request.network!r} for a build; choose one of {', '.join(NETWORKS)}"
             )
-        with Recorder(self._store.layout, request) as record:
-            return self._build_recorded(request._replace(progress=record), names, record)
+        staging = self._store.layout.staging
+        with (
+            Recorder(self._store.layout, request) as record,
+            lending.lending(request.secrets, request.ssh, staging) as lent,
+        ):
+            shell = Shell(request.shell, request.shell_fd if request.shell else -1)
+            return self._build_recorded(
+                request._replace(progress=record), names, lent._replace(shell=shell), record
+            )
 
-    def _build_recorded(self, request: BuildRequest, names: list[str], record: Recorder) -> BuildResult:
-        lent = lending.lent(request.secrets, request.ssh)._replace(
-            shell=Shell(request.shell, request.shell_fd if request.shell else -1)
-        )
+    def _build_recorded(
+        self, request: BuildRequest, names: list[str], lent: Lent, record: Recorder
+    ) -> BuildResult:
         lending.check_contexts(request.contexts)
         request = request._replace(build_args=with_epoch(request.build_args, os.environ))
         epoch = epoch_of(request.build_args)

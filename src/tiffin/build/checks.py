@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tiffin.build.contexts.arrivals import Arrivals
 from tiffin.build.contexts.context import Context
-from tiffin.build.contexts.lending import lent
+from tiffin.build.contexts.lending import lending
 from tiffin.build.planning.config import environment
 from tiffin.dockerfile import lint
 from tiffin.dockerfile.platform_args import platform_args
@@ -32,7 +32,8 @@ class CheckResult(NamedTuple):
 def check(request: BuildRequest, images: Images) -> CheckResult:
     """Lint the Dockerfile, all its stages; nothing is built, and no image fetched. Of one that is wrong what stands
     before the mistake is looked at. Raises DockerfileError when nothing does."""
-    with Arrivals(images.store.layout, lent(request.secrets, request.ssh)) as arrivals:
+    layout = images.store.layout
+    with lending(request.secrets, request.ssh, layout.staging) as lent, Arrivals(layout, lent) as arrivals:
         context, alone = arrivals.main(request.context_dir, request.dockerfile, request.stdin)
         try:
             given = request.dockerfile if alone is None else alone

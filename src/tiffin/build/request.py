@@ -27,7 +27,7 @@ class BuildRequest(NamedTuple):
     platform     what to build for, several with commas; "" for this machine
     contexts     named contexts: name → directory, URL, git reference, docker-image://IMAGE, oci-layout://DIRECTORY
     secrets      as --secret has them, "id=NAME,src=FILE"; what they hold is read when a step needs it
-    ssh          as --ssh has them, "default" or "ID=SOCKET"
+    ssh          as --ssh has them, "default", "ID=SOCKET" or "ID=KEYFILE,..."
     allow        entitlements: "network.host", "security.insecure"
     stdin        descriptor to read the context from when it is "-"
     shell        program to start in the state of a RUN that fails, on a terminal that goes to `shell_fd`, a socket: see

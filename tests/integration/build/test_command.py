@@ -1,11 +1,13 @@
 """`tiffin build` as a user types it: where its context comes from, what it is lent, how it refuses."""
 
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.agents import agents, await_none, make_key, parent
 from tests.command import Tiffin, fresh_engine
 from tests.integration.build.test_transfer import archive
 from tests.webserver import Answer, WebServer, Work
@@ -119,3 +121,19 @@ def test_a_program_with_threads_builds_from_a_stream_too(tmp_path: Path) -> None
             done.set()
             thread.join()
         assert made.ok("run", "--rm", "threaded", "cat", "/f") == "x"
+
+
+def test_the_agent_of_a_build_that_is_killed_ends_too(tiffin: Tiffin, tmp_path: Path) -> None:
+    key, before = make_key(tmp_path / "key", "of the project"), agents()
+    (tmp_path / "Dockerfile").write_text("FROM busybox\nRUN --mount=type=ssh echo begun && sleep 1000\n")
+    build = tiffin.start("build", "--progress", "plain", "--ssh", f"default={key}", tmp_path)
+    assert build.stderr is not None
+    while "begun" not in (line := build.stderr.readline()):
+        assert line, "the build has ended"
+    (agent,) = (
+        pid for pid in agents() - before if str(tiffin.root) in os.readlink(f"/proc/{parent(pid)}/cwd")
+    )
+    os.kill(parent(parent(agent)), signal.SIGKILL)
+    build.communicate(timeout=60)
+    assert build.returncode
+    await_none(before)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.agents import agents, await_none, make_key
 from tests.building import Bench
 from tiffin.build.running import cache_mounts
 from tiffin.errors import DockerfileError, InvalidArgument, NotFound
@@ -349,12 +350,47 @@ def test_an_agent_that_was_not_given_is_absent_unless_it_is_required(based: Benc
         based.build("FROM base\nRUN --mount=type=ssh,id=other,required true")
 
 
+def test_keys_are_lent_by_an_agent_that_ends_with_the_build(based: Bench, tmp_path: Path) -> None:
+    if not all(map(shutil.which, ("ssh-agent", "ssh-add", "ssh-keygen"))):
+        pytest.skip("needs the programs of OpenSSH")
+    put_client(based)
+    one, two = make_key(tmp_path / "one", "the first"), make_key(tmp_path / "two", "the second")
+    text = (
+        "FROM base\nCOPY root /\nRUN --mount=type=ssh ssh-add -l >/seen; ! ssh-add -D\n"
+        "RUN --mount=type=ssh,id=other ssh-add -l >/other"
+    )
+    before = agents()
+    based.build(text, ssh=(f"default={one},{two}", f"other={two}"))
+    await_none(before)
+    with based.tree() as top:
+        seen, other = (top / "seen").read_text(), (top / "other").read_text()
+    assert "the first" in seen and "the second" in seen
+    assert "the first" not in other and "the second" in other
+    bodies = [word for key in (one, two) for word in ("-e", key.read_text().splitlines()[2])]
+    found = subprocess.run(["grep", "-rlF", *bodies, based.layout.root], capture_output=True, check=False)
+    assert (found.returncode, found.stdout) == (1, b"")
+
+
+def test_only_keys_can_be_lent_that_nobody_is_asked_about(based: Bench, tmp_path: Path) -> None:
+    (tmp_path / "broken").write_text("-----BEGIN OPENSSH PRIVATE KEY-----\n")
+    (tmp_path / "broken").chmod(0o600)
+    guarded, shown = make_key(tmp_path / "guarded", "x", "open sesame"), make_key(tmp_path / "shown", "y")
+    shown.chmod(0o644)
+    for path, reason in (
+        (tmp_path / "broken", r"broken': .*add it to an agent"),
+        (guarded, r"guarded': .*add it to an agent"),
+        (shown, "shown': .*add it to an agent"),
+        (tmp_path, "is no key"),
+    ):
+        with pytest.raises(InvalidArgument, match=reason):
+            based.build("FROM base", ssh=(f"default={path}",))
+    with pytest.raises(NotFound, match="No such file"):
+        based.build("FROM base", ssh=(f"default={shown},{tmp_path}/none",))
+
+
 def test_only_an_agent_that_answers_can_be_lent(
     based: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "key").write_text("-----BEGIN OPENSSH PRIVATE KEY-----\n")
-    with pytest.raises(InvalidArgument, match="ssh-add FILE"):
-        based.build("FROM base", ssh=(f"default={tmp_path}/key",))
     with socket.socket(socket.AF_UNIX) as dead:
         dead.bind(str(tmp_path / "dead"))
     with pytest.raises(NotFound, match="no ssh agent answers"):

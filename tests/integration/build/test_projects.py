@@ -21,6 +21,7 @@ from typing import Any
 import pytest
 
 from tests import clients
+from tests.agents import make_key
 from tests.command import Tiffin, fresh_engine
 from tests.docs import run_page
 from tests.images import debian_tar
@@ -39,6 +40,25 @@ ADD npm-*.tgz /usr/local/lib/node_modules/
 RUN cd /usr/local/lib/node_modules && mv package npm && ln -s ../lib/node_modules/npm/bin/npm-cli.js /usr/local/bin/npm
 """
 NPM = "npm@10.9.3"
+# A server with a repository that only a key opens, and what is needed to fetch from it.
+GIT = """\
+FROM debian:bookworm-slim
+RUN --mount=type=cache,target=/var/cache/apt,sharing=locked --mount=type=cache,target=/var/lib/apt,sharing=locked \
+    --mount=type=secret,id=apt,target=/etc/apt/apt.conf.d/99machine \
+    apt-get update -qq && apt-get install -y -qq --no-install-recommends git openssh-server && mkdir -p /run/sshd
+RUN useradd -m -p '*' git && git init -q -b main /srv/library && cd /srv/library && git config user.name a && \
+    git config user.email a@b && echo dal >dish && git add dish && git commit -qm first && chown -R git /srv/library
+COPY --chown=git:git --chmod=600 key.pub /home/git/.ssh/authorized_keys
+CMD ["/usr/sbin/sshd", "-D", "-e"]
+"""
+PRIVATE = """\
+FROM git-server AS sources
+ARG HOST
+RUN --mount=type=ssh --mount=type=bind,source=known_hosts,target=/etc/ssh/ssh_known_hosts \
+    git clone -q ssh://git@${HOST}/srv/library /library
+FROM scratch
+COPY --from=sources /library/dish /
+"""
 # What says when or where it was made: logs, caches of tools, compiled Python with times of sources in it, and what
 # engines put in the place of.
 WHEN = re.compile(
@@ -252,6 +272,40 @@ def test_a_service_of_debians_answers_and_is_built_again_without_a_network(proje
         for image in ("debian:bookworm-slim", "store:again")
     )
     assert made == plain
+
+
+def test_a_private_repository_is_cloned_with_a_key_that_is_in_no_layer(
+    projects: Projects, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tiffin, key = projects.tiffin, make_key(tmp_path / "key", "of the project")
+    (tmp_path / "Dockerfile").write_text(GIT)
+    (tmp_path / "Dockerfile.private").write_text(PRIVATE)
+    (tmp_path / ".dockerignore").write_text("*\n!key.pub\n!known_hosts\n")
+    projects.build(tmp_path, "git-server")
+    name = tiffin.ok("run", "-d", "git-server")
+    host = tiffin.ok("inspect", "-f", "{{.NetworkSettings.IPAddress}}", name)
+    words = tiffin.ok("exec", name, "cat", "/etc/ssh/ssh_host_ed25519_key.pub").split()
+    (tmp_path / "known_hosts").write_text(f"{host} {words[0]} {words[1]}\n")
+    private = ("--build-arg", f"HOST={host}", "-f", tmp_path / "Dockerfile.private", tmp_path)
+    refused = tiffin("build", *private)
+    assert refused.returncode == 1 and "Permission denied (publickey" in refused.stderr
+
+    tiffin.ok("build", "-q", "-o", tmp_path / "out", "--ssh", f"default={key}", *private)
+    assert (tmp_path / "out/dish").read_text() == "dal\n"
+    secret = key.read_text().splitlines()[2]
+    found = subprocess.run(
+        ["grep", "-rlF", "-e", secret, tiffin.root], capture_output=True, text=True, timeout=120
+    )
+    assert found.stdout == ""
+
+    # The machine's own git asks too, for ADD, and knows hosts that the user knows.
+    (tmp_path / "home/.ssh").mkdir(parents=True)
+    (tmp_path / "known_hosts").rename(tmp_path / "home/.ssh/known_hosts")
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    added = f"FROM scratch\nADD ssh://git@{host}/srv/library /library\n"
+    tiffin.ok("build", "-q", "-o", tmp_path / "added", "--ssh", f"default={key}", "-", input=added)
+    assert (tmp_path / "added/library/dish").read_text() == "dal\n"
+    tiffin.ok("rm", "-f", name)
 
 
 @pytest.fixture(scope="module")

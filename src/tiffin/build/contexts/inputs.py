@@ -31,10 +31,12 @@ class Shell(NamedTuple):
 
 class Lent(NamedTuple):
     """What the caller lends to RUN steps: secrets and sockets of ssh agents by id, read when a step needs them, written
-    down nowhere; and its terminal, for a `shell` in a step that failed."""
+    down nowhere; and its terminal, for a `shell` in a step that failed. `keys` are files of ssh keys by id, for which
+    there is no agent yet: key_agent.lend_keys."""
 
     secrets: Mapping[str, SecretSource] = {}
     agents: Mapping[str, str] = {}
+    keys: Mapping[str, tuple[str, ...]] = {}
     shell: Shell = Shell()
 
 

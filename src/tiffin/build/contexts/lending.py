@@ -6,7 +6,8 @@ from __future__ import annotations
 import os
 import re
 import stat
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 from tiffin.build.contexts.inputs import Lent, SecretSource
 from tiffin.build.planning.commands import ENTITLEMENTS
@@ -18,7 +19,30 @@ _KEYS_OF_SECRET = {"id": "id", "src": "src", "source": "src", "env": "env", "typ
 
 def lent(secrets: Iterable[str], agents: Iterable[str]) -> Lent:
     """Raises InvalidArgument for what is malformed, NotFound for a file or agent that is not there."""
-    return Lent(dict(_secret(text) for text in secrets), dict(_agent(text) for text in agents))
+    found: dict[str, str] = {}
+    keys: dict[str, tuple[str, ...]] = {}
+    for name, paths in map(_agent, agents):
+        found.pop(name, None)
+        keys.pop(name, None)
+        if isinstance(paths, str):
+            found[name] = paths
+        else:
+            keys[name] = paths
+    return Lent(dict(_secret(text) for text in secrets), found, keys)
+
+
+@contextmanager
+def lending(secrets: Iterable[str], agents: Iterable[str], staging: str) -> Iterator[Lent]:
+    """The same, with an agent for keys that were given as files: `agents` has them all while the context lasts. See
+    key_agent.lend_keys for `staging` and further errors."""
+    found = lent(secrets, agents)
+    if not found.keys:
+        yield found
+        return
+    from tiffin.build.contexts.key_agent import lend_keys
+
+    with lend_keys(found.keys, staging) as started:
+        yield found._replace(agents={**found.agents, **started}, keys={})
 
 
 def _secret(text: str) -> tuple[str, SecretSource]:
@@ -57,26 +81,36 @@ def _check_file(name: str, path: str) -> None:
         raise InvalidArgument(f"the secret {name!r} is a directory, {path!r}; name a file")
 
 
-def _agent(text: str) -> tuple[str, str]:
+def _agent(text: str) -> tuple[str, str | tuple[str, ...]]:
+    """The id, and an agent's socket or files of keys."""
     from tiffin.build.contexts.agent import check_agent
 
-    name, _, path = text.partition("=")
+    name, _, value = text.partition("=")
     if not name:
-        raise InvalidArgument("invalid --ssh: want default, or ID=SOCKET")
-    path = path or os.environ.get("SSH_AUTH_SOCK", "")
-    if not path:
-        raise NotFound(f"--ssh {name}: SSH_AUTH_SOCK is not set; start an ssh-agent, or give {name}=SOCKET")
+        raise InvalidArgument("invalid --ssh: want default, ID=SOCKET or ID=KEYFILE[,KEYFILE]")
+    value = value or os.environ.get("SSH_AUTH_SOCK", "")
+    if not value:
+        raise NotFound(
+            f"--ssh {name}: SSH_AUTH_SOCK is not set; start an ssh-agent, or give {name}=SOCKET or {name}=KEYFILE"
+        )
+    paths = tuple(os.path.abspath(os.path.expanduser(path)) for path in value.split(","))
+    kinds = {path: _kind(name, path) for path in paths}
+    if len(paths) == 1 and stat.S_ISSOCK(kinds[paths[0]]):
+        check_agent(paths[0], name)
+        return name, paths[0]
+    for path, kind in kinds.items():
+        if not stat.S_ISREG(kind):
+            raise InvalidArgument(
+                f"--ssh {name}: {path!r} is no key; give one agent's socket, or files of keys with commas between"
+            )
+    return name, paths
+
+
+def _kind(name: str, path: str) -> int:
     try:
-        is_socket = stat.S_ISSOCK(os.stat(path).st_mode)
+        return stat.S_IFMT(os.stat(path).st_mode)
     except OSError as error:
         raise NotFound(f"--ssh {name}: {path!r}: {error.strerror}") from error
-    if not is_socket:
-        raise InvalidArgument(
-            f"--ssh {name}: {path!r} is no agent's socket; a key is lent by an agent: "
-            "eval $(ssh-agent); ssh-add FILE; then --ssh default"
-        )
-    check_agent(path, name)
-    return name, os.path.abspath(path)
 
 
 def granted(allow: Iterable[str]) -> frozenset[str]:

@@ -76,8 +76,8 @@ def _add_inputs(parser: "CommandParser") -> None:
         "--ssh",
         action="append",
         default=[],
-        metavar="default|ID[=SOCKET]",
-        help="ssh agent for RUN --mount=type=ssh and for git (default: of SSH_AUTH_SOCK)",
+        metavar="default|ID[=SOCKET|KEYFILE[,KEYFILE]]",
+        help="ssh agent, or keys, for RUN --mount=type=ssh and for git (default: the agent of SSH_AUTH_SOCK)",
     )
     add(
         "--allow",
