@@ -4,11 +4,14 @@ The lists may shrink. To grow one is to make a command slower for everyone, and 
 """
 
 import ast
+import os
 import subprocess
 import sys
+import tomllib
 
 import pytest
 
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 # Python around an extension module that does the work: see docs/architecture.md, values and imports.
 AROUND_EXTENSIONS = {"datetime", "enum", "json", "re", "selectors", "signal", "socket", "sqlite3"}
 # What `tiffin.typed`, `state.sqlite` and `kernel.libc` stand in for.
@@ -63,6 +66,32 @@ def test_help_and_version_load_no_engine(words: list[str]) -> None:
         and not name.startswith(("tiffin.cli", "tiffin.errors", "tiffin.typed", "tiffin._version"))
     }
     assert not loaded & BANNED
+
+
+@pytest.mark.parametrize("name", ["tiffin", "tiffin-runtime"])
+def test_a_program_loads_nothing_before_the_command_line(name: str) -> None:
+    program = os.path.join(ROOT, "src", "programs", name)
+    done = subprocess.run(
+        [sys.executable, "-X", "importtime", program, "--version"], capture_output=True, text=True, check=True
+    )
+    assert "version" in done.stdout
+    lines = [line.rpartition("|") for line in done.stderr.splitlines() if line.startswith("import time:")]
+    loaded = [name.strip() for _, _, name in lines]
+    before = set(loaded[: loaded.index(f"tiffin.cli{'.oci' if 'runtime' in name else ''}")]) - bare()
+    assert "tiffin.loading" in before
+    assert not before & BANNED
+
+
+def test_the_wheel_has_the_programs_as_files_and_not_as_entry_points() -> None:
+    with open(os.path.join(ROOT, "pyproject.toml"), "rb") as file:
+        project = tomllib.load(file)
+    assert "scripts" not in project["project"]
+    shared = project["tool"]["hatch"]["build"]["targets"]["wheel"]["shared-scripts"]
+    assert shared == {f"src/programs/{name}": name for name in ("tiffin", "tiffin-runtime")}
+    for path in shared:
+        with open(os.path.join(ROOT, path), encoding="utf-8") as file:
+            assert file.readline() == "#!/usr/bin/env python3\n"  # which installers replace
+        assert os.access(os.path.join(ROOT, path), os.X_OK)
 
 
 @pytest.mark.root
