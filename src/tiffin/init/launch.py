@@ -1,4 +1,4 @@
-"""Becoming the helper: the last call of a child that the engine forked."""
+"""Becoming the helper, the last call of a child that the engine forked; or having it run in a child."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 _FIRST_FREE = START_FD + 1
 _STATE_SLOT, _SLOTS = 2, 4  # WINDOW_STATE and WINDOW_SIZE of tiffin-init.c
+_COPIES_FROM = 16  # above what the helper is given
 _WINDOW_FROM = 64  # above what is opened by and by
 
 
@@ -42,6 +43,34 @@ def execute_helper(helper_fd: int, message: Message, status_fd: int, start_fd: i
     if start >= 0:
         os.dup2(start, START_FD)
     os.execve(helper, ["tiffin-init"], {})
+
+
+def spawn_helper(
+    helper_fd: int, message: Message, stdio: tuple[int, int, int], status_fd: int, start_fd: int
+) -> int:
+    """Run the helper in a child of this process; its pid. Unlike a fork and `execute_helper`, this copies nothing of
+    the process, nor takes a copy apart: two milliseconds. For a message without hooks, a label or preserved
+    descriptors, and a process of one thread: what the helper inherits is inheritable meanwhile. Raises OSError."""
+    made: list[int] = []
+
+    def copy(fd: int, how: int = fcntl.F_DUPFD_CLOEXEC) -> int:
+        made.append(fcntl.fcntl(fd, how, _COPIES_FROM))
+        return made[-1]
+
+    try:
+        placed = message._replace(
+            join_pidfd=copy(message.join_pidfd, fcntl.F_DUPFD),
+            enter=[copy(fd, fcntl.F_DUPFD) for fd in message.enter],
+        )
+        encoded = placed.open()
+        made.append(encoded)
+        ends = [*stdio, encoded, status_fd, start_fd]  # 0 to 2, MESSAGE_FD, STATUS_FD, START_FD
+        actions = [(os.POSIX_SPAWN_DUP2, copy(fd), target) for target, fd in enumerate(ends)]
+        program = f"/proc/self/fd/{copy(helper_fd)}"
+        return os.posix_spawn(program, ["tiffin-init"], {}, file_actions=actions)
+    finally:
+        for fd in made:
+            os.close(fd)
 
 
 def _lay_out(message: Message) -> Message:

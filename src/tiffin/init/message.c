@@ -138,6 +138,9 @@ static void take_rare(struct cursor *c, struct message *m)
         hook->arguments = take_texts(c, &hook->argument_count);
         hook->environment = take_texts(c, &hook->environment_count);
     }
+    m->enter = take_list(c, &m->enter_count, ENTER_LIMIT, 4, sizeof *m->enter);
+    for (u32 i = 0; i < m->enter_count; i++)
+        m->enter[i] = take_u32(c);
 }
 
 static void take_message(struct cursor *c, struct message *m)
@@ -179,6 +182,11 @@ static int sensible(const struct message *m)
         return 0;
     for (u32 i = 0; i < m->hook_count; i++)
         if (m->hooks[i].path[0] != '/' || !m->hooks[i].argument_count)
+            return 0;
+    if (m->enter_count && m->mode != MODE_EXEC)
+        return 0;
+    for (u32 i = 0; i < m->enter_count; i++)
+        if (m->enter[i] < 6 || m->enter[i] > INT32_MAX)
             return 0;
     /* (uid_t)-1 means "leave it as it is" to the kernel: root would stay root. */
     if (m->uid > INT32_MAX || m->gid > INT32_MAX || m->umask > 0777 || m->pdeathsig > SIGNALS)

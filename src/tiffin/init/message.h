@@ -5,7 +5,7 @@
 #include "sys.h"
 
 #define MESSAGE_MAGIC 0x494e4654u /* "TFNI" */
-#define MESSAGE_VERSION 2u
+#define MESSAGE_VERSION 3u
 #define MESSAGE_HEADER 12u
 #define MESSAGE_LIMIT (8u << 20)
 
@@ -26,7 +26,8 @@ enum {
 
 /* LOG, SPEC_ALLOW, NEW_LISTENER, WAIT_KILLABLE_RECV; there are no threads to synchronise. */
 enum { SECCOMP_NEW_LISTENER = 8, SECCOMP_FLAGS = 2 | 4 | 8 | 32 };
-enum { GROUPS_LIMIT = 65536, RLIMITS_LIMIT = 16, FILTER_LIMIT = 4096, PRESERVE_LIMIT = 4096, HOOKS_LIMIT = 256 };
+enum { GROUPS_LIMIT = 65536, RLIMITS_LIMIT = 16, FILTER_LIMIT = 4096, PRESERVE_LIMIT = 4096, HOOKS_LIMIT = 256,
+       ENTER_LIMIT = 64 };
 
 struct limit { u32 resource; struct rlimit64 value; };
 struct hook {
@@ -44,13 +45,15 @@ struct message {
     u32 seccomp_flags;
     const char *cwd, *hostname, *domainname, *path;
     const char *label, *label_path;
-    u32 group_count, limit_count, filter_count, argument_count, environment_count, hook_count, preserve;
+    u32 group_count, limit_count, filter_count, argument_count, environment_count, hook_count, preserve,
+        enter_count;
     i32 window;
     u32 *groups;
     struct limit *limits;
     struct sock_filter *filter;
     const char **arguments, **environment;
     struct hook *hooks;
+    u32 *enter;
 };
 
 /* Read the message from `fd` to its end. 0, or -errno: EBADMSG for one that is not exactly what it says. */

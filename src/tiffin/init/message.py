@@ -4,7 +4,7 @@
       │  fork, namespaces, mounts             │
       │  fd 3: Message, a sealed memfd        │
       ├─────────── execve(helper) ───────────▶│
-      │                                       │ EXEC: setns, clone(CLONE_PARENT)
+      │                                       │ EXEC: into the cgroups, setns, clone(CLONE_PARENT)
       │◀── fd 4: child <host pid> ────────────┤ EXEC only; that child, the engine's to reap, goes on
       │◀── fd 4: warning rlimit <resource> ───┤ any number
       │◀── fd 4: listener <descriptor> ───────┤ a filter that asks: fetch that descriptor of the helper's
@@ -61,7 +61,7 @@ STATUS_SIZE = 12
 READY, CHILD, FAILED, WARNING, LISTENER = "ready", "child", "failed", "warning", "listener"
 
 _MAGIC = 0x494E4654  # "TFNI"
-_VERSION = 2
+_VERSION = 3
 _LIMIT = 8 << 20
 _KINDS = ("", READY, CHILD, FAILED, WARNING, LISTENER)
 # In the order of `enum stage` in tiffin-init.c.
@@ -89,6 +89,7 @@ STAGES = (
     "exec",
     "label",
     "hook",
+    "cgroup",
 )
 
 
@@ -121,6 +122,7 @@ class Message(NamedTuple):
     preserve            descriptors that the command has as 3, 4, ... in that order
     label, label_path   what to write to the file below the host's /proc ("self/attr/exec") before the exec
     window              set by `execute_helper`
+    enter               EXEC: descriptors of files that take whoever writes "0" to them into a cgroup
     """
 
     mode: int
@@ -153,6 +155,7 @@ class Message(NamedTuple):
     label: str = ""
     label_path: str = ""
     window: int = -1
+    enter: Sequence[int] = ()
 
     def encode(self) -> bytes:
         """The message's bytes. InvalidArgument for what the helper would refuse: a NUL, a bad number."""
@@ -200,6 +203,7 @@ class Message(NamedTuple):
         parts.append(struct.pack("<I", len(self.hooks)))
         for hook in self.hooks:
             parts += [_text(hook.path), struct.pack("<I", hook.timeout), _texts(hook.args), _texts(hook.env)]
+        parts.append(struct.pack(f"<I{len(self.enter)}I", len(self.enter), *self.enter))
         return b"".join(parts)
 
     def open(self) -> int:

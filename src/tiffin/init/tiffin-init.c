@@ -22,7 +22,7 @@ enum stage {
     STAGE_NONE, STAGE_MESSAGE, STAGE_SIGNALS, STAGE_JOIN, STAGE_FORK, STAGE_SESSION, STAGE_TERMINAL,
     STAGE_HOSTNAME, STAGE_PIVOT, STAGE_DESCRIPTORS, STAGE_RLIMIT, STAGE_BOUNDING, STAGE_IDS,
     STAGE_CAPABILITIES, STAGE_AMBIENT, STAGE_NO_NEW_PRIVS, STAGE_SECCOMP, STAGE_CWD, STAGE_CWD_OUTSIDE,
-    STAGE_START, STAGE_EXEC, STAGE_LABEL, STAGE_HOOK,
+    STAGE_START, STAGE_EXEC, STAGE_LABEL, STAGE_HOOK, STAGE_CGROUP,
 };
 
 static int status_fd = STATUS_FD, start_fd = START_FD;
@@ -111,12 +111,26 @@ static void close_others(const struct message *m)
     must(STAGE_DESCRIPTORS, CALL3(SYS_close_range, MESSAGE_FD, START_FD, CLOSE_RANGE_CLOEXEC));
 }
 
+/* Into the container's control groups, by files of theirs that take whoever writes 0 to them: a process that moves
+ * itself waits for nobody, one that is moved for every fork on the machine. */
+static void enter_cgroups(const struct message *m)
+{
+    for (u32 i = 0; i < m->enter_count; i++) {
+        long error;
+        while ((error = CALL3(SYS_write, m->enter[i], "0", 1)) == -EINTR)
+            ;
+        must(STAGE_CGROUP, error);
+        CALL1(SYS_close, m->enter[i]);
+    }
+}
+
 /* Become, in a child that the engine reaps, a member of the container's namespaces. The child's pid as the
 engine
  * sees it is known to its parent alone: the child waits until that has been reported. */
 static void join(const struct message *m)
 {
     i32 ends[2];
+    enter_cgroups(m);
     must(STAGE_JOIN, CALL2(SYS_setns, m->join_pidfd, m->join_flags));
     close_others(m); /* before the container, which may be allowed to trace, can see the child */
     must(STAGE_FORK, CALL2(SYS_pipe2, ends, O_CLOEXEC));

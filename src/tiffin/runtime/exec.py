@@ -1,10 +1,13 @@
 """Running a further process in a container that runs.
 
-    parent                         child                      helper                     the command
-      │ pidfd, user, terminal: by descriptor
-      ├── fork ────────────────────▶│ into the cgroup
-      │                             ├── exec ──────────────────▶│ setns(pidfd), clone ────▶│ ours to reap
+    parent                                                    helper                     the command
+      │ pidfd, user, terminal, cgroup: by descriptor
+      ├── spawn ───────────────────────────────────────────────▶│ into the cgroup
+      │                                                         │ setns(pidfd), clone ────▶│ ours to reap
       │◀──────────────── child pid, ready, end of file ─────────┤
+
+Where the helper's message is not only ours (`adjust`, `listener`), a child is forked that enters the cgroup and becomes
+the helper: it may have to lay out descriptors first.
 
 The container's files are looked at through /proc/PID/root, opened once and checked to be that container's.
 """
@@ -14,7 +17,7 @@ from __future__ import annotations
 import os
 
 from tiffin.errors import Conflict, EngineError, TiffinError
-from tiffin.init.launch import execute_helper
+from tiffin.init.launch import execute_helper, spawn_helper
 from tiffin.init.message import CHILD, EXEC, FAILED, read_status
 from tiffin.kernel.mounts import DEVPTS_SUPER_MAGIC, filesystem_type
 from tiffin.kernel.namespaces import (
@@ -35,6 +38,7 @@ from tiffin.runtime.process import (
     check_process,
     failure,
     find_user,
+    give_stdio,
     message_for,
     place_stdio,
 )
@@ -151,11 +155,15 @@ def _launch(
     terminal: Terminal | None,
     fds: Descriptors,
 ) -> ExecProcess:
-    cgroup, parents = open_cgroup(request.cgroup), fds.parent_ends()
+    cgroup = open_cgroup(request.cgroup)
     os.write(fds.start, b"\1")  # now: later the reader may have failed, and gone, before it was told its pid
-    joiner = os.fork()
-    if joiner == 0:
-        _run(request, message, stdio, cgroup, fds, parents)
+    if request.adjust or request.listener:
+        parents = fds.parent_ends()
+        joiner = os.fork()
+        if joiner == 0:
+            _run(request, message, stdio, cgroup, fds, parents)
+    else:
+        joiner = _spawn(request, message, stdio, cgroup, fds)
     pid, warnings = 0, []  # type: int, list[str]
     try:
         fds.close_child_ends()
@@ -180,6 +188,25 @@ def _launch(
     if terminal:
         fds.keep(terminal.master)
     return made
+
+
+def _spawn(
+    request: ExecRequest, message: Message, stdio: tuple[int, int, int], cgroup: Cgroup, fds: Descriptors
+) -> int:
+    """The pid of the helper, which enters the cgroup itself."""
+    try:
+        entrances = cgroup.entrances()
+    except FileNotFoundError as error:
+        raise Conflict(f"container {os.path.basename(request.cgroup)} is not running") from error
+    try:
+        for fd in stdio:
+            give_stdio(fd, message.uid)
+        with step("run the helper"):
+            placed = message._replace(enter=entrances)
+            return spawn_helper(request.helper_fd, placed, stdio, fds.child_status, fds.child_start)
+    finally:
+        for fd in entrances:
+            os.close(fd)
 
 
 def _await_child(request: ExecRequest, status_fd: int, joiner: int, started: int) -> int:

@@ -138,12 +138,17 @@ def place_stdio(stdin: int, stdout: int, stderr: int, uid: int) -> None:
     for target, fd in enumerate(high):
         os.dup2(fd, target)
         os.close(fd)
-        status = os.fstat(target)
-        if status.st_uid != uid and status.st_mode & 0o170000 in (0o010000, 0o020000) and _is_ours(status):
-            try:
-                os.fchown(target, uid, -1)
-            except OSError:
-                continue  # a convenience; the descriptor itself works
+        give_stdio(target, uid)
+
+
+def give_stdio(fd: int, uid: int) -> None:
+    """Give a pipe or a terminal to the user who is to find it as standard input or output."""
+    status = os.fstat(fd)
+    if status.st_uid != uid and status.st_mode & 0o170000 in (0o010000, 0o020000) and _is_ours(status):
+        try:
+            os.fchown(fd, uid, -1)
+        except OSError:
+            pass  # a convenience; the descriptor itself works
 
 
 def _is_ours(status: os.stat_result) -> bool:

@@ -8,6 +8,7 @@ on the host's root).
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import signal
@@ -50,6 +51,10 @@ def become(plan: dict[str, Any]) -> None:
     fields["hooks"] = [StartHook(*hook) for hook in fields.get("hooks", ())]
     fields["state_fd"] = state_of(fields.pop("state", ""))
     fields["preserve"] = [os.open(path, os.O_RDONLY | os.O_CLOEXEC) for path in fields.get("preserve", ())]
+    fields["enter"] = [
+        fcntl.fcntl(os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC), fcntl.F_DUPFD, 40)
+        for path in fields.get("enter", ())
+    ]
     if "join" in plan:
         fields.update(mode=EXEC, join_pidfd=process.pidfd_open(plan["join"]), join_flags=NAMESPACES)
     else:

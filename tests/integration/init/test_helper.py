@@ -266,6 +266,28 @@ def test_exec_reports_what_it_cannot_execute(rootfs, running):
     assert (result.code, result.statuses[-1]) == (127, Status("failed", "exec", errno.ENOENT))
 
 
+def test_exec_enters_cgroups_by_the_files_it_is_given_and_keeps_none_of_them(rootfs, running, tmp_path):
+    entrances = [tmp_path / "cpu", tmp_path / "pids"]
+    for path in entrances:
+        path.write_text("")
+    count = "ls -1 /proc/self/fd | grep -c ."
+    result = run(rootfs, "sh", "-c", count, join=running, enter=[str(path) for path in entrances])
+    assert result.output.split() == ["4"]  # 0 to 2, and the directory that ls reads
+    assert [path.read_text() for path in entrances] == ["0", "0"]
+
+
+def test_exec_runs_nothing_when_a_cgroup_does_not_take_it(rootfs, running):
+    result = run(rootfs, "true", join=running, enter=["/dev/full"])
+    assert (result.code, result.statuses) == (1, [Status("failed", "cgroup", errno.ENOSPC)])
+
+
+def test_a_container_is_not_made_by_a_message_that_enters_a_cgroup(rootfs, tmp_path):
+    (tmp_path / "tasks").write_text("")
+    result = run(rootfs, "true", enter=[str(tmp_path / "tasks")])
+    assert (result.code, result.statuses[-1].stage) == (1, "message")
+    assert not (tmp_path / "tasks").read_text()
+
+
 def test_exec_gets_a_session_and_terminal_of_its_own(rootfs, running):
     primary, secondary = os.openpty()
     flags = m.NEW_SESSION | m.CONTROLLING_TTY | m.WAIT_START

@@ -32,7 +32,7 @@ def test_the_bytes_are_those_that_the_helper_was_written_for():
         uid=1, gid=2, groups=(3, 4), umask=0o22, pdeathsig=9, bounding=1 << 40, effective=2, permitted=3,
         inheritable=4, ambient=5, cwd="/w", hostname="h", domainname="", rlimits=((7, 1024, 2**64 - 1),),
         seccomp=b"12345678", seccomp_flags=2, window=9, label="l", label_path="self/label",
-        hooks=(StartHook("/h", ("h",), (), 5),),
+        hooks=(StartHook("/h", ("h",), (), 5),), enter=(11, 12),
     )  # fmt: skip
     expected = (
         "02000000 01000000 ffffffff 07000000 00000200 01000000 02000000 12000000 09000000"
@@ -45,9 +45,10 @@ def test_the_bytes_are_those_that_the_helper_was_written_for():
         "02000000 07000000 504154483d2f78 00 03000000 563d31 00"
         "09000000 00000000 0a000000 73656c662f6c6162656c 00 01000000 6c 00"
         "01000000 02000000 2f68 00 05000000 01000000 01000000 68 00 00000000"
+        "02000000 0b000000 0c000000"
     )
     body = bytes.fromhex(expected.replace(" ", ""))
-    assert message.encode() == struct.pack("<III", 0x494E4654, 2, len(body) + 12) + body
+    assert message.encode() == struct.pack("<III", 0x494E4654, 3, len(body) + 12) + body
 
 
 def test_path_is_the_environments_unless_given():

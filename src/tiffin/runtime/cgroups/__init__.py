@@ -62,6 +62,10 @@ class Cgroup(Protocol):
     def add(self, pid: int) -> None:
         """Move a process (0: the caller, which has one thread) into it; its children are born there."""
 
+    def entrances(self) -> list[int]:
+        """Descriptors, close-on-exec and the caller's to close, of the files by which a process of one thread enters
+        that writes 0 to them: what `add(0)` does. Raises FileNotFoundError when it does not exist, EngineError."""
+
     def pids(self) -> list[int]:
         """The processes in it and in cgroups below it, as host pids. Empty when it does not exist."""
 

@@ -30,6 +30,21 @@ def write(directory: str, name: str, value: str | int) -> None:
         raise EngineError(f"cannot write {value!r} to {path}: {error.strerror}") from error
 
 
+def open_all(paths: list[str]) -> list[int]:
+    """Descriptors to write to the files by, of all or of none. Raises FileNotFoundError, EngineError."""
+    opened: list[int] = []
+    try:
+        for path in paths:
+            opened.append(os.open(path, os.O_WRONLY | os.O_CLOEXEC))  # noqa: PERF401 - kept when the next fails
+    except OSError as error:
+        for fd in opened:
+            os.close(fd)
+        if isinstance(error, FileNotFoundError):
+            raise
+        raise EngineError(f"cannot open {error.filename}: {error.strerror}") from error
+    return opened
+
+
 def write_weight(directory: str, name: str, value: str | int, warnings: list[str]) -> None:
     """`write` for a weight of block I/O, which not every I/O scheduler has."""
     try:

@@ -97,6 +97,9 @@ class CgroupV1:
                 _inherit_cpuset(mount, self.path)
                 files.write(f"{mount}/{self.path}", name, pid)
 
+    def entrances(self) -> list[int]:
+        return files.open_all([f"{mount}/{self.path}/tasks" for mount in self._mounts])
+
     def pids(self) -> list[int]:
         return files.processes(self._any())
 

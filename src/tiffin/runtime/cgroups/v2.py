@@ -166,6 +166,9 @@ class CgroupV2:
     def add(self, pid: int) -> None:
         files.write(self._directory, "cgroup.procs", pid)
 
+    def entrances(self) -> list[int]:
+        return files.open_all([f"{self._directory}/cgroup.procs"])
+
     def pids(self) -> list[int]:
         return files.processes(self._directory)
 
