@@ -31,7 +31,8 @@ def test_ports_become_elements_of_the_maps() -> None:
 def test_every_network_has_its_chains_and_no_rule_that_others_pass() -> None:
     other = NETWORK._replace(id="2", bridge="tfn1", subnet="10.211.0.0/16")
     one, two = (firewall.Firewall("e").rules(networks) for networks in ([NETWORK], [NETWORK, other]))
-    assert "ip daddr vmap { 10.210.0.0/16 : jump home_1, 10.211.0.0/16 : jump home_2 }" in two
+    assert 'iifname vmap { "tfn0" : jump sent_1, "tfn1" : jump sent_2 }' in two
+    assert 'ip daddr { 10.210.0.0/16, 10.211.0.0/16 } iifname != "lo" drop' in two
     assert 'oifname vmap { "tfn0" : jump into_1, "tfn1" : jump into_2 }' in two
     assert "ip saddr vmap { 10.210.0.0/16 : jump leave_1, 10.211.0.0/16 : jump leave_2 }" in two
     assert _base_rules(one) == _base_rules(two), "a packet's way grows with the networks"
