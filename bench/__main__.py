@@ -20,7 +20,7 @@ import time
 from bench import memory, throughput
 from bench.registry import close_all
 from bench.rows import ROWS, Row
-from bench.sides import Side, Tiffin, available
+from bench.sides import Side, available
 
 
 def measure(row: Row, sides: list[Side], work: str, repeat: int) -> dict[str, list[float]]:
@@ -78,7 +78,7 @@ def main() -> int:
         if not words or any(word in memory.NAME for word in words):
             print(memory.measure(sides), flush=True)
         if not words or any(word in throughput.NAME for word in words):
-            print(throughput.measure(next(side for side in sides if isinstance(side, Tiffin))), flush=True)
+            print(throughput.measure(sides), flush=True)
     finally:
         close_all()
         for side in sides:

@@ -1,16 +1,17 @@
 """Bytes a second over a network of tiffin's, beside a bare pair of interfaces: what bridge, names and rules cost.
 
-                             tiffin                    bare                        bridge
-    container to container   on a network of theirs    two namespaces, one pair    two pairs on a plain bridge
-    machine to container     this machine, and one     this machine, and one       the bridge's namespace, and one
+                             tiffin, docker             bare                        bridge
+    container to container   on a network of theirs     two namespaces, one pair    two pairs on a plain bridge
+    machine to container     the machine, and one       the machine, and one        the bridge's namespace, and one
     ... IPv6                 the same by their IPv6 addresses
 
-The plain bridge stands in a namespace that has no rule: what is lost beside it is ours, what is lost beside the bare
-pair is a bridge's as well, one more pair of interfaces on the way.
+The machine is a namespace of its own, for each engine: rules of others that stand on this one would be measured with
+ours. The plain bridge has no rules, and its packets are not shown to a firewall: what is lost beside it is
+the engine's and the firewall's, what is lost beside the bare pair is a bridge's as well, one more pair on the way.
 
 iperf3, one TCP stream, so many bytes a round that one takes a fraction of a second, and the sides in turn, forth and
 back; the ratio is the median of the rounds' own ratios, so that what else the machine does falls on both. Work is the
-processors' time for a byte, of both ends, as a ratio: below load, it says more than the speed. What must be equal is:
+processors' time for a byte, of both ends, as a ratio: beside load it says more than the speed. What must be equal is:
 the same program (containers have the machine's /usr), in the same control groups, its ends on a processor each, one
 MTU, and cubic whatever the machine's choice is: BBR paces by round trips, which here are microseconds, and one of its
 runs has three times the speed of the next.
@@ -24,15 +25,15 @@ import shutil
 import statistics
 import subprocess
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from bench.sides import BUSYBOX, Tiffin, run
+from bench.sides import BUSYBOX, Docker, Side, Tiffin, run
 
 NAME = "throughput"
 _AIM = 0.95
-_ROUNDS, _SECONDS, _PROBE = 12, 0.4, 64 << 20
-_SIDES = ("tiffin", "bare", "bridge")
+_ROUNDS, _SECONDS, _PROBE = 20, 0.4, 64 << 20
+_SUBNETS = ("--subnet", "198.18.80.0/24", "--subnet", "2001:2:0:80::/64")
 # RFC 2544 and RFC 5180: for measurements. The ends of the pair, of the pair to this machine, and those on the bridge.
 _PAIR = (("198.18.77.1", "2001:2:0:77::1"), ("198.18.77.2", "2001:2:0:77::2"))
 _TO_MACHINE = (("198.18.79.1", "2001:2:0:79::1"), ("198.18.79.2", "2001:2:0:79::2"))
@@ -42,7 +43,6 @@ _BRIDGE = (
     ("198.18.78.3", "2001:2:0:78::3"),
 )
 _WIDTHS = ("29", "125")
-_FAMILIES = (("", 0), (", IPv6", 1))
 _HOST_FILES = ("-v", "/usr:/usr:ro", "-v", "/lib:/lib:ro", "-v", "/lib64:/lib64:ro")
 
 
@@ -62,36 +62,43 @@ class Round(NamedTuple):
 
 
 class Members(NamedTuple):
-    """The two containers: their ways, their MTU, and the control groups that each is in (files to write a pid to)."""
+    """Two containers: their ways, their MTU, the control groups that each is in (files to write a pid to), and a
+    process that is where the machine is."""
 
     ways: list[Way]
     mtu: str
     groups: tuple[list[str], list[str]]
+    machine: int
 
 
-def measure(tiffin: Tiffin) -> str:
+def measure(sides: Sequence[Side]) -> str:
     """The lines of the table."""
     if not shutil.which("iperf3"):
         subprocess.run(["bash", "-c", ". tools/provision.sh; packages iperf3"], check=True)
     with contextlib.ExitStack() as stack:
-        members = stack.enter_context(_containers(tiffin))
-        bare = stack.enter_context(_pairs(members))
-        bridge = stack.enter_context(_bridge(members))
-        lines = [_line(ways) for ways in zip(members.ways, bare, bridge, strict=True)]
-    return "\n".join(lines)
+        (ours,) = (side for side in sides if isinstance(side, Tiffin))
+        place = stack.enter_context(_namespace())
+        members = stack.enter_context(_containers(ours, place))
+        columns = {"tiffin": members.ways}
+        columns["bare"] = stack.enter_context(_pairs(members))
+        columns["bridge"] = stack.enter_context(_bridge(members))
+        for side in sides:
+            if isinstance(side, Docker):
+                columns["docker"] = stack.enter_context(_containers(side, int(side.entering()[2]))).ways
+        return "\n".join(_line({name: ways[number] for name, ways in columns.items()}) for number in range(4))
 
 
-def _line(ways: Sequence[Way]) -> str:
-    probe = min((_send(way, _PROBE) for way in ways), key=lambda one: one.speed)
+def _line(ways: Mapping[str, Way]) -> str:
+    probe = min((_send(way, _PROBE) for way in ways.values()), key=lambda one: one.speed)
     amount = int(probe.speed * 1e9 / 8 * _SECONDS)
-    rounds: list[list[Round]] = [[] for _ in ways]
+    rounds: dict[str, list[Round]] = {name: [] for name in ways}
     for number in range(_ROUNDS):
-        order = list(range(len(ways)))
-        for side in reversed(order) if number % 2 else order:
-            rounds[side].append(_send(ways[side], amount))
-    ours, *others = rounds
-    cells = [f"{ways[0].name + ', Gbit/s':<36}  {statistics.median(one.speed for one in ours):9.2f}"]
-    for name, theirs in zip(_SIDES[1:], others, strict=True):
+        for name in reversed(list(ways)) if number % 2 else ways:
+            rounds[name].append(_send(ways[name], amount))
+    ours = rounds.pop("tiffin")
+    title = f"{ways['tiffin'].name}, Gbit/s"
+    cells = [f"{title:<36}  {statistics.median(one.speed for one in ours):9.2f}"]
+    for name, theirs in rounds.items():
         speed = statistics.median(one.speed for one in theirs)
         ratio = statistics.median(a.speed / b.speed for a, b in zip(ours, theirs, strict=True))
         work = statistics.median(a.work / b.work for a, b in zip(ours, theirs, strict=True))
@@ -118,36 +125,39 @@ def _pinned() -> list[str]:
 
 
 @contextlib.contextmanager
-def _containers(tiffin: Tiffin) -> Iterator[Members]:
+def _containers(side: Side, machine: int) -> Iterator[Members]:
+    """Two containers of an engine whose machine is the network namespace of that process."""
     network = f"bench-{os.getpid()}"
-    run(tiffin.command("network", "create", "--ipv6", network))
+    there = ["nsenter", "-t", str(machine), "-n"]
+
+    def command(*words: str) -> list[str]:
+        return [*there, *side.command(*words)]
+
+    run(command("network", "create", "--ipv6", *_SUBNETS, network))
     try:
         names = [f"{network}-{end}" for end in ("a", "b")]
         place = ("--network", network, "--cap-add", "NET_ADMIN")  # to choose cubic
         try:
             for name in names:
                 end = (*_HOST_FILES, BUSYBOX, "/usr/bin/iperf3", "-s")
-                run(tiffin.command("run", "-d", "--name", name, *place, *end))
-            near, far = (json.loads(run(tiffin.command("inspect", name)))[0] for name in names)
-            there = far["NetworkSettings"]["Networks"][network]
-            inside = tiffin.command("exec", names[0])
+                run(command("run", "-d", "--name", name, *place, *end))
+            near, far = (json.loads(run(command("inspect", name)))[0] for name in names)
+            its = far["NetworkSettings"]["Networks"][network]
+            inside = command("exec", names[0])
             ways = [
-                Way(f"{what} to container{family}", enter, address)
-                for family, address in zip(
-                    (name for name, _ in _FAMILIES),
-                    (there["IPAddress"], there["GlobalIPv6Address"]),
-                    strict=True,
-                )
-                for what, enter in (("container", inside), ("machine", ()))
+                Way(f"{what} to container{family}", enter, its[key])
+                for family, key in (("", "IPAddress"), (", IPv6", "GlobalIPv6Address"))
+                for what, enter in (("container", inside), ("machine", there))
             ]
             for way in ways:
                 _await(way)
             mtu = run([*inside, "cat", "/sys/class/net/eth0/mtu"]).strip()
-            yield Members(ways, mtu, (_groups(near["State"]["Pid"]), _groups(far["State"]["Pid"])))
+            groups = (_groups(near["State"]["Pid"]), _groups(far["State"]["Pid"]))
+            yield Members(ways, mtu, groups, machine)
         finally:
-            subprocess.run(tiffin.command("rm", "-f", *names), capture_output=True)
+            subprocess.run(command("rm", "-f", *names), capture_output=True)
     finally:
-        run(tiffin.command("network", "rm", network))
+        run(command("network", "rm", network))
 
 
 def _groups(pid: int) -> list[str]:
@@ -176,16 +186,14 @@ def _within(groups: Sequence[str], pid: int) -> list[str]:
 
 @contextlib.contextmanager
 def _pairs(members: Members) -> Iterator[list[Way]]:
-    """Two namespaces with a pair between them, and a pair from this machine to the second."""
+    """Two namespaces with a pair between them, and a pair from the machine to the second."""
     with contextlib.ExitStack() as stack:
         near, far = (stack.enter_context(_namespace()) for _ in range(2))
-        link = f"bench{os.getpid()}"
-        stack.callback(subprocess.run, ["ip", "link", "delete", link], capture_output=True)
         _pair(members.mtu, (near, "eth0", _PAIR[0]), (far, "eth0", _PAIR[1]))
-        _pair(members.mtu, (os.getpid(), link, _TO_MACHINE[0]), (far, "eth1", _TO_MACHINE[1]))
+        _pair(members.mtu, (members.machine, "pair", _TO_MACHINE[0]), (far, "eth1", _TO_MACHINE[1]))
         stack.enter_context(_server(members, far))
         enter = _within(members.groups[0], near)
-        yield _ways(enter, _PAIR[1], (), _TO_MACHINE[1])
+        yield _ways(enter, _PAIR[1], ["nsenter", "-t", str(members.machine), "-n"], _TO_MACHINE[1])
 
 
 @contextlib.contextmanager
@@ -217,7 +225,7 @@ def _ways(
 ) -> list[Way]:
     """In the order of the table; each answers."""
     ways = []
-    for _, family in _FAMILIES:
+    for family in range(2):
         ways += [Way("", enter, address[family]), Way("", machine, its_address[family])]
     for way in ways:
         _await(way)
