@@ -40,17 +40,17 @@ def root(tmp_path: Path) -> Iterator[int]:
 @pytest.mark.parametrize(
     ("text", "user"),
     [
-        ("", User(0, 0, (), "/root")),
-        ("root", User(0, 0, (), "/root")),
-        ("app", User(1000, 1001, (50, 10, 0), "/home/app")),
-        ("1000", User(1000, 1001, (50, 10, 0), "/home/app")),
-        ("app:staff", User(1000, 50, (), "/home/app")),
-        ("app:77", User(1000, 77, (), "/home/app")),
-        ("1", User(1, 0, (), "/")),
-        ("2147483647", User(2147483647, 0, (), "/")),
-        ("1234:5678", User(1234, 5678, (), "/")),
-        (":staff", User(0, 50, (), "/root")),
-        ("relative", User(7, 7, (), "/")),
+        ("", User(0, 0, (0,), "/root")),
+        ("root", User(0, 0, (0,), "/root")),
+        ("app", User(1000, 1001, (1001, 50, 10, 0), "/home/app")),
+        ("1000", User(1000, 1001, (1001, 50, 10, 0), "/home/app")),
+        ("app:staff", User(1000, 50, (50,), "/home/app")),
+        ("app:77", User(1000, 77, (77,), "/home/app")),
+        ("1", User(1, 0, (0,), "/")),
+        ("2147483647", User(2147483647, 0, (0,), "/")),
+        ("1234:5678", User(1234, 5678, (5678,), "/")),
+        (":staff", User(0, 50, (50,), "/root")),
+        ("relative", User(7, 7, (7,), "/")),
     ],
 )
 def test_t13_names_are_looked_up_and_digits_are_numbers(root: int, text: str, user: User) -> None:
@@ -87,7 +87,7 @@ def test_t13_what_is_neither_never_becomes_root(root: int, text: str) -> None:
 
 
 def test_t13_additional_groups_are_found_once(root: int) -> None:
-    assert resolve_user(root, "app", ("staff", "7", "7")).groups == (50, 10, 0, 7)
+    assert resolve_user(root, "app", ("staff", "7", "7")).groups == (1001, 50, 10, 0, 7)
     with pytest.raises(InvalidArgument, match="unable to find group no"):
         resolve_user(root, "app", ("no",))
 
@@ -121,7 +121,15 @@ def test_t13_a_huge_passwd_is_refused(root: int, tmp_path: Path) -> None:
 
 def test_t13_no_files_at_all_leave_numbers(tmp_path: Path) -> None:
     fd = os.open(tmp_path, os.O_PATH)
-    assert resolve_user(fd, "5:6", ("7",)) == User(5, 6, (7,), "/")
+    assert resolve_user(fd, "5:6", ("7",)) == User(
+        5,
+        6,
+        (
+            6,
+            7,
+        ),
+        "/",
+    )
     with pytest.raises(InvalidArgument, match="no matching entries in passwd file"):
         resolve_user(fd, "app")
     os.close(fd)

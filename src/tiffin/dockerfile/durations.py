@@ -38,3 +38,22 @@ def parse_duration(text: str) -> int:
     if not at:
         raise ValueError("empty duration")
     return sign * total
+
+
+def format_duration(nanoseconds: int) -> str:
+    """As Go prints it: `1h0m0s`, `1m30s`, `1.5s`, `300ms`, `0s`. Not for negative ones."""
+    for unit in ("ns", "\u00b5s", "ms"):
+        if 0 < nanoseconds < 1000 * _UNITS[unit]:
+            return _decimal(nanoseconds, _UNITS[unit]) + unit
+    minutes, rest = divmod(nanoseconds, _UNITS["m"])
+    seconds = _decimal(rest, _UNITS["s"]) + "s"
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours}h{minutes}m{seconds}"
+    return f"{minutes}m{seconds}" if minutes else seconds
+
+
+def _decimal(value: int, unit: int) -> str:
+    whole, rest = divmod(value, unit)
+    digits = len(str(unit)) - 1
+    return f"{whole}.{rest:0{digits}d}".rstrip("0") if rest else str(whole)

@@ -18,7 +18,8 @@ _S_IFMT, _S_IFREG = 0o170000, 0o100000
 
 
 class User(NamedTuple):
-    """`groups` are the supplementary ones, without duplicates; `home` is "/" for a user without an entry."""
+    """`groups` are the supplementary ones, without duplicates, the primary one first: a process that could drop it
+    would get past files that keep its group out. `home` is "/" for a user without an entry."""
 
     uid: int
     gid: int
@@ -39,7 +40,7 @@ def resolve_user(root_fd: int, text: str, extra_groups: Iterable[str] = ()) -> U
     elif name:
         supplementary = groups.of_member(name)
     supplementary += [groups.find(extra) for extra in extra_groups]
-    return User(entry.uid, gid, tuple(dict.fromkeys(supplementary)), entry.home)
+    return User(entry.uid, gid, tuple(dict.fromkeys((gid, *supplementary))), entry.home)
 
 
 def _find_user(root_fd: int, user: str, text: str) -> tuple[User, bytes]:

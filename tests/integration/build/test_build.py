@@ -211,9 +211,9 @@ def test_history_has_one_entry_an_instruction_and_layers_where_files_changed(bas
         ("RUN /bin/sh -c true", True),
         ("ARG B=2", True),
         ("RUN |1 B=2 /bin/sh -c touch x", False),
-        ("EXPOSE 80", True),
+        ("EXPOSE [80/tcp]", True),
         ('ENTRYPOINT ["e"]', True),
-        ('CMD ["/bin/sh", "-c", "c"]', True),
+        ('CMD ["/bin/sh" "-c" "c"]', True),
     ]
     assert based.document()["author"] == "me"
     created = [entry["created"] for entry in history]

@@ -138,16 +138,32 @@ def test_chmod_is_for_everything_copied(filled: Bench) -> None:
         assert looks(top / "x")[2] == "0o600"
 
 
-def test_a_directory_that_stands_keeps_its_owner_mode_and_time(filled: Bench) -> None:
+def test_a_destination_that_stands_stays_as_it_is_and_directories_below_become_those_copied(
+    filled: Bench,
+) -> None:
     filled.build(
         "FROM base\nRUN mkdir -p /t/sub && chmod 711 /t /t/sub && chown 5:6 /t && touch -d @1012608000 /t/sub /t\n"
         "COPY d /t\nCOPY f /t/"
     )
     with filled.tree() as top:
         assert looks(top / "t") == (5, 6, "0o711")
-        assert looks(top / "t" / "sub") == (0, 0, "0o711")
-        assert (top / "t").stat().st_mtime == (top / "t" / "sub").stat().st_mtime == 1012608000
+        assert looks(top / "t" / "sub") == (0, 0, "0o750")
+        assert (top / "t").stat().st_mtime == 1012608000
+        assert (top / "t" / "sub").stat().st_mtime_ns == (filled.context / "d" / "sub").stat().st_mtime_ns
         assert (top / "tmp").stat().st_mode & 0o7777 == 0o1777
+
+
+@pytest.mark.parametrize("below", ["", "RUN mkdir /h && echo >/h/x\n"], ids=["new", "merged"])
+def test_hard_links_of_a_stage_stay_one_file(based: Bench, below: str) -> None:
+    based.build(
+        "FROM base AS made\nRUN mkdir -p /h/d && echo same >/h/d/b && ln /h/d/b /h/d/c\n"
+        "RUN ln /h/d/b /h/a && echo >/h/z\n"
+        f"FROM base\n{below}COPY --from=made /h /h\n"
+    )
+    with based.tree() as top:
+        one, *others = ((top / "h" / name).stat() for name in ("a", "d/b", "d/c"))
+        assert one.st_nlink == 3 and {each.st_ino for each in others} == {one.st_ino}
+        assert (top / "h/z").stat().st_nlink == 1 and (top / "h/d/c").read_text() == "same\n"
 
 
 def test_copied_from_a_stage_files_keep_their_owners(filled: Bench) -> None:

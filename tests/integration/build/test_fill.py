@@ -8,7 +8,7 @@ import pytest
 
 from tests.building import Bench
 from tiffin.build.copying.fill import Filler
-from tiffin.build.copying.place import Ownership, Reserved
+from tiffin.build.copying.place import Ownership
 from tiffin.build.copying.sources import SourceTree
 from tiffin.layer.compress import open_decompressed
 from tiffin.layer.diff import diff_tar
@@ -134,7 +134,7 @@ def test_a_file_that_changes_under_the_copy_is_noticed(tmp_path: Path, change: s
         with (source / "f").open("w") as file:
             file.write({"grown": "as it was, and more", "shrunk": "as", "rewritten": "as it is!"}[change])
         seen: list[str] = []
-        filler = Filler(fds[1], Reserved("/to", False), Ownership((0, 0), None), lambda *_: seen.append("f"))
+        filler = Filler(fds[1], "/to", Ownership((0, 0), None), lambda *_: seen.append("f"))
         out = io.BytesIO()
         diff_tar(fds[1], out, (), filler.growth(fds[0], picked))
     finally:

@@ -178,7 +178,7 @@ def test_exec_joins_everything_and_returns_its_own_code(box: Box) -> None:
         cwd="/tmp",
     )
     assert done.code == 9
-    assert done.out.split("\n")[:3] == ["mark", "uid=1000(app) gid=1000 groups=50(staff)", "box"]
+    assert done.out.split("\n")[:3] == ["mark", "uid=1000(app) gid=1000 groups=50(staff),1000", "box"]
     host_side = box.exec_start(init, "sleep 100")
     assert host_side.pid in init.cgroup.pids()
     init.signal(signal.SIGKILL)

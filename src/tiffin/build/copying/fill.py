@@ -15,7 +15,7 @@ import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from tiffin.build.copying.place import CREATE, Ownership, Reserved, copy_data, write_all
+from tiffin.build.copying.place import CREATE, Ownership, copy_data, link_to, write_all
 from tiffin.build.copying.sources import Picked
 from tiffin.build.copying.tree import Cursor, Node, data_digest, file_digest, kept_xattrs, open_file
 from tiffin.errors import Conflict
@@ -38,7 +38,7 @@ Learner = Callable[[Node, str, os.stat_result], None]
 
 
 class Filler:
-    """Fills one reserved directory of the upper `upper`, below which all descriptors are borrowed.
+    """Fills the directory `reserved` of the upper `upper`, below which all descriptors are borrowed.
 
     `seen(node, digest, status)`, if it is given, is told of every file: what was copied, and what stat(2) says of it
     afterwards.
@@ -48,25 +48,18 @@ class Filler:
     def __init__(
         self,
         upper: int,
-        reserved: Reserved,
+        reserved: str,
         ownership: Ownership,
         seen: Learner | None,
     ) -> None:
         self._upper = upper
-        self._path = reserved.path.strip("/")
-        self._fresh = reserved.fresh
+        self._path = reserved.strip("/")
         self._ownership = ownership
         self._seen = seen
         self.steady = True
 
     def growth(self, top: int, picked: Picked) -> Growth:
         """What `diff_tar` is to do at the directory: fill it with `picked` of the tree `top`."""
-        with self._target() as target:
-            if self._fresh and picked.base:
-                node = picked.nodes[0]
-                os.fchown(target, *self._ownership.of(node))
-                os.fchmod(target, self._ownership.mode_of(node))
-                os.utime(target, ns=(self._ownership.time_of(node),) * 2)
         return Growth(self._path, lambda add: self._fill(top, picked, add))
 
     @contextmanager
@@ -100,7 +93,11 @@ class Filler:
                         gid=gid,
                         mtime_ns=self._ownership.time_of(node),
                     )
-                    if node.is_file:
+                    if node.twin:
+                        entry.kind, entry.linkname = Kind.HARDLINK, prefix + node.twin
+                        _make_twin(target, node.twin, into, name)
+                        add(entry, None)
+                    elif node.is_file:
                         self._file(node, parent, into, name, entry, add)
                     elif node.is_directory:
                         times[node.path] = entry.mtime_ns
@@ -175,6 +172,15 @@ def _make_directory(parent: int, name: str, entry: Entry) -> None:
     fd = os.open(name, _DIRECTORY, dir_fd=parent)
     try:
         _dress(fd, entry)
+    finally:
+        os.close(fd)
+
+
+def _make_twin(top: int, first: str, parent: int, name: str) -> None:
+    """Another name for the file `first` of the directory `top`, both made here."""
+    fd = openat2(top, first, os.O_PATH | os.O_NOFOLLOW, 0, RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS)
+    try:
+        link_to(fd, parent, name)
     finally:
         os.close(fd)
 

@@ -2,7 +2,8 @@
 
 The tree is the merged one, layers and all, so that links, directories and owners that an earlier layer made
 are seen as they are. Links on the way to a destination are followed inside the tree, as they would be in a
-container; they cannot lead out of it. A directory that was there keeps its owner, mode and times.
+container; they cannot lead out of it. The destination itself is made as any directory is: of a directory that
+is copied, what is in it is, with owners, modes and times, also those of directories that were there already.
 """
 
 from __future__ import annotations
@@ -45,13 +46,6 @@ class Ownership(NamedTuple):
 
     def time_of(self, node: Node) -> int:
         return node.mtime_ns if self.latest < 0 else min(node.mtime_ns, self.latest)
-
-
-class Reserved(NamedTuple):
-    """An empty directory to be filled later: its path in the upper, and whether it was made for this."""
-
-    path: str
-    fresh: bool
 
 
 class Placer:
@@ -118,19 +112,19 @@ class Placer:
         finally:
             os.close(target)
 
-    def put_directory(self, top: int, picked: Picked, dest: str, *, dressed: bool = True) -> None:
-        """Copy what is in a directory into `dest`. A `dest` that was not there takes the directory's own
-        metadata, if it is to be `dressed`.
-        """
+    def put_directory(self, top: int, picked: Picked, dest: str, *, parents: bool = False) -> None:
+        """Copy what is in a directory into `dest`. With `parents` its directories are only on the way to what is
+        copied, and leave those that are there as they are."""
         fresh = not self.is_directory(dest)
         target = self.make_directory(dest)
         try:
-            self._fill(target, dest, top, picked, fresh=fresh, dressed=dressed)
+            self._fill(target, dest, top, picked, fresh=fresh, parents=parents)
         finally:
             os.close(target)
 
-    def reserve(self, dest: str) -> Reserved | None:
-        """Make `dest`, a directory, and see to it that it is in the upper; None when something is in it already.
+    def reserve(self, dest: str, picked: Picked) -> str | None:
+        """Make `dest`, a directory, for what `picked` has, and see to it that it is in the upper: its path there; None
+        when something is in it already.
 
         What an empty directory is to hold is written to the upper itself: see tiffin.build.copying.fill.
         """
@@ -140,11 +134,13 @@ class Placer:
             if not fresh and os.listdir(target):
                 return None
             os.utime(target, ns=_times(target))  # has it copied up
-            return Reserved(os.readlink(f"/proc/self/fd/{target}"), fresh)
+            if fresh:
+                self._date(target, picked)
+            return os.readlink(f"/proc/self/fd/{target}")
         finally:
             os.close(target)
 
-    def _fill(self, target: int, dest: str, top: int, picked: Picked, *, fresh: bool, dressed: bool) -> None:
+    def _fill(self, target: int, dest: str, top: int, picked: Picked, *, fresh: bool, parents: bool) -> None:
         times: dict[str, tuple[int, int]] = {}  # that directories are to be left with
 
         def leave(path: str, fd: int) -> None:
@@ -162,16 +158,25 @@ class Placer:
                 for node in picked.nodes[1:]:
                     parent, name = reading.parent(node.path)
                     into, _ = writing.parent(node.path)
-                    if not node.is_directory:
+                    if node.twin:
+                        self._put_twin(f"{dest.rstrip('/')}/{node.twin}", into, name)
+                    elif not node.is_directory:
                         self._put(parent, name, node, into, name)
-                    elif self._put_directory(node, into, name):
+                    elif self._put_directory(node, into, name, keep=parents):
                         times[node.path] = (node.mtime_ns, node.mtime_ns)
         finally:
             os.close(source)
-        if fresh and picked.base and dressed:
-            self._dress(target, picked.nodes[0])
+        if fresh and not parents:
+            self._date(target, picked)
         elif not fresh and len(picked.nodes) > 1:
             os.utime(target, ns=before)
+
+    def _date(self, target: int, picked: Picked) -> None:
+        """A new destination is as old as what is copied, so that its layer does not depend on when that is done. The
+        top of a tree is no directory with a time of its own."""
+        if picked.base:
+            time = self._ownership.time_of(picked.nodes[0])
+            os.utime(target, ns=(time, time))
 
     def _through_links(self, path: str) -> str:
         """Where a file written to `path` lands: a link in its place is followed inside the tree, as `open`
@@ -206,8 +211,9 @@ class Placer:
                 raise
         return self.make_directory(path)
 
-    def _put_directory(self, node: Node, parent: int, name: str) -> bool:
-        """Make a directory, dressed but for its times; False when there is one already, or a link to one."""
+    def _put_directory(self, node: Node, parent: int, name: str, *, keep: bool) -> bool:
+        """Make a directory, dressed but for its times, or dress the one that is there; False when that is a link
+        to one, or when it is to `keep` what it has."""
         try:
             os.mkdir(name, 0o700, dir_fd=parent)
         except FileExistsError as error:
@@ -215,7 +221,8 @@ class Placer:
             mode = os.stat(name, dir_fd=parent, follow_symlinks=False).st_mode
             if not stat.S_ISDIR(mode) and not stat.S_ISLNK(mode):
                 raise Conflict(f"cannot copy the directory {node.path!r} over a file of that name") from error
-            return False
+            if keep or stat.S_ISLNK(mode):
+                return False
         fd = os.open(name, _DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent)
         try:
             os.fchown(fd, *self._ownership.of(node))
@@ -225,10 +232,14 @@ class Placer:
             os.close(fd)
         return True
 
-    def _dress(self, fd: int, node: Node) -> None:
-        os.fchown(fd, *self._ownership.of(node))
-        os.fchmod(fd, self._ownership.mode_of(node))
-        os.utime(fd, ns=(node.mtime_ns, node.mtime_ns))
+    def _put_twin(self, first: str, target: int, name: str) -> None:
+        """Another name for the file that was put at the path `first`."""
+        fd = open_in_root(self._root, first, os.O_PATH | os.O_NOFOLLOW)
+        try:
+            _clear(target, name)
+            link_to(fd, target, name)
+        finally:
+            os.close(fd)
 
     def _put(self, source: int, source_name: str, node: Node, target: int, name: str) -> None:
         _clear(target, name)
@@ -322,6 +333,11 @@ def copy_data(reader: int, writer: int, status: os.stat_result) -> None:
         _copy_range(reader, writer, at, end)
         at = end
     os.ftruncate(writer, status.st_size)
+
+
+def link_to(fd: int, parent: int, name: str) -> None:
+    """A hard link in the directory `parent` to the file that `fd` (O_PATH will do) is."""
+    os.link(f"/proc/self/fd/{fd}", name, dst_dir_fd=parent, follow_symlinks=True)
 
 
 def write_all(writer: int, data: bytes) -> None:

@@ -179,7 +179,9 @@ class SourceTree:
         if not self._as_checkout:
             return nodes
         self.widened += [node.path for node in nodes if narrowed(node.mode)]
-        return [node if node.is_link else node._replace(mode=checkout_mode(node.mode)) for node in nodes]
+        return [
+            node if node.is_link else node._replace(mode=checkout_mode(node.mode), twin="") for node in nodes
+        ]
 
     def _filter(self, base: str, left_out: IgnoreRules | None = None) -> Filter | None:
         """By path relative to `base`: what neither the tree's rules nor `left_out` leave out."""

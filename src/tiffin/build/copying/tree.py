@@ -27,7 +27,8 @@ class Node(NamedTuple):
     """One thing in a tree. `path` is relative to where the scan began ("" is that place itself).
 
     `link` is a symbolic link's target. `identity` is (device, inode, change time): with size and mtime it
-    tells whether a file is still what was scanned.
+    tells whether a file is still what was scanned. `twin` is the path of the first name, in the same scan, of
+    the file that this is another hard link to; "" when it is the first one itself.
     """
 
     path: str
@@ -39,6 +40,7 @@ class Node(NamedTuple):
     rdev: int
     link: str
     identity: tuple[int, int, int]
+    twin: str = ""
 
     @property
     def is_directory(self) -> bool:
@@ -68,13 +70,27 @@ class Filter(NamedTuple):
     enter: Callable[[str], bool]
 
 
-def node_of(path: str, status: os.stat_result, link: str = "") -> Node:
+def node_of(path: str, status: os.stat_result, link: str = "", twin: str = "") -> Node:
     mode, inode, device, _, uid, gid, size, *_ = status
     identity = (device, inode, status.st_ctime_ns)
     # Not by the class, whose own way is half of what a scan of many files takes.
     return tuple.__new__(
-        Node, (path, mode, uid, gid, size, status.st_mtime_ns, status.st_rdev, link, identity)
+        Node, (path, mode, uid, gid, size, status.st_mtime_ns, status.st_rdev, link, identity, twin)
     )
+
+
+class _Twins:
+    """The first names of files that have several."""
+
+    def __init__(self) -> None:
+        self._first: dict[tuple[int, int], str] = {}
+
+    def of(self, path: str, status: os.stat_result) -> str:
+        """See `Node.twin`, of a thing with several names or of a directory."""
+        if not stat.S_ISREG(status.st_mode):
+            return ""
+        first = self._first.setdefault((status.st_dev, status.st_ino), path)
+        return "" if first is path else first
 
 
 def scan(fd: int, chosen: Filter | None = None) -> list[Node]:
@@ -83,11 +99,13 @@ def scan(fd: int, chosen: Filter | None = None) -> list[Node]:
     deep or large trees.
     """
     nodes = [node_of("", os.fstat(fd))]
-    _scan_into(nodes, fd, "", chosen, 0)
+    _scan_into(nodes, fd, "", chosen, 0, _Twins())
     return nodes
 
 
-def _scan_into(nodes: list[Node], fd: int, prefix: str, chosen: Filter | None, depth: int) -> None:
+def _scan_into(
+    nodes: list[Node], fd: int, prefix: str, chosen: Filter | None, depth: int, twins: _Twins
+) -> None:
     if depth > MAX_DEPTH:
         raise LimitExceeded(f"{prefix[:80]}... is more than {MAX_DEPTH} directories deep")
     with os.scandir(fd) as listing:
@@ -104,7 +122,7 @@ def _scan_into(nodes: list[Node], fd: int, prefix: str, chosen: Filter | None, d
             status = entry.stat(follow_symlinks=False)
             before = len(nodes)
             nodes.append(node_of(path, status))
-            _descend(nodes, fd, entry.name, path, chosen, depth)
+            _descend(nodes, fd, entry.name, path, chosen, depth, twins)
             if len(nodes) == before + 1:
                 nodes.pop()
             continue
@@ -114,15 +132,17 @@ def _scan_into(nodes: list[Node], fd: int, prefix: str, chosen: Filter | None, d
         if stat.S_ISLNK(mode):
             nodes.append(node_of(path, status, os.readlink(entry.name, dir_fd=fd)))
         elif not stat.S_ISSOCK(mode):
-            nodes.append(node_of(path, status))
+            nodes.append(node_of(path, status, "", twins.of(path, status) if status.st_nlink > 1 else ""))
             if stat.S_ISDIR(mode):
-                _descend(nodes, fd, entry.name, path, chosen, depth)
+                _descend(nodes, fd, entry.name, path, chosen, depth, twins)
 
 
-def _descend(nodes: list[Node], fd: int, name: str, path: str, chosen: Filter | None, depth: int) -> None:
+def _descend(
+    nodes: list[Node], fd: int, name: str, path: str, chosen: Filter | None, depth: int, twins: _Twins
+) -> None:
     child = os.open(name, _DIRECTORY, dir_fd=fd)
     try:
-        _scan_into(nodes, child, path + "/", chosen, depth + 1)
+        _scan_into(nodes, child, path + "/", chosen, depth + 1, twins)
     finally:
         os.close(child)
 
@@ -235,14 +255,17 @@ def _is_kept(name: str) -> bool:
 
 def tree_digest(nodes: list[Node], digest_of: Callable[[Node], str], *, owners: bool) -> str:
     """One SHA-256 of what a COPY of these nodes would put in place: names, kinds, modes, contents, link
-    targets, and with `owners` the owners. Times do not count: a checkout anew is still the same source.
+    targets, which names are one file, and with `owners` the owners. Times do not count: a checkout anew is
+    still the same source.
     """
     lines = []
     for node in nodes:
-        path, mode, uid, gid, _, _, rdev, link, _ = node
+        path, mode, uid, gid, _, _, rdev, link, _, twin = node
         line = f"{path}\0{mode:#o}\0{uid}\0{gid}" if owners else f"{path}\0{mode:#o}"
         kind = stat.S_IFMT(mode)
-        if kind == stat.S_IFREG:
+        if twin:
+            line += f"\0={twin}"
+        elif kind == stat.S_IFREG:
             line += f"\0{digest_of(node)}"
         elif kind == stat.S_IFLNK:
             line += f"\0{link}"

@@ -9,6 +9,7 @@ from tiffin.build.copying.sources import inside
 from tiffin.build.planning import config as settings
 from tiffin.build.planning.config import Config
 from tiffin.build.planning.graph import Given, MountWork, RunWork
+from tiffin.build.planning.texts import run_text
 from tiffin.build.planning.transfers import Desk
 from tiffin.dockerfile.instructions import Run, RunMount
 from tiffin.errors import InvalidArgument, PermissionDenied
@@ -26,9 +27,10 @@ _AGENTS = "/run/buildkit/ssh_agent"
 
 
 def plan_run(
-    run: Run, config: Config, stage_args: Mapping[str, str], given: Given, desk: Desk
+    run: Run, config: Config, declared: Mapping[str, str | None], given: Given, desk: Desk
 ) -> tuple[RunWork, tuple[int, ...], str]:
-    """The work, the steps that it takes from, and its text in the image's history."""
+    """The work, the steps that it takes from, and its text in the image's history. `declared` are the stage's
+    arguments."""
     shell = settings.shell_of(config)
     script = None
     argv = run.argv(shell)
@@ -38,7 +40,7 @@ def plan_run(
     if not argv:
         raise InvalidArgument("the command is empty; write what to run")
     env = settings.environment(config)
-    args = {name: value for name, value in stage_args.items() if name not in env}
+    args = {name: value for name, value in declared.items() if value is not None and name not in env}
     quiet = {n: v for n, v in given.build_args.items() if n in PROXY_ARGS and n not in env and n not in args}
     mounts, sources = _mounts(run, config, desk)
     work = RunWork(
@@ -52,8 +54,8 @@ def plan_run(
         mounts,
         _is_insecure(run.security, given),
     )
-    text = " ".join([f"|{len(args)}", *(f"{n}={v}" for n, v in args.items()), *argv] if args else argv)
-    return work, sources, f"RUN {text}"
+    shown = {name: env.get(name, value or "") for name, value in declared.items()}
+    return work, sources, run_text(argv, shown)
 
 
 def _network(wanted: str, given: Given) -> str:

@@ -30,9 +30,10 @@ class SettingsWork(NamedTuple):
 
 
 class DirectoryWork(NamedTuple):
-    """Make the directory `path` where there is none."""
+    """Make the directory `path` where there is none, for `user` (as USER has it; "" is root)."""
 
     path: str
+    user: str = ""
 
 
 class MountWork(NamedTuple):
@@ -131,7 +132,8 @@ Work = BaseWork | SettingsWork | DirectoryWork | RunWork | CopyWork | FetchWork 
 
 class Step(NamedTuple):
     """A node of the graph. `parent` is the step whose files it builds on, -1 for none; `sources` are others that it
-    takes something from. `title` is what progress shows, "" for a step not worth showing."""
+    takes something from. `title` is what progress shows, "" for a step not worth showing. `written` is the
+    instruction as it stands in the Dockerfile, where `created_by` also has values that the caller gave."""
 
     number: int
     parent: int
@@ -141,6 +143,7 @@ class Step(NamedTuple):
     created_by: str
     keyword: str
     line: int
+    written: str = ""
 
 
 class Outcome(NamedTuple):

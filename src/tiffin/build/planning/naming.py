@@ -68,7 +68,7 @@ class Naming:
         if isinstance(work, RunWork):
             return self._run_key(step, work, lambda mount: self._done[mount.at].files)
         if isinstance(work, DirectoryWork):
-            return self.made("directory", self._parent(step), work.path)
+            return self.made("directory", self._parent(step), [work.path, work.user])
         if isinstance(work, FetchWork):
             return step_key("fetch", "", [work.url, work.checksum, work.keep_git_dir])
         if isinstance(work, SquashWork):

@@ -12,12 +12,13 @@ step.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 from tiffin.build.copying.sources import SourceTree
 from tiffin.build.epoch import VARIABLE
 from tiffin.build.planning import config as settings
+from tiffin.build.planning import texts
 from tiffin.build.planning.commands import PROXY_ARGS, plan_run
 from tiffin.build.planning.config import Config
 from tiffin.build.planning.graph import (
@@ -34,15 +35,11 @@ from tiffin.build.planning.graph import (
 from tiffin.build.planning.transfers import Desk, Origin, plan_transfer
 from tiffin.dockerfile.expand import expand, resolve_args
 from tiffin.dockerfile.instructions import (
-    Add,
     Arg,
     Cmd,
-    Entrypoint,
-    Env,
     Instruction,
     Label,
     Maintainer,
-    Onbuild,
     Run,
     Transfer,
     Workdir,
@@ -58,17 +55,17 @@ from tiffin.errors import (
     TransferError,
     Unauthorized,
 )
-from tiffin.jsontext import dumps
 from tiffin.oci.platform import Platform, host_platform, normal, parse_platform
 from tiffin.typed import Any, NamedTuple, Protocol
 
 
 class _State(NamedTuple):
-    """Where a stage stands: its last step, and everything later instructions of it depend on."""
+    """Where a stage stands: its last step, and everything later instructions of it depend on. `args` are all that
+    were declared, with None for those that have no value."""
 
     step: int
     config: Config
-    args: dict[str, str]
+    args: dict[str, str | None]
     base: dict[str, Any]
     platform: Platform
     author: str = ""
@@ -115,6 +112,7 @@ class _Planner:
             line = (target.instructions or (target.base,))[-1].line
             label = Label(line=line, end_line=line, source="LABEL", pairs=tuple(self._given.labels.items()))
             end = self._settings(end, label)
+            self._steps[end.step] = self._steps[end.step]._replace(created_by="")  # no instruction said it
         self._title_steps()
         return Plan(
             self._file.file,
@@ -264,7 +262,7 @@ class _Planner:
     def _instruction(self, stage: Stage, state: _State, instruction: Instruction) -> _State:
         if isinstance(instruction, Arg):
             return self._arg(state, instruction)
-        scope = {**state.args, **settings.environment(state.config)}
+        scope = _scope(state)
         final = expand(instruction, scope, self._file.escape, file=self._file.file)
         if isinstance(final, Run):
             return self._run(stage, state, final)
@@ -275,23 +273,21 @@ class _Planner:
         return self._settings(state, final)
 
     def _arg(self, state: _State, instruction: Arg) -> _State:
-        scope = {**state.args, **settings.environment(state.config)}
+        scope = _scope(state)
         found = resolve_args(
             instruction, scope, self._given.build_args, self._globals, self._file.escape, file=self._file.file
         )
         self._consumed.update(name for name, _ in found)  # a trigger's too, which the file does not show
-        args = {**state.args, **{name: value for name, value in found if value is not None}}
+        args = dict(state.args)
+        for name, value in found:
+            if value is not None:
+                args[name] = value
+            else:
+                args.setdefault(name, None)
         work = SettingsWork(state.config, state.author)
-        number = self._add(state.step, work, self._arg_text(instruction, scope), instruction)
+        number = self._add(state.step, work, texts.arg_text(found), instruction)
+        self._steps[number] = self._steps[number]._replace(written=instruction.source)
         return state._replace(step=number, args=args)
-
-    def _arg_text(self, instruction: Arg, scope: Mapping[str, str]) -> str:
-        """The instruction in the image's history: with its defaults, whatever was given."""
-        try:
-            pairs = expand(instruction, scope, self._file.escape, file=self._file.file).pairs
-        except DockerfileError:  # a default that nobody needs, as something was given
-            return instruction.source
-        return " ".join(["ARG", *(name if value is None else f"{name}={value}" for name, value in pairs)])
 
     def _settings(self, state: _State, instruction: Instruction) -> _State:
         if isinstance(instruction, Maintainer):
@@ -302,14 +298,18 @@ class _Planner:
                 config=after, own_command=state.own_command or isinstance(instruction, Cmd)
             )
         work = SettingsWork(state.config, state.author)
-        text = _history_text(instruction, state.config)
+        text = texts.settings_text(instruction, state.config)
         return state._replace(step=self._add(state.step, work, text, instruction))
 
     def _workdir(self, stage: Stage, state: _State, instruction: Workdir) -> _State:
         after = settings.apply(state.config, instruction, own_command=state.own_command)
         path = settings.working_directory(after)
         number = self._add(
-            state.step, DirectoryWork(path), f"WORKDIR {path}", instruction, title=f"WORKDIR {path}"
+            state.step,
+            DirectoryWork(path, after.get("User") or ""),
+            f"WORKDIR {path}",
+            instruction,
+            title=f"WORKDIR {path}",
         )
         return self._show(stage, state._replace(config=after), number)
 
@@ -328,8 +328,8 @@ class _Planner:
 
     def _copy(self, stage: Stage, state: _State, copy: Transfer) -> _State:
         work, sources = plan_transfer(copy, state.config, self._desk(stage, copy))
-        text = _without_secrets(copy)
-        return self._show(stage, state, self._add(state.step, work, text, copy, sources, title=text))
+        text, title = texts.transfer_text(copy), texts.without_secrets(copy)
+        return self._show(stage, state, self._add(state.step, work, text, copy, sources, title=title))
 
     def _title_steps(self) -> None:
         """Number what progress shows, now that each stage's length is known: "[build 2/5] RUN make". What several
@@ -369,28 +369,7 @@ def _image_platform(state: _State) -> Platform:
     )
 
 
-def _without_secrets(copy: Transfer) -> str:
-    """The instruction as history and progress show it: a URL's user and tokens are nobody's business."""
-    if not isinstance(copy, Add) or "://" not in copy.source:
-        return copy.source
-    from tiffin.registry.redact import redact
-
-    return redact(copy.source)
-
-
-def _history_text(instruction: Instruction, config: Config) -> str:
-    """An instruction as the image's history shows it, its variables replaced."""
-    match instruction:
-        case Env(pairs=pairs) | Label(pairs=pairs):
-            return " ".join([instruction.keyword, *(f"{name}={value}" for name, value in pairs)])
-        case Cmd():
-            return f"CMD {_argv_text(config.get('Cmd'))}"
-        case Entrypoint():
-            return f"ENTRYPOINT {_argv_text(config.get('Entrypoint'))}"
-        case Onbuild(trigger=trigger):
-            return f"ONBUILD {trigger}"
-    return instruction.source
-
-
-def _argv_text(argv: list[str] | None) -> str:
-    return dumps(argv or [], ensure_ascii=False)
+def _scope(state: _State) -> dict[str, str]:
+    """What instructions see: ENV comes before ARG."""
+    args = {name: value for name, value in state.args.items() if value is not None}
+    return {**args, **settings.environment(state.config)}

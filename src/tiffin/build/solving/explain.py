@@ -205,7 +205,7 @@ def _relation(step: Step, number: int) -> str:
 def _text(step: Step) -> str:
     """An instruction as the Dockerfile has it, without its number."""
     _, bracket, title = step.title.rpartition("] ") if step.title.startswith("[") else ("", "", "")
-    text = " ".join(redact(title if bracket else step.title or step.created_by).split())
+    text = " ".join(redact(title if bracket else step.title or step.written or step.created_by).split())
     return text if len(text) <= _TEXT_MAX else f"{text[:_TEXT_MAX]}..."
 
 
@@ -242,7 +242,7 @@ def _inputs(step: Step) -> dict[str, str]:
             found[f"the here-document {name}"] = _short(text)
         return found
     if isinstance(work, DirectoryWork):
-        return {"the directory": work.path}
+        return {"the directory": work.path, "its owner": work.user}
     if isinstance(work, SettingsWork):
         return {"the settings": _short(json.dumps(work.after, sort_keys=True) + work.author)}
     return {}

@@ -48,8 +48,8 @@ def image_document(
         if isinstance(step.work, SquashWork):
             history += _squashed(plan, step, created, empty=outcome.layer is None)
             continue
-        entry = History(created, step.created_by, author=plan.author, empty_layer=outcome.layer is None)
-        history.append(entry.document())
+        if step.created_by:
+            history.append(History(created, step.created_by, empty_layer=outcome.layer is None).document())
     # Of a step from the cache it may be before that of a changed LABEL above it.
     latest = max((outcome.created for outcome in outcomes), default=0)
     if latest:
@@ -71,8 +71,9 @@ def _squashed(plan: Plan, squash: Step, created: str, *, empty: bool) -> list[di
     (number,) = squash.sources
     while number != squash.parent:
         step = plan.steps[number]
-        found.append(History(created, step.created_by, author=plan.author, empty_layer=True).document())
+        if step.created_by:
+            found.append(History(created, step.created_by, empty_layer=True).document())
         number = step.parent
     found.reverse()
     comment = f"the layers of the {len(found)} steps before, as one"
-    return [*found, History(created, comment=comment, author=plan.author, empty_layer=empty).document()]
+    return [*found, History(created, comment=comment, empty_layer=empty).document()]

@@ -20,7 +20,7 @@ from tiffin.build.contexts.inputs import BuildInputs, Lent
 from tiffin.build.copying.archive import unpack_archive
 from tiffin.build.copying.fill import Filler, Learner
 from tiffin.build.copying.mounting import mounted
-from tiffin.build.copying.place import Ownership, Placer, Reserved
+from tiffin.build.copying.place import Ownership, Placer
 from tiffin.build.copying.sources import Picked, SourceTree
 from tiffin.build.copying.tree import Cursor, Node, file_digest, open_file, tree_digest
 from tiffin.build.epoch import NO_EPOCH, clamp_times
@@ -29,6 +29,7 @@ from tiffin.build.workers import Channel
 from tiffin.build.workspace import Workspace
 from tiffin.content import LocalContent
 from tiffin.dockerfile.chmod import parse_chmod
+from tiffin.errors import InvalidArgument
 from tiffin.images import Images
 from tiffin.kernel.paths import open_in_root
 from tiffin.layer.diff import DiffResult, Growth, diff_tar, drop_marks
@@ -135,10 +136,14 @@ def _looks(path: str) -> tuple[int, int, int]:
 
 
 def make_directory(layout: Layout, work: DirectoryWork, below: Layers, epoch: int) -> dict[str, Any]:
-    """WORKDIR."""
+    """WORKDIR. A user who is not to be found is root: /etc/passwd may come later."""
     with Stack(layout, below, epoch) as stack:
         with stack.writable() as root:
-            placer = Placer(root, Ownership((0, 0), None))
+            try:
+                owner = _owner(root, work.user) or (0, 0)
+            except InvalidArgument:
+                owner = (0, 0)
+            placer = Placer(root, Ownership(owner, None))
             if not placer.is_directory(work.path):
                 os.close(placer.make_directory(work.path))
         return stack.finish()
@@ -191,7 +196,7 @@ def copy(
                     and first[0].is_directory
                     and not (work.files or work.parents)
                 ):
-                    reserved = placer.reserve(work.dest)
+                    reserved = placer.reserve(work.dest, first[0])
                 if reserved is None:
                     _place(placer, root, taken, work, owner)
             if reserved is None:
@@ -234,7 +239,7 @@ def _taken(
 
 
 def _fill(
-    stack: Stack, reserved: Reserved, ownership: Ownership, top: int, picked: Picked, learn: Learner | None
+    stack: Stack, reserved: str, ownership: Ownership, top: int, picked: Picked, learn: Learner | None
 ) -> tuple[dict[str, Any], bool]:
     """Finish the step by filling the directory that is reserved for it; whether the source stayed as it was."""
     with _directory(stack.upper) as upper:
@@ -299,7 +304,7 @@ def _place(
             if archive and unpack_archive(top, picked, root, work.dest, placer, owner):
                 continue
             if picked.is_directory:
-                placer.put_directory(top, picked, work.dest, dressed=not work.parents)
+                placer.put_directory(top, picked, work.dest, parents=work.parents)
             else:
                 placer.put_file(top, picked, work.dest, into=into)
     for name, text in work.files:
