@@ -372,10 +372,11 @@ def _read(context: Context, dockerfile: str | bytes, record: Recorder) -> Docker
         if len(dockerfile) > MAX_DOCKERFILE:
             raise LimitExceeded(f"the Dockerfile is larger than {MAX_DOCKERFILE >> 20} MiB")
         context.use_ignore_rules()
-        text, parsed = dockerfile, parse_dockerfile(dockerfile)
+        text, name = dockerfile, "Dockerfile"
     else:
         text, name = context.read_dockerfile(dockerfile)
         context.use_ignore_rules(dockerfile)
-        parsed = parse_dockerfile(text, name)
-    record.source(parsed, text)
+    record.source(name, text)
+    parsed = parse_dockerfile(text, name)
+    record.parsed(parsed)
     return parsed

@@ -51,6 +51,10 @@ def check(request: BuildRequest, images: Images) -> CheckResult:
     shown = text.decode().removeprefix("\ufeff")
     lines = [line for finding in report.findings for line in finding.lines(name, shown)]
     error = error or _wrong_target(dockerfile, request.target) or lint.mistake(subject)
+    if error is not None and error.line and error.file == name:
+        from tiffin.build.results.history import explain
+
+        explain(error, text, dockerfile)
     return CheckResult(len(report.findings), tuple(lines), report.unknown, report.violation, error)
 
 
@@ -63,6 +67,10 @@ def _readable(text: bytes, name: str) -> tuple[Dockerfile, DockerfileError | Non
             before = b"\n".join(text.split(b"\n")[: max(error.line - 1, 0)])
             return parse_dockerfile(before, name), error
         except DockerfileError:
+            from tiffin.build.results.history import explain
+
+            if error.line and error.file == name:
+                explain(error, text, None)
             raise error from None
 
 

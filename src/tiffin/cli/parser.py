@@ -96,10 +96,9 @@ class CommandParser:
         for name in option.names:
             self._by_name[name] = option
 
-    def error(self, message: str, *, missing: bool = False) -> NoReturn:
-        """Docker: 125 for a wrong flag of any command; 1 for missing operands, but 125 for those of run and create."""
-        code = 1 if missing and self.command.short not in ("run", "create") else 125
-        raise UsageError(f"{message}; see 'tiffin {self.command.shown} --help'", code)
+    def error(self, message: str, *, operands: bool = False) -> NoReturn:
+        """Docker, with any command: 125 for a wrong flag, 1 for too few or too many `operands`."""
+        raise UsageError(f"{message}; see 'tiffin {self.command.shown} --help'", 1 if operands else 125)
 
     def parse(self, words: Sequence[str]) -> Namespace:
         """Raises UsageError, HelpPrinted."""
@@ -190,7 +189,7 @@ class CommandParser:
     def _place(self, args: Namespace, words: list[str]) -> None:
         missing = [operand.metavar for operand in self._operands[len(words) :] if operand.nargs in ("", "+")]
         if missing:
-            self.error(f"requires {', '.join(missing)}", missing=True)
+            self.error(f"requires {', '.join(missing)}", operands=True)
         for operand in self._operands:
             if operand.nargs in ("+", "*", REST):
                 setattr(args, operand.dest, words)
@@ -198,7 +197,7 @@ class CommandParser:
             elif words:
                 setattr(args, operand.dest, words.pop(0))
         if words:
-            self.error(f'unexpected argument "{words[0]}"')
+            self.error(f'unexpected argument "{words[0]}"', operands=True)
 
     def print_help(self) -> None:
         """Usage, description, operands that need explaining, options, examples."""

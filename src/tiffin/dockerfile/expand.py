@@ -33,7 +33,7 @@ from tiffin.dockerfile.instructions import (
 from tiffin.dockerfile.place import Place, nearest, shown
 from tiffin.dockerfile.ports import expand_port
 from tiffin.dockerfile.shell_words import DEFAULT_ESCAPE, WordError
-from tiffin.dockerfile.signals import is_signal
+from tiffin.dockerfile.signals import SIGNALS, is_signal
 from tiffin.errors import InvalidArgument
 from tiffin.oci.platform import parse_platform
 from tiffin.typed import TYPE_CHECKING, Any
@@ -284,7 +284,7 @@ def _volume(instruction: Volume, words: _Words) -> Volume:
 def _stopsignal(instruction: Stopsignal, words: _Words) -> Stopsignal:
     signal = words.word(instruction.signal)
     if not is_signal(signal):
-        raise words.place.error(f"invalid signal: {shown(signal)}")
+        raise words.place.error(f"invalid signal: {shown(signal)}{nearest(signal.upper(), SIGNALS, 0.8)}")
     return instruction.replace(signal=signal)
 
 

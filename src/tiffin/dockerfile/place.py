@@ -48,5 +48,7 @@ def nearest(word: str, known: Iterable[str], alike: float = 0.6) -> str:
         return ""
     import difflib  # for the wrong text alone
 
-    close = difflib.get_close_matches(word, list(islice(known, _TRIED)), n=1, cutoff=alike)
+    some = list(islice(known, _TRIED))
+    close = [each for each in some if each != word and each.lower() == word.lower()]
+    close = close or difflib.get_close_matches(word, some, n=1, cutoff=alike)
     return f" (did you mean {close[0]}?)" if close else ""

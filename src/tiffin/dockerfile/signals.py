@@ -7,6 +7,7 @@ _NAMES = frozenset({
     "PIPE", "POLL", "PROF", "PWR", "QUIT", "SEGV", "STKFLT", "STOP", "SYS", "TERM", "TRAP", "TSTP",
     "TTIN", "TTOU", "URG", "USR1", "USR2", "VTALRM", "WINCH", "XCPU", "XFSZ", "RTMIN", "RTMAX",
 })  # fmt: skip
+SIGNALS = tuple(sorted(f"SIG{name}" for name in _NAMES))
 _LAST_OFFSET = {"RTMIN+": 15, "RTMAX-": 14}
 MAX_SIGNAL = 64
 

@@ -92,7 +92,6 @@ def test_options_may_stand_between_operands_of_other_commands() -> None:
         (("--tty=maybe", "i"), 'invalid argument "maybe" for "--tty"'),
         (("-n", "x", "i"), 'invalid argument "x" for "-n, --last"'),
         (("--progress=x", "i"), "want auto or plain"),
-        ((), "requires IMAGE"),
     ],
 )
 def test_a_wrong_word_is_told_with_code_125(words: tuple[str, ...], text: str) -> None:
@@ -104,16 +103,18 @@ def test_a_wrong_word_is_told_with_code_125(words: tuple[str, ...], text: str) -
 
 
 def test_missing_and_superfluous_operands() -> None:
-    with pytest.raises(UsageError, match="requires CONTAINER") as caught:
-        names()
-    assert caught.value.exit_code == 1
+    for parse, operand in ((names, "CONTAINER"), (container, "IMAGE")):
+        with pytest.raises(UsageError, match=f"requires {operand}") as caught:
+            parse()
+        assert caught.value.exit_code == 1
     made = parser("port")
     made.add_argument("container")
     made.add_argument("port", nargs="?", default="")
     assert made.parse(["a"]).port == ""
     assert made.parse(["a", "80"]).port == "80"
-    with pytest.raises(UsageError, match='unexpected argument "c"'):
+    with pytest.raises(UsageError, match='unexpected argument "c"') as caught:
         made.parse(["a", "80", "c"])
+    assert caught.value.exit_code == 1
 
 
 def test_help_is_printed_though_operands_are_missing(capsys: pytest.CaptureFixture[str]) -> None:

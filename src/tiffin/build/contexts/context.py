@@ -16,6 +16,7 @@ from errno import ELOOP, EXDEV
 from tiffin.build.copying.sources import Picked, Rules, SourceTree
 from tiffin.build.copying.tree import Cursor, Node, file_digest, open_file, tree_digest
 from tiffin.dockerfile.ignore import IgnoreRules
+from tiffin.dockerfile.place import nearest
 from tiffin.errors import InvalidArgument, LimitExceeded, NotFound
 from tiffin.jsontext import dumps, loads
 from tiffin.kernel.paths import RESOLVE_BENEATH, RESOLVE_NO_MAGICLINKS, open_in_root, openat2
@@ -68,7 +69,10 @@ class Context:
         inner = self._inner(path) if path else "Dockerfile"
         found = self._read(inner, shown) if inner else _read_outside(path)
         if found is None:
-            raise NotFound(f"failed to read the Dockerfile: {shown!r} does not exist; choose one with -f")
+            hint = _nearest_file(self.fd, inner) if inner else _nearest_file(None, os.path.abspath(path))
+            raise NotFound(
+                f"failed to read the Dockerfile: {shown!r} does not exist{hint}; choose one with -f"
+            )
         return found, shown
 
     def use_ignore_rules(self, dockerfile: str = "", *, named: bool = False) -> None:
@@ -177,6 +181,21 @@ class Context:
                 f"{shown!r} is a symbolic link that leaves the build context; copy the file in"
             ) from error
         return _read_file(fd, shown, regular=True)
+
+
+def _nearest_file(top: int | None, path: str) -> str:
+    """A hint at a file whose name is like that of `path`, which is not there."""
+    directory, name = os.path.split(path)
+    try:
+        if top is None:
+            return nearest(name, sorted(os.listdir(directory)))
+        fd = openat2(top, directory or ".", os.O_RDONLY | os.O_DIRECTORY, 0, _BENEATH)
+    except OSError:
+        return ""
+    try:
+        return nearest(name, sorted(os.listdir(fd)))
+    finally:
+        os.close(fd)
 
 
 def _read_outside(path: str) -> bytes | None:

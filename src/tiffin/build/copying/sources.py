@@ -17,6 +17,7 @@ from tiffin.build.copying.parents import PathPattern, split_pivot
 from tiffin.build.copying.tree import Filter, Node, node_of, scan
 from tiffin.build.epoch import checkout_mode, narrowed
 from tiffin.dockerfile.ignore import IgnoreRules
+from tiffin.dockerfile.place import nearest
 from tiffin.errors import InvalidArgument, NotFound
 from tiffin.kernel.paths import open_in_root
 from tiffin.typed import NamedTuple
@@ -123,7 +124,12 @@ class SourceTree:
         return f" and {self._rules.title}" if self._rules else ""
 
     def _missing(self, source: str) -> NotFound:
-        return NotFound(f"{source!r} does not exist in {self._title}")
+        parent, _, name = inside(source, self._title).rpartition("/")
+        prefix = f"{parent}/" if parent else ""
+        others = (
+            found for found in self._names(parent) if not (self._rules and self._rules.hidden(prefix + found))
+        )
+        return NotFound(f"{source!r} does not exist in {self._title}{nearest(name, others)}")
 
     def _pick(
         self, path: str, source: str, left_out: IgnoreRules | None = None, *, scanned: bool = True

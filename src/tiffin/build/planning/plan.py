@@ -32,6 +32,7 @@ from tiffin.build.planning.graph import (
     Step,
     Work,
 )
+from tiffin.build.planning.hints import meant
 from tiffin.build.planning.transfers import Desk, Origin, plan_transfer
 from tiffin.dockerfile.expand import expand, resolve_args
 from tiffin.dockerfile.instructions import (
@@ -45,6 +46,7 @@ from tiffin.dockerfile.instructions import (
     Workdir,
 )
 from tiffin.dockerfile.parser import parse_trigger
+from tiffin.dockerfile.place import nearest
 from tiffin.dockerfile.platform_args import platform_args
 from tiffin.dockerfile.stages import SCRATCH, Dockerfile, Stage
 from tiffin.errors import (
@@ -193,7 +195,13 @@ class _Planner:
             if name.lower() == SCRATCH:
                 work = BaseWork((), {})
             else:
-                work = self._inputs.base(name, platform)
+                try:
+                    work = self._inputs.base(name, platform)
+                except (NotFound, PermissionDenied, Unauthorized, TransferError) as error:
+                    names = [stage.name for stage in self._file.stages if stage.name]
+                    hint = meant(name, platform or self._given.platform, names)
+                    named = "" if name in str(error) else f"{name}: "
+                    raise NotFound(f"{named}{error}{hint}") from error
             self._images[name, platform] = self._add(-1, work, text, instruction)
         return self._images[name, platform]
 
@@ -356,7 +364,10 @@ class _Planner:
         # What callers of BuildKit set for the builder itself is no argument of the Dockerfile.
         given = {name for name in self._given.build_args if not name.startswith("BUILDKIT_")}
         unused = sorted(given - known - PROXY_ARGS - {VARIABLE} - set(self._platform_args))
-        return [f"One or more build-args [{' '.join(unused)}] were not consumed"] if unused else []
+        if not unused:
+            return []
+        hint = next(filter(None, (nearest(name, sorted(known - given)) for name in unused)), "")
+        return [f"One or more build-args [{' '.join(unused)}] were not consumed{hint}"]
 
 
 def _image_platform(state: _State) -> Platform:

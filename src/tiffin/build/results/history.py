@@ -57,7 +57,8 @@ class Recorder:
     def __init__(self, layout: Layout, request: BuildRequest) -> None:
         self._layout = layout
         self._progress: Progress = request.progress
-        self._source: tuple[Dockerfile, bytes] | None = None
+        self._source: tuple[str, bytes] | None = None
+        self._dockerfile: Dockerfile | None = None
         self._files: dict[str, int] = {}
         self._lock = -1
         self._failed = 0  # its number in this build; for several platforms the solver's own begin anew
@@ -72,9 +73,13 @@ class Recorder:
         described = [request.target, _shown(request.context_dir), list(request.tags)]
         self._note(_BEGIN, described)
 
-    def source(self, dockerfile: Dockerfile, text: bytes) -> None:
+    def source(self, file: str, text: bytes) -> None:
+        """What is about to be read."""
+        self._source = file, text
+
+    def parsed(self, dockerfile: Dockerfile) -> None:
         """What is built."""
-        self._source = dockerfile, text
+        self._dockerfile = dockerfile
 
     def __enter__(self) -> Recorder:
         return self
@@ -133,11 +138,15 @@ class Recorder:
             error.step = self._failed or error.step
             if f"{error.step}.log" in self._files:
                 error.log_path = f"{self._path}/{error.step}.log"
-        if self._source is not None and error.line and error.file == self._source[0].file:
-            dockerfile, data = self._source
-            text = data.decode("utf-8", "replace").removeprefix("\ufeff")
-            rows = excerpt(error.file, text, error.line, _end_line(dockerfile, error.line))
-            error.excerpt = _without_users("\n".join(rows))
+        if self._source is not None and error.line and error.file == self._source[0]:
+            explain(error, self._source[1], self._dockerfile)
+
+
+def explain(error: DockerfileError, data: bytes, dockerfile: Dockerfile | None) -> None:
+    """Give the error the lines around its place. `data` is the file's text, `dockerfile` what it says, if anything."""
+    text = data.decode("utf-8", "replace").removeprefix("\ufeff")
+    end = _end_line(dockerfile, error.line) if dockerfile is not None else error.line
+    error.excerpt = _without_users("\n".join(excerpt(error.file, text, error.line, end)))
 
 
 def _without_users(text: str) -> str:

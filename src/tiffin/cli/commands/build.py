@@ -5,7 +5,7 @@ import sys
 
 from tiffin.cli import build_options
 from tiffin.cli.output import escape
-from tiffin.errors import InvalidArgument
+from tiffin.errors import DockerfileError, InvalidArgument
 from tiffin.typed import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -165,6 +165,16 @@ def run(args: "Namespace", session: "Session") -> int:
 
 def _check(args: "Namespace", session: "Session", dockerfile: str | bytes) -> int:
     """The lint alone, as `docker build --check` prints it."""
+    try:
+        return _checked(args, session, dockerfile)
+    except DockerfileError as error:
+        from tiffin.cli.build_progress import failure
+
+        print("".join(f"{line}\n" for line in failure(error, 0)), end="", file=sys.stderr)
+        raise
+
+
+def _checked(args: "Namespace", session: "Session", dockerfile: str | bytes) -> int:
     result = session.engine.builder.check(
         args.path,
         stdin=_stdin(args),
