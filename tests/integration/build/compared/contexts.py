@@ -8,10 +8,13 @@ import io
 import lzma
 import os
 import stat
+import subprocess
 import tarfile  # noqa: TID251 - makes archives as other programs do
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import NamedTuple
+
+from tests.images import CACHE, once
 
 MTIME = 1_000_000_000
 # cap_net_raw+ep as the kernel keeps it (version 2); all its bytes are below 128, so it is text too
@@ -27,7 +30,7 @@ _TYPES = {
 
 class Made(NamedTuple):
     """One thing of a context. `twin` is the file that this is another name for; `size` that of a file with nothing in
-    it but a hole."""
+    it but a hole; a `program` is compiled when it is needed."""
 
     data: bytes = b""
     mode: int = 0o644
@@ -39,6 +42,7 @@ class Made(NamedTuple):
     mtime: float = MTIME
     size: int = -1
     capability: bool = False
+    program: bool = False
 
 
 def file(
@@ -89,7 +93,7 @@ def lay(top: Path, files: Mapping[str, Made]) -> None:
         elif made.kind == stat.S_IFIFO:
             os.mkfifo(path)
         else:
-            path.write_bytes(made.data)
+            path.write_bytes(_program() if made.program else made.data)
             if made.size >= 0:
                 os.truncate(path, made.size)
     _dress(top, files)
@@ -133,6 +137,25 @@ _IGNORED = (
     *("t1", "t2", "t34", ".git/config", ".env", "node_modules/m/i", "with space", "#hash", "!bang"),
     *("emptied/x.log", "un/x.log", "un/y"),
 )
+_SETTER = """
+#include <sys/xattr.h>
+int main(int argc, char **argv) {
+    (void)argc; /* cap_net_raw+ep */
+    return setxattr(argv[1], argv[2], "\\1\\0\\0\\2\\0\\x20\\0\\0\\0\\0\\0\\0\\0\\0\\0\\0\\0\\0\\0", 20, 0) != 0;
+}
+"""
+
+
+def _program() -> bytes:
+    """A static program, `set FILE ATTRIBUTE`, which gives the file a capability as the attribute."""
+
+    def make(path: Path) -> None:
+        command = ["cc", "-static", "-O1", "-x", "c", "-o", str(path), "-"]
+        subprocess.run(command, input=_SETTER.encode(), check=True, timeout=60)
+
+    return once(CACHE / "set-attribute", make).read_bytes()
+
+
 SETS: dict[str, dict[str, Made]] = {
     "tree": _TREE,
     "tree without run": {name: made for name, made in _TREE.items() if name != "d/run"},
@@ -198,6 +221,7 @@ SETS: dict[str, dict[str, Made]] = {
             }
         )
     },
+    "setter": {"set": Made(mode=0o755, program=True)},
     "below": {"d/a.tar": tar(_INSIDE)},
     "mounted": {
         "f": file("f\n", 0o640),
