@@ -176,7 +176,9 @@ def test_what_is_pushed_is_pulled_by_docker_podman_and_skopeo(
         assert found["Id"] == told["containerimage.config.digest"]
         # What tiffin keeps in the config for its own cache means nothing to BuildKit, and is no obstacle.
         (context / "next").write_text(f"FROM {name}\nLABEL next=1\n")
-        buildkit(docker, "--cache-from", name, "-t", "next", "-f", str(context / "next"), str(context))
+        docker.buildkit(
+            "--network=none", "--cache-from", name, "-t", "next", "-f", str(context / "next"), str(context)
+        )
         above = json.loads(docker("image", "inspect", "next"))[0]
         assert above["RootFS"]["Layers"] == found["RootFS"]["Layers"]
         assert above["Config"]["Labels"] == {"a": "b", "next": "1"}
@@ -217,16 +219,6 @@ def test_an_index_of_several_platforms_is_pulled_by_all(
     shared.ok("rmi", name)
 
 
-def buildkit(docker: Docker, *words: str) -> None:
-    """`docker build` by Debian's BuildKit."""
-    client = need("/usr/bin/docker")
-    if not run(client, "--version").startswith("Docker version 20."):
-        pytest.skip("needs the client that speaks to BuildKit without a plugin")
-    with tempfile.TemporaryDirectory() as config:
-        environment = {**os.environ, "DOCKER_BUILDKIT": "1", "DOCKER_CONFIG": config}
-        run(client, "-H", docker.address, "build", "--network=none", *words, env=environment)
-
-
 def tar_entries(path: Path) -> dict[str, tuple[Any, ...]]:
     with tarfile.open(path) as archive:
         found = {}
@@ -258,7 +250,7 @@ def test_the_files_of_a_result_are_those_that_buildkit_writes(
     docker("import", str(busybox_tar()), "busybox")
     words = ["-f", str(context / "files"), str(context)]
     for kind in ("local", "tar"):
-        buildkit(docker, "-o", f"type={kind},dest={tmp_path}/{kind}.theirs", *words)
+        docker.buildkit("--network=none", "-o", f"type={kind},dest={tmp_path}/{kind}.theirs", *words)
         shared.ok(*BUILD, "-o", f"type={kind},dest={tmp_path}/{kind}.ours", *words)
     docker("rmi", "-f", "busybox")
     ours, theirs = (tar_entries(tmp_path / f"tar.{who}") for who in ("ours", "theirs"))
