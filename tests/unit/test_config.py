@@ -192,7 +192,7 @@ def _documented() -> dict[str, dict[str, str]]:
     for line in PAGE.read_text().splitlines():
         if line.startswith("## "):
             section = line[3:].strip("[]") if line.startswith("## [") else ""
-        row = re.match(r"\| `([a-z-]+)` \| `(.*?)` \| .{20,} \|$", line)
+        row = re.match(r"\| `([a-z0-9-]+)` \| `(.*?)` \| .{20,} \|$", line)
         if section and row:
             found.setdefault(section, {})[row[1]] = row[2]
     return found

@@ -7,12 +7,13 @@ from tiffin.typed import TYPE_CHECKING
 if TYPE_CHECKING:
     from tiffin.cli.parser import Namespace
 
-_KEYS = ("name", "alias", "ip", "ip6", "mac-address")
+_KEYS = ("name", "alias", "ip", "ip6", "mac-address", "gw-priority")
 
 
 def joins(args: "Namespace") -> tuple[Join, ...]:
-    """`--network NAME` and `--network name=NAME,alias=X,ip=ADDRESS,ip6=ADDRESS,mac-address=MAC`, in order; `--ip`,
-    `--ip6`, `--network-alias` and `--mac-address` go with the only one. Raises InvalidArgument in Docker's words."""
+    """`--network NAME` and `--network name=NAME,alias=X,ip=ADDRESS,ip6=ADDRESS,mac-address=MAC,gw-priority=N`, in
+    order; `--ip`, `--ip6`, `--network-alias` and `--mac-address` go with the only one. Raises InvalidArgument in
+    Docker's words."""
     found = [_join(text) for text in args.network] or [Join("", "bridge")]
     for option, given in (
         ("--ip", args.ip),
@@ -32,6 +33,14 @@ def joins(args: "Namespace") -> tuple[Join, ...]:
     return tuple(found)
 
 
+def priority(text: str) -> int:
+    """A number by which networks are compared. Raises InvalidArgument."""
+    digits = text.removeprefix("-")
+    if not (digits.isascii() and digits.isdigit() and len(digits) < 10):
+        raise InvalidArgument(f"invalid gw-priority {text!r}; write a whole number")
+    return int(text)
+
+
 def _join(text: str) -> Join:
     if "=" not in text:
         return Join("", text)
@@ -49,6 +58,8 @@ def _join(text: str) -> Join:
             join = join._replace(address6=value)
         elif key == "mac-address":
             join = join._replace(mac=value)
+        elif key == "gw-priority":
+            join = join._replace(gw_priority=priority(value))
         else:
             join = join._replace(name=value)
     if not join.name:

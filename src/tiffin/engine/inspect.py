@@ -357,6 +357,7 @@ def _joined(store: Store, container: Container, join: Join, endpoint: Endpoint |
         "Aliases": list(join.aliases) or None,
         "MacAddress": endpoint.mac if endpoint else join.mac,
         "DriverOpts": None,
+        "GwPriority": join.gw_priority,
         "NetworkID": endpoint.network if endpoint else join.network if own else "",
         "EndpointID": "",
         "Gateway": endpoint.gateway if endpoint else "",

@@ -55,6 +55,8 @@ def create(store: Store, networks: Networks, request: NetworkRequest) -> Network
     from tiffin.network.pools import choose_pools  # who looks networks up does not choose any
 
     _check_name(request.name)
+    if request.driver in ("host", "null"):
+        raise InvalidArgument(f'only one instance of "{request.driver}" network is allowed')
     if request.driver not in ("bridge", *LAN_DRIVERS):
         raise NotFound(f'plugin "{request.driver}" not found; there are bridge, {", ".join(LAN_DRIVERS)}')
     options = _options(request)

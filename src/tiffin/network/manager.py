@@ -125,11 +125,11 @@ class Networks:
 
                 reserved = (*reserved, serve(self.store.layout, container_id, netns_fd))
             failed.pop_all()
-        way, way6 = ways(networks)
+        way, way6 = ways(networks, joins)
         first, first6 = endpoints[max(way, 0)], endpoints[max(way6, 0)]
         return Attachment(
             netns_fd, first.address, first.prefix, first.gateway, first.mac, ports, reserved, self._tell(), named,
-            first6.address6, first6.gateway6, machine_in(networks),
+            first6.address6, first6.gateway6, machine_in(networks, joins),
         )  # fmt: skip
 
     def _connect(
@@ -143,9 +143,9 @@ class Networks:
         """The namespace, which `failed` closes, with an interface in each network; the ports lead to it."""
         made = self.ensure(host, joins)
         networks = [network for network, _ in made]
-        self.notices += self.forward(host, networks)
-        way, way6 = ways(networks)
-        port_way, port_way6 = ways(networks, bridged=True)
+        self.notices += self.forward(host, networks, joins)
+        way, way6 = ways(networks, joins)
+        port_way, port_way6 = ways(networks, joins, bridged=True)
         netns_fd = -1
         endpoints: list[Endpoint] = []
         for number, (network, link) in enumerate(made):
@@ -168,9 +168,11 @@ class Networks:
                 self.notices += publishing.warn(self, its)
         return netns_fd, endpoints, networks
 
-    def forward(self, host: netlink.Socket, networks: Sequence[Network]) -> tuple[str, ...]:
+    def forward(
+        self, host: netlink.Socket, networks: Sequence[Network], joins: Sequence[Join]
+    ) -> tuple[str, ...]:
         """Let this machine forward the packets of these networks; what the user is to be told of that."""
-        way, way6 = ways(networks, bridged=True)
+        way, way6 = ways(networks, joins, bridged=True)
         notices = [
             bridge.forward_packets() if way >= 0 else "",
             bridge.forward_packets6(host) if way6 >= 0 else "",

@@ -50,8 +50,8 @@ def _placed(
 ) -> list[tuple[PortMapping, tuple[str, ...]]]:
     """The mappings, each with the addresses where it is to be; none without a way out."""
     known = [networks.find(join) for join in joins]
-    way, way6 = ways(known, bridged=True)
-    if way < 0 and way6 < 0 and ways(known) != (way, way6):
+    way, way6 = ways(known, joins, bridged=True)
+    if way < 0 and way6 < 0 and ways(known, joins) != (way, way6):
         networks.notices.append(
             f"published ports are ignored with --network {known[0].name}, whose driver is {known[0].driver}:"
             " others on the wire reach the container at its own address"
@@ -89,7 +89,7 @@ def hold_more(
     here = networks.endpoints(container_id)
     known = {network.id: network for network in networks.known()}
     where = [known[one.network] for one in here]
-    way, way6 = ways(where, bridged=True)
+    way, way6 = ways(where, here, bridged=True)
     bound = where[way].settings.host_address if way >= 0 else ""
     held = rows.published(networks.store.db, "WHERE container = ?", container_id)
     found: list[PortMapping] = []

@@ -97,7 +97,8 @@ class NetworkOptions(NamedTuple):
 
 class Join(NamedTuple):
     """A network that a container is in, or is to be in when it starts: `network` is its ID ("bridge" for the default
-    one, whose row comes with its first use); `address`, `address6` and `mac` as asked for, "" for any."""
+    one, whose row comes with its first use); `address`, `address6` and `mac` as asked for, "" for any. Of networks
+    with a way out the one with the highest `gw_priority` is the container's, of several the first."""
 
     network: str
     name: str
@@ -105,6 +106,7 @@ class Join(NamedTuple):
     mac: str = ""
     aliases: tuple[str, ...] = ()
     address6: str = ""
+    gw_priority: int = 0
 
 
 class PortMapping(NamedTuple):
@@ -140,6 +142,7 @@ class Endpoint(NamedTuple):
     address6: str = ""
     prefix6: int = 0
     gateway6: str = ""
+    gw_priority: int = 0
 
     def at(self, host_ip: str) -> str:
         """Its address of the family of `host_ip`."""
@@ -196,25 +199,28 @@ class Attachment(NamedTuple):
             os.close(fd)
 
 
-def ways(networks: Sequence[Network], *, bridged: bool = False) -> tuple[int, int]:
-    """Which of a container's networks, in order, is its way out in IPv4, and which in IPv6; -1 for none. `bridged`:
-    through this machine, as its published ports need it."""
+def ways(
+    networks: Sequence[Network], places: Sequence[Join | Endpoint], *, bridged: bool = False
+) -> tuple[int, int]:
+    """Which of a container's networks is its way out in IPv4, and which in IPv6; -1 for none. `places` are the
+    container's in them. `bridged`: through this machine, as its published ports need it."""
     found = [
         n
         for n, network in enumerate(networks)
         if not network.settings.internal and (network.driver == "bridge" or not bridged)
     ]
+    found.sort(key=lambda n: -places[n].gw_priority)
     return (
         next((n for n in found if networks[n].subnet), -1),
         next((n for n in found if networks[n].subnet6), -1),
     )
 
 
-def machine_in(networks: Sequence[Network]) -> tuple[str, ...]:
+def machine_in(networks: Sequence[Network], places: Sequence[Join]) -> tuple[str, ...]:
     """The addresses at which a container of these networks reaches this machine: of the bridge that is its way out,
     else of its first one; () when it is on none."""
-    bridges = [network for network in networks if network.driver == "bridge"]
-    home = next((one for one in bridges if not one.settings.internal), bridges[0] if bridges else None)
+    way = next((n for n in ways(networks, places, bridged=True) if n >= 0), -1)
+    home = networks[way] if way >= 0 else next((one for one in networks if one.driver == "bridge"), None)
     return tuple(address for address in (home.gateway, home.gateway6) if address) if home else ()
 
 
@@ -236,13 +242,13 @@ def is_attached(db: "sqlite3.Connection", container_id: str) -> bool:
 def joins_of(db: "sqlite3.Connection", container_id: str) -> tuple[Join, ...]:
     """The container's memberships, in order; () when it has the one network of its record."""
     rows = db.execute(
-        "SELECT network, name, address, mac, aliases, address6 FROM memberships "
+        "SELECT network, name, address, mac, aliases, address6, gw_priority FROM memberships "
         "WHERE container = ? ORDER BY position",
         (container_id,),
     )
     return tuple(
-        Join(network, name, address, mac, tuple(json.loads(aliases)), address6)
-        for network, name, address, mac, aliases, address6 in rows
+        Join(network, name, address, mac, tuple(json.loads(aliases)), address6, priority)
+        for network, name, address, mac, aliases, address6, priority in rows
     )
 
 
@@ -251,7 +257,7 @@ def write_joins(db: "sqlite3.Connection", container_id: str, joins: Sequence[Joi
     db.execute("DELETE FROM memberships WHERE container = ?", (container_id,))
     for position, join in enumerate(joins):
         db.execute(
-            "INSERT INTO memberships (container, position, network, name, address, mac, aliases, address6)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-            (container_id, position, *join[:4], json.dumps(join.aliases), join.address6),
+            "INSERT INTO memberships (container, position, network, name, address, mac, aliases, address6, gw_priority)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (container_id, position, *join[:4], json.dumps(join.aliases), join.address6, join.gw_priority),
         )

@@ -23,7 +23,7 @@ _SELECT_NETWORKS = (
 )
 _SELECT_ENDPOINTS = (
     "SELECT container, network, address, prefix, gateway, mac, veth, ports, interface, aliases, "
-    "address6, prefix6, gateway6 FROM endpoints"
+    "address6, prefix6, gateway6, gw_priority FROM endpoints"
 )
 IN_PLACE = "WHERE container_ip != ''"
 """The published ports that lead somewhere: others wait for a network with a way out."""
@@ -100,11 +100,12 @@ def record(
             address6,
             prefix6,
             "" if internal else network.gateway6,
+            join.gw_priority,
         )
         db.execute(
             "INSERT INTO endpoints "
             "(container, network, address, prefix, gateway, mac, veth, ports, interface, aliases, "
-            "address6, prefix6, gateway6) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            "address6, prefix6, gateway6, gw_priority) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (*endpoint[:7], json.dumps(ports), endpoint.interface, json.dumps(join.aliases), *endpoint[10:]),
         )
         _tell(db, "connect", endpoint)

@@ -37,7 +37,7 @@ def join(
             raise Conflict(f"container is already in network {network.name}")
         taken = {other.interface for other in others}
         number = next(n for n in range(len(taken) + 1) if f"eth{n}" not in taken)
-        notices = networks.forward(host, (network,))
+        notices = networks.forward(host, (network,), (wanted,))
         endpoint, _ = rows.record(networks.store, network, container_id, wanted, number, ())
         with bridge.socket_in(netns_fd) as inside:
             try:
@@ -102,9 +102,9 @@ def _settle(networks: Networks, host: netlink.Socket, inside: netlink.Socket, co
     here = networks.endpoints(container_id)
     known = {network.id: network for network in networks.known()}
     where = [known[one.network] for one in here]
-    way, way6 = (here[n] if n >= 0 else None for n in ways(where))
+    way, way6 = (here[n] if n >= 0 else None for n in ways(where, here))
     bridge.route_by(inside, way.gateway if way else "", way6.gateway6 if way6 else "")
-    way, way6 = (here[n] if n >= 0 else None for n in ways(where, bridged=True))
+    way, way6 = (here[n] if n >= 0 else None for n in ways(where, here, bridged=True))
     its = rows.published(networks.store.db, "WHERE container = ?", container_id)
     moved = []
     for row in its:

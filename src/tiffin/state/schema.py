@@ -213,7 +213,14 @@ _LINKS = [
         BEGIN DELETE FROM links WHERE container = OLD.id OR target = OLD.id; END""",
 ]
 
+# Which of a container's networks is its way out: the one with the highest number.
+_GATEWAYS = [
+    "ALTER TABLE memberships ADD COLUMN gw_priority INTEGER NOT NULL DEFAULT 0",
+    "ALTER TABLE endpoints ADD COLUMN gw_priority INTEGER NOT NULL DEFAULT 0",
+]
+
 MIGRATIONS: list[list[str]] = [
     _FIRST, _REMOVED_IMAGES, _REGISTRIES, _DOCUMENTS, _KEPT_DOCUMENTS, _EVENTS, _LOOKUPS,
     _CHANGED_LIMITS, _KEEPING, _VOLUME_DRIVERS, _NETWORKS, _CACHE_MOUNTS, _VOLUME_PLUGINS, _IPV6, _LINKS,
+    _GATEWAYS,
 ]  # fmt: skip

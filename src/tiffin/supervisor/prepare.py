@@ -13,7 +13,6 @@ from tiffin.network.records import (
     Attachment,
     PortMapping,
     joins_of,
-    machine_in,
     unaddressed,
 )
 from tiffin.oci.mount import Mount
@@ -242,7 +241,10 @@ def _machine(store: Store, record: ContainerRecord, attachment: Attachment) -> t
         return ("127.0.0.1",)
     from tiffin.network.manager import Networks
 
-    return attachment.machine or machine_in([Networks(store).settle_default()])
+    if attachment.machine:
+        return attachment.machine
+    default = Networks(store).settle_default()
+    return tuple(address for address in (default.gateway, default.gateway6) if address)
 
 
 def _write_files(

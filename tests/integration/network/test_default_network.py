@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.command import Tiffin, fresh_engine
-from tests.integration.network.lab import MACHINE6, OUTSIDE6, Lab, inside, lab
+from tests.integration.network.lab import MACHINE, MACHINE6, OUTSIDE6, Lab, inside, lab
 from tests.integration.network.test_user_networks import joined, server
 
 if TYPE_CHECKING:
@@ -104,6 +104,46 @@ def test_a_subnet_that_cannot_be_is_refused_by_name(tiffin: Tiffin) -> None:
     settle("ipv6 = true", 'fixed-cidr-v6 = "fd00:77::/32"')
     error = tiffin.fails("run", "--rm", "busybox", "true", code=125)
     assert "fd00:77::/32 overlaps fd00:77:e::/64 of network own" in error
+
+
+def test_the_way_out_is_the_network_with_the_highest_priority(tiffin: Tiffin, place: Lab) -> None:
+    """Also while it runs, and for its published ports; a restart changes nothing."""
+    for name in ("front", "back", "third"):
+        tiffin.ok("network", "create", name)
+    gateway = {}
+    for name in ("front", "back", "third"):
+        gateway[name] = tiffin.ok(
+            "network", "inspect", "-f", "{{range .IPAM.Config}}{{.Gateway}}{{end}}", name
+        )
+
+    def way() -> str:
+        words = tiffin.ok("exec", "web", "ip", "route", "show", "default").split()
+        return next(name for name, address in gateway.items() if address == words[2])
+
+    def answered() -> bool:
+        with inside(place.outside), socket.create_connection((MACHINE, 8080), 30) as client:
+            client.sendall(b"GET / HTTP/1.0\r\n\r\n")
+            return client.recv(4096).split()[1] == b"200"
+
+    server(tiffin, "web", "--network", "front", "--network", "name=back,gw-priority=5", "-p", "8080:80")
+    assert way() == "back" and answered()
+    tiffin.ok("network", "connect", "third", "web")
+    assert way() == "back"
+    tiffin.ok("network", "disconnect", "third", "web")
+    tiffin.ok("network", "connect", "--gw-priority", "9", "third", "web")
+    assert way() == "third" and answered()
+    assert [joined(tiffin, "web")[name]["GwPriority"] for name in gateway] == [0, 5, 9]
+    tiffin.ok("restart", "-t", "0", "web")
+    assert way() == "third"
+    tiffin.ok("network", "disconnect", "third", "web")
+    assert way() == "back"
+    tiffin.ok("network", "disconnect", "back", "web")
+    assert way() == "front"
+    assert "invalid gw-priority 'x'" in tiffin.fails(
+        "network", "connect", "--gw-priority", "x", "back", "web"
+    )
+    error = tiffin.fails("network", "create", "-d", "host", "other")
+    assert 'only one instance of "host" network is allowed' in error
 
 
 def hosts(tiffin: Tiffin, *options: str) -> list[str]:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.command import Tiffin, fresh_engine
+from tests.integration.network.lab import Lab, lab
 from tiffin.network.firewall import Firewall
 from tiffin.state import locate
 
@@ -24,7 +25,14 @@ SERVE = ("sh", "-c", "mkdir /w; hostname > /w/index.html; exec httpd -f -p 80 -h
 
 
 @pytest.fixture(scope="module")
-def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tiffin]:
+def place() -> Iterator[Lab]:
+    """Not the machine's own namespace: whoever develops may use the addresses there that these tests choose."""
+    with lab() as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def engine(place: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tiffin]:
     with fresh_engine(tmp_path_factory.mktemp("engine")) as made:
         yield made
         for name in made.ok("network", "ls", "-q", "--filter", "type=custom").split():
