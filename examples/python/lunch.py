@@ -20,7 +20,7 @@ app = flask.Flask(__name__)
 
 
 @app.get("/lunch/<int:day>")
-def lunch(day: int):
+def lunch(day: int) -> dict[str, object]:
     if day >= len(DAYS):
         flask.abort(404)
     return {"day": day, "dish": DAYS[day]}
