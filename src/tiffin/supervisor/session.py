@@ -362,6 +362,9 @@ class Session:
         self._send(number)
 
     def _hold(self, client: Client, payload: bytes) -> None:  # noqa: ARG002 - as above
+        if self._exited_at or self._pidfd < 0:
+            client.close()  # what would be kept now would be in the way of another run
+            return
         self._held += client.descriptors
         client.descriptors = []
         client.queue(Kind.HELD)

@@ -148,3 +148,39 @@ def test_a_restart_signals_then_kills_and_is_answered_by_the_next_run() -> None:
     session.finish(0)
     assert _kinds(ours) == [Kind.STARTED]
     ours.close()
+
+
+def _given(session: Session) -> tuple[socket.socket, socket.socket]:
+    """A client that has sent one end of a connection to be held, and the other end."""
+    ours, theirs = socket.socketpair()
+    session.add(Client(theirs))
+    far, kept = socket.socketpair()
+    socket.send_fds(ours, frame(Kind.HOLD), [kept.fileno()])
+    kept.close()
+    far.setblocking(False)
+    return ours, far
+
+
+def test_what_a_client_gives_is_held_for_as_long_as_the_run_lasts_and_not_by_the_next() -> None:
+    process = subprocess.Popen(["cat"], stdin=subprocess.PIPE)
+    assert process.stdin is not None
+    session = Session(pidfd_open(process.pid), Stdio(), drain=0.1)
+    ours, far = _given(session)
+    running = threading.Thread(target=session.run)
+    running.start()
+    ours.settimeout(30)
+    assert [kind for kind, _ in FrameReader().feed(ours.recv(64))] == [Kind.HELD]
+    with pytest.raises(BlockingIOError):
+        far.recv(1)
+    process.stdin.close()
+    running.join()
+    process.wait()
+    session.release()
+    assert far.recv(1) == b""
+    session.end_run(0)
+    later, refused = _given(session)
+    session.idle(time.monotonic() + 0.05)
+    assert refused.recv(1) == b"" and later.recv(64) == b""
+    session.finish(0)
+    for end in (ours, far, later, refused):
+        end.close()
