@@ -93,7 +93,7 @@ def _request_document(request: BuildRequest) -> dict[str, Any]:
     document = {key: value for key, value in fields.items() if key != "progress"}
     if isinstance(request.dockerfile, bytes):
         document["dockerfile"] = {"base64": base64.b64encode(request.dockerfile).decode()}
-    for key in ("build_args", "labels", "contexts"):
+    for key in ("build_args", "labels", "contexts", "limits"):
         document[key] = dict(document[key])
     if request.stdin >= 0:
         document["stdin"] = _STREAM
@@ -117,8 +117,9 @@ def main() -> None:
     options = document["request"]
     if isinstance(options["dockerfile"], dict):
         options["dockerfile"] = base64.b64decode(options["dockerfile"]["base64"])
-    for key in ("tags", "secrets", "ssh", "allow"):
+    for key in ("tags", "secrets", "ssh", "allow", "hosts", "fresh"):
         options[key] = tuple(options[key])
+    options["ulimits"] = tuple(tuple(each) for each in options["ulimits"])
     if options["stdin"] >= 0:
         os.set_inheritable(_STREAM, False)
     layout = Layout(*document["layout"])

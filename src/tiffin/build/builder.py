@@ -13,7 +13,7 @@ from tiffin.build.contexts.arrivals import Arrivals
 from tiffin.build.contexts.context import MAX_DOCKERFILE, Context
 from tiffin.build.contexts.inputs import LAYOUT, BuildInputs, Lent, Shell
 from tiffin.build.epoch import NO_EPOCH, VARIABLE, epoch_of, with_epoch
-from tiffin.build.planning.graph import BaseWork, Given, Plan, Step
+from tiffin.build.planning.graph import BaseWork, Given, Plan, Step, Surroundings
 from tiffin.build.planning.plan import make_plan
 from tiffin.build.progress import Fetching, ForPlatform, Notice, Progress, StepReason
 from tiffin.build.request import BuildRequest, BuildResult
@@ -166,6 +166,8 @@ class Builder:
                 request.network,
                 platform,
                 lending.granted(request.allow),
+                _surroundings(request),
+                frozenset(name.lower() for name in request.fresh),
             )
             if request.platform:
                 rooms.inputs.base = _Bases(self._images, self._fetch, request, platform)
@@ -237,6 +239,15 @@ class Builder:
         """The result as an image, and nothing else."""
         image = self._images.create(solved[0].document, solved[0].layers, names)
         return BuildResult(image.id, tuple(names), ())
+
+
+def _surroundings(request: BuildRequest) -> Surroundings:
+    return Surroundings(
+        tuple((name, address) for name, _, address in (entry.partition(":") for entry in request.hosts)),
+        request.shm_size,
+        tuple((name, soft, hard) for name, soft, hard in request.ulimits),
+        tuple(sorted((name, value) for name, value in request.limits.items() if value)),
+    )
 
 
 def _platforms(text: str) -> list[Platform]:

@@ -38,6 +38,12 @@ class BuildRequest(NamedTuple):
     cache_from   where results of other engines' builds may be taken from, as --cache-from has it
     cache_to     where the results of this build go, as --cache-to has it
     explain      tell of each step why it ran
+    hosts        "NAME:ADDRESS" lines of /etc/hosts of RUN; the address "host-gateway" is this machine
+    shm_size     bytes of /dev/shm of RUN; 0: the default
+    ulimits      (name, soft, hard) of RUN; -1 is unlimited
+    limits       what a RUN may take from the machine: memory, memory_swap (bytes), cpu_shares, cpu_period, cpu_quota,
+                 cpuset_cpus, cpuset_mems
+    fresh        stages whose steps are executed anew
     """
 
     context_dir: str
@@ -65,6 +71,11 @@ class BuildRequest(NamedTuple):
     cache_from: tuple[str, ...] = ()
     cache_to: tuple[str, ...] = ()
     explain: bool = False
+    hosts: tuple[str, ...] = ()
+    shm_size: int = 0
+    ulimits: tuple[tuple[str, int, int], ...] = ()
+    limits: Mapping[str, int | str] = {}
+    fresh: tuple[str, ...] = ()
 
 
 def with_absolute_paths(request: BuildRequest) -> BuildRequest:

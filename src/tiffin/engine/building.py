@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from tiffin.build.cache import Elsewhere
     from tiffin.build.checks import CheckResult
     from tiffin.build.contexts.listing import Listed
+    from tiffin.build.describe import Description
     from tiffin.build.planning.graph import RunWork
     from tiffin.build.progress import Event
     from tiffin.build.results.history import BuildRecord
@@ -40,7 +41,7 @@ class BuildService:
     def build(self, context: str, **options: Any) -> BuildResult:
         """Build the Dockerfile of `context`, a directory, URL or git reference, or "-" for what the descriptor `stdin`
         gives; `options` are the further fields of BuildRequest. `progress` is called in the calling thread."""
-        request = BuildRequest(context, **options)
+        request = _checked(BuildRequest(context, **options))
         if thread_count() > 1:
             from tiffin.engine.build_process import build_apart
 
@@ -103,6 +104,13 @@ class BuildService:
         with self._workspace.store() as store:
             return check(BuildRequest(context, **options), open_images(store))
 
+    def describe(self, context: str, **options: Any) -> Description:
+        """What stages the Dockerfile of `context` has, and what the target among the `options` takes: arguments,
+        secrets, agents, caches. Nothing is built. Raises DockerfileError."""
+        from tiffin.build.describe import describe
+
+        return describe(BuildRequest(context, **options), self._workspace.layout)
+
     def history(self) -> list[BuildRecord]:
         """The builds whose logs are kept, the newest first."""
         from tiffin.build.results import history
@@ -121,6 +129,20 @@ class BuildService:
         from tiffin.build.results import history
 
         return history.step_log(self._workspace.layout, history.find(self._workspace.layout, build), step)
+
+
+def _checked(request: BuildRequest) -> BuildRequest:
+    """What a RUN is to have around it, as containers have it. Raises InvalidArgument."""
+    if request.limits:
+        from tiffin.containers.record import Resources
+        from tiffin.engine.limits import check
+
+        check(Resources.from_document(dict(request.limits)))
+    if not request.hosts:
+        return request
+    from tiffin.engine.lookups import checked_host
+
+    return request._replace(hosts=tuple(checked_host(entry) for entry in request.hosts))
 
 
 def build_in(store: Store, request: BuildRequest) -> BuildResult:

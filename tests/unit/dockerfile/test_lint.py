@@ -14,6 +14,7 @@ from tiffin.dockerfile.lint import RULES, Options, Report, Rule, Subject, check,
 from tiffin.dockerfile.place import Place
 from tiffin.dockerfile.stages import parse_dockerfile
 from tiffin.errors import DockerfileError
+from tiffin.oci.platform import Platform, parse_platform
 
 PREDEFINED = {"TARGETPLATFORM": "linux/amd64", "BUILDPLATFORM": "linux/amd64", "TARGETARCH": "amd64"}
 BY_NAME = {rule.name: rule for rule in RULES}
@@ -24,8 +25,17 @@ def report(
 ) -> Report:
     dockerfile = parse_dockerfile(text.encode())
     only = None if stage is None else dockerfile.reachable(dockerfile.target(stage), {})
-    subject = Subject(dockerfile, args, PREDEFINED, lambda path: path.startswith("tmp"), lambda _: base, only)
+    subject = Subject(
+        dockerfile, args, PREDEFINED, lambda path: path.startswith("tmp"), lambda _: base, only, platforms
+    )
     return check(subject, Options.of(dockerfile, args))
+
+
+def platforms(name: str, asked: str) -> tuple[Platform, Platform] | None:
+    """As if names that say arm64 were such images, and others not here."""
+    if "arm64" not in name:
+        return None
+    return Platform("linux", "arm64"), parse_platform(asked) if asked else Platform("linux", "amd64")
 
 
 def found(text: str, **more: object) -> list[str]:
@@ -40,7 +50,7 @@ def test_each_rule_finds_its_bad_example_and_nothing_else_in_it(rule: Rule) -> N
 
 
 def test_the_rules_are_those_of_the_reference() -> None:
-    assert len(BY_NAME) == len(RULES) == 21
+    assert len(BY_NAME) == len(RULES) == 22
     assert [rule.name for rule in RULES if rule.experimental] == [
         "CopyIgnoredFile",
         "InvalidDefinitionDescription",
@@ -69,6 +79,14 @@ def test_the_rules_are_those_of_the_reference() -> None:
             "StageNameCasing: Stage name 'X' should be lowercase (line 2)",
             'DuplicateStageName: Duplicate stage name "x", stage names should be unique (line 2)',
             'DuplicateStageName: Duplicate stage name "x", stage names should be unique (line 3)',
+        ]),
+        ("ARG V=arm64\nFROM a:$V AS x\nFROM x\nFROM --platform=$TARGETPLATFORM a:$V\n", [
+            'InvalidBaseImagePlatform: Base image a:arm64 was pulled with platform "linux/arm64", expected '
+            '"linux/amd64" for current build (line 2)',
+            'InvalidBaseImagePlatform: Base image a:arm64 was pulled with platform "linux/arm64", expected '
+            '"linux/amd64" for current build (line 4)',
+            "RedundantTargetPlatform: Setting platform to predefined $TARGETPLATFORM in FROM is redundant as this is "
+            "the default behavior (line 4)",
         ]),
         ("FROM a AS context\n", [
             'ReservedStageName: Stage name should not use the same name as reserved stage "context" (line 1)']),

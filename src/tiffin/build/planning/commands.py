@@ -53,6 +53,7 @@ def plan_run(
         script,
         mounts,
         _is_insecure(run.security, given),
+        around=given.around,
     )
     shown = {name: env.get(name, value or "") for name, value in declared.items()}
     return work, sources, run_text(argv, shown)

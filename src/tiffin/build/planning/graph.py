@@ -69,6 +69,22 @@ class MountWork(NamedTuple):
     env: str = ""
 
 
+class Surroundings(NamedTuple):
+    """What the caller of a build says about all of its RUNs.
+
+    hosts     (name, address) lines of /etc/hosts; "host-gateway" is this machine
+    shm_size  bytes of /dev/shm, 0: the default
+    ulimits   (name, soft, hard)
+    limits    (name, value) of what they may take from the machine, as `runtime.spec.ContainerOptions` calls it; no part
+              of any key, as it changes no result
+    """
+
+    hosts: tuple[tuple[str, str], ...] = ()
+    shm_size: int = 0
+    ulimits: tuple[tuple[str, int, int], ...] = ()
+    limits: tuple[tuple[str, int | str], ...] = ()
+
+
 class RunWork(NamedTuple):
     """Execute. `env` is what counts for the cache, `quiet_env` what does not. `script` is (path, text) of a
     file to put there while it runs, or None. `insecure`: with every right there is. `platform`: what it is executed
@@ -84,6 +100,7 @@ class RunWork(NamedTuple):
     mounts: tuple[MountWork, ...] = ()
     insecure: bool = False
     platform: Platform | None = None
+    around: Surroundings = Surroundings()
 
 
 class CopyWork(NamedTuple):
@@ -133,7 +150,8 @@ Work = BaseWork | SettingsWork | DirectoryWork | RunWork | CopyWork | FetchWork 
 class Step(NamedTuple):
     """A node of the graph. `parent` is the step whose files it builds on, -1 for none; `sources` are others that it
     takes something from. `title` is what progress shows, "" for a step not worth showing. `written` is the
-    instruction as it stands in the Dockerfile, where `created_by` also has values that the caller gave."""
+    instruction as it stands in the Dockerfile, where `created_by` also has values that the caller gave. `fresh`: not
+    to be taken from the cache."""
 
     number: int
     parent: int
@@ -144,6 +162,7 @@ class Step(NamedTuple):
     keyword: str
     line: int
     written: str = ""
+    fresh: bool = False
 
 
 class Outcome(NamedTuple):
@@ -181,7 +200,7 @@ class Plan(NamedTuple):
 
 class Given(NamedTuple):
     """What the caller of the build decides. `platform` is what it builds for, `allow` the entitlements that it
-    grants."""
+    grants, `fresh` names the stages whose steps are not to be taken from the cache."""
 
     build_args: Mapping[str, str]
     labels: Mapping[str, str]
@@ -189,3 +208,5 @@ class Given(NamedTuple):
     network: str
     platform: Platform
     allow: frozenset[str] = frozenset()
+    around: Surroundings = Surroundings()
+    fresh: frozenset[str] = frozenset()

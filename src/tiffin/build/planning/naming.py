@@ -24,6 +24,7 @@ from tiffin.build.planning.graph import (
     SettingsWork,
     SquashWork,
     Step,
+    Surroundings,
 )
 from tiffin.build.planning.keys import step_key
 from tiffin.typed import Any, Protocol
@@ -143,6 +144,9 @@ class Naming:
         content: list[Any] = [work.argv, work.env, work.user, work.cwd, work.network, work.script]
         if mounts or work.insecure:
             content += [mounts, work.insecure]
+        around = work.around._replace(limits=())
+        if around != Surroundings():
+            content.append({"hosts": around.hosts, "shm": around.shm_size, "ulimits": around.ulimits})
         return self.made("run", self._parent(step), content)
 
     def _look(self, step: Step, number: int, work: CopyWork | MountWork) -> list[Any]:

@@ -104,6 +104,7 @@ class _Planner:
         self._images: dict[tuple[str, Platform | None], int] = {}
         self._fetches: dict[FetchWork, int] = {}
         self._shown: dict[int, list[int]] = {}
+        self._fresh = False  # whether the stage that is being planned is not to be taken from the cache
         self._platform_args = platform_args(given.platform, host_platform())
         self._globals = dockerfile.evaluate_global_args(given.build_args, self._platform_args)
 
@@ -123,7 +124,7 @@ class _Planner:
             end.config,
             end.author,
             end.base,
-            self._unused_arguments(),
+            [*self._unused_arguments(), *self._unknown_stages()],
             end.platform,
         )
 
@@ -134,7 +135,9 @@ class _Planner:
             # limit, and are planned front to back so that they cost no depth here.
             for needed in self._file.reachable(stage, self._globals):
                 if needed.index not in self._ends:
+                    before, self._fresh = self._fresh, needed.name in self._given.fresh
                     self._ends[needed.index] = self._plan_stage(needed)
+                    self._fresh = before
         return self._ends[stage.index]
 
     def _plan_stage(self, stage: Stage) -> _State:
@@ -259,7 +262,8 @@ class _Planner:
         title: str = "",
     ) -> int:
         number = len(self._steps)
-        step = Step(number, parent, sources, work, title, created_by, instruction.keyword, instruction.line)
+        at = instruction.keyword, instruction.line
+        step = Step(number, parent, sources, work, title, created_by, *at, fresh=self._fresh)
         self._steps.append(step)
         return number
 
@@ -354,6 +358,10 @@ class _Planner:
                 step = self._steps[number]
                 text = step.title or step.created_by
                 self._steps[number] = step._replace(title=f"[{prefix}{at}/{len(numbers)}] {text}")
+
+    def _unknown_stages(self) -> list[str]:
+        unknown = sorted(self._given.fresh - {stage.name for stage in self._file.stages})
+        return [f"--no-cache-filter: no stage is called {', '.join(unknown)}"] if unknown else []
 
     def _unused_arguments(self) -> list[str]:
         known = self._consumed | {name for arg in self._file.global_args for name, _ in arg.pairs}

@@ -66,7 +66,8 @@ class Runner:
                 channel.tell({"notice": notice})
             if attachment.netns_fd >= 0:
                 undo.callback(os.close, attachment.netns_fd)
-            files = _write_files(stack.directory, work, attachment.address)
+            gateway = attachment.gateway or attachment.gateway6 or "127.0.0.1"
+            files = _write_files(stack.directory, work, attachment.address, gateway)
             spec = _spec(work, (*files, *ready.mounts), ready.env)
             points = undo.enter_context(MountPoints(stack.upper))
             with stack.writable() as root:
@@ -227,7 +228,7 @@ def _check_platform(work: RunWork, root: int) -> None:
 
 def _spec(work: RunWork, mounts: tuple[Mount, ...], lent: tuple[str, ...], shell: str = "") -> dict[str, Any]:
     """The document for the command; with `shell` for that, on a terminal, and otherwise the same."""
-    from tiffin.runtime.defaults import choose_capabilities
+    from tiffin.runtime.defaults import SHM_SIZE, choose_capabilities, rlimits
     from tiffin.runtime.spec import ContainerOptions, default_spec
 
     env = [*work.env, *work.quiet_env, *lent]
@@ -235,6 +236,7 @@ def _spec(work: RunWork, mounts: tuple[Mount, ...], lent: tuple[str, ...], shell
         env.insert(0, f"PATH={DEFAULT_PATH}")
     if shell and not any(pair.startswith("TERM=") for pair in env):
         env.append("TERM=xterm")
+    limits: dict[str, Any] = dict(work.around.limits)
     options = ContainerOptions(
         argv=(shell,) if shell else work.argv,
         terminal=bool(shell),
@@ -246,17 +248,21 @@ def _spec(work: RunWork, mounts: tuple[Mount, ...], lent: tuple[str, ...], shell
         host=frozenset({"network"}) if work.network == "host" else frozenset(),
         capabilities=choose_capabilities(privileged=work.insecure).granted,
         privileged=work.insecure,
+        shm_size=work.around.shm_size or SHM_SIZE,
+        rlimits=rlimits(work.around.ulimits) if work.around.ulimits else (),
+        **limits,
     )
     return default_spec(options)
 
 
-def _write_files(directory: str, work: RunWork, address: str) -> tuple[Mount, ...]:
+def _write_files(directory: str, work: RunWork, address: str, gateway: str) -> tuple[Mount, ...]:
     """The files that are mounted into the container, and their mounts."""
     from tiffin.network import files
 
+    extra = [(name, gateway if ip == "host-gateway" else ip) for name, ip in work.around.hosts]
     resolv = files.host_resolv_conf() if work.network == "host" else files.resolv_conf()
     texts = [
-        ("hosts", "/etc/hosts", files.hosts(address, [HOSTNAME]), 0o644, "rw"),
+        ("hosts", "/etc/hosts", files.hosts(address, [HOSTNAME], extra), 0o644, "rw"),
         ("resolv.conf", "/etc/resolv.conf", resolv, 0o644, "rw"),
         ("hostname", "/etc/hostname", f"{HOSTNAME}\n", 0o644, "rw"),
     ]

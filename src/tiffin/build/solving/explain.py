@@ -70,6 +70,8 @@ class Explainer:
     def _reasons(self, step: Step) -> tuple[str, ...]:
         if self._how.no_cache:
             return ("--no-cache was given",)
+        if step.fresh:
+            return ("--no-cache-filter names its stage",)
         if isinstance(step.work, FetchWork):
             return ("what an address leads to is asked for in every build",)
         if not self._before:

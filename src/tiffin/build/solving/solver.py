@@ -229,7 +229,7 @@ class Solver:
             if isinstance(step.work, BaseWork):
                 self._begin(step, step.work)
             elif not (
-                self._no_cache
+                self._is_fresh(step)
                 or isinstance(step.work, FetchWork)
                 or not self._ready(step)
                 or self._is_new(self._naming.outline(step))
@@ -278,7 +278,7 @@ class Solver:
     def _recall(self, step: Step, key: str) -> bool:
         """Take the step's result from this build, or from the cache, when it is there and whole."""
         found = self._made.get(key)
-        if found is None and not self._no_cache:
+        if found is None and not self._is_fresh(step):
             found = self._cache.find(key)
         if found is None or (found.layer is not None and not self._executor.available(found.layer)):
             return False
@@ -295,6 +295,10 @@ class Solver:
         self._done[step.number] = Outcome(
             found.key, layers, found.layer, found.created, told or {}, origins, files_of
         )
+
+    def _is_fresh(self, step: Step) -> bool:
+        """Whether the step is to be executed, whatever is in the cache."""
+        return self._no_cache or step.fresh
 
     def _is_new(self, outline: str) -> bool:
         return (
@@ -338,7 +342,7 @@ class Solver:
         if self._found(step, keys):
             self._claims.give_back(claim)
             return True
-        if granted != claim and not self._no_cache:
+        if granted != claim and not self._is_fresh(step):
             if not self._claim(step, claim):
                 return False
             # Another build may have finished it between our look and our claim.

@@ -3,10 +3,10 @@
 import os
 import sys
 
-from tiffin.cli import build_options
+from tiffin.cli import build_calls, build_options, build_surroundings
 from tiffin.cli.output import escape
-from tiffin.errors import DockerfileError, InvalidArgument
-from tiffin.typed import TYPE_CHECKING
+from tiffin.errors import InvalidArgument
+from tiffin.typed import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from tiffin.cli.main import Session
@@ -16,11 +16,11 @@ DESCRIPTION = """\
 Build an image from a Dockerfile and its context: a directory, an archive on standard input, or what a URL or git
 reference leads to. Stages that do not depend on each other run at the same time, stages that the target does not need
 never; a step whose inputs did not change is taken from the cache. What the checks of docs/build-checks.md find is told
-at the end; with --check they are all that is done, and a finding makes the exit code 1."""
+at the end; with --check they are all that is done, and a finding makes the exit code 1. --call lists what can be built,
+and what it takes."""
 EXAMPLES = """\
 tiffin build -t web .
 tiffin build -t web:2 -f deploy/Dockerfile --target release --build-arg VERSION=2 .
-tiffin build --check .
 tiffin build --shell-on-fail .
 tiffin build --progress rawjson . 2> build.json
 tiffin build --secret id=token,src=$HOME/.token --ssh default .
@@ -28,11 +28,12 @@ tiffin build --build-context assets=../assets --build-context debian=docker-imag
 tiffin build -t web https://git.example/web.git#v2:service
 tar -cz . | tiffin build -t web -
 """
-EXAMPLES += build_options.EXAMPLES
+EXAMPLES += build_calls.EXAMPLES + build_surroundings.EXAMPLES + build_options.EXAMPLES
 
 
 def arguments(parser: "CommandParser") -> None:
     _add_inputs(parser)
+    build_surroundings.arguments(parser)
     build_options.arguments(parser)
     _add_manner(parser)
     parser.add_argument("path", metavar="PATH|URL|-", help="context with the files to copy")
@@ -98,7 +99,7 @@ def _add_inputs(parser: "CommandParser") -> None:
 
 def _add_manner(parser: "CommandParser") -> None:
     """How it is done and shown."""
-    parser.switch("--check", help="check the Dockerfile and build nothing")
+    build_calls.arguments(parser)
     parser.switch("--no-cache", help="run every step")
     parser.switch("--pull", help="fetch base images anew, also those that are here")
     parser.switch("-q", "--quiet", help="print the image ID only")
@@ -119,29 +120,22 @@ def run(args: "Namespace", session: "Session") -> int:
     if args.path == "-" and args.file == "-":
         raise InvalidArgument("invalid argument: can't use stdin for both build context and dockerfile")
     dockerfile = sys.stdin.buffer.read(_DOCKERFILE_LIMIT) if args.file == "-" else args.file
-    if args.check:
-        return _check(args, session, dockerfile)
+    if build_calls.method(args)[0] != "build":
+        return build_calls.call(args, session, _inputs(args, dockerfile))
     from tiffin.cli import build_shell
     from tiffin.cli.build_progress import mode, progress
 
-    options = build_options.request_options(args)
-
+    options = build_options.request_options(args) | build_surroundings.request_fields(args)
     how = mode(args.progress, quiet=args.quiet, stream=sys.stderr)
     build_shell.check(args)
     with progress(how, sys.stderr) as view, build_shell.lent(args, view) as (shown, shell):
         result = session.engine.builder.build(
             args.path,
-            stdin=_stdin(args),
-            dockerfile=dockerfile,
+            **_inputs(args, dockerfile),
             tags=tuple(args.tag),
-            target=args.target,
-            build_args=_build_args(args.build_arg),
             labels=_labels(args.label),
             contexts=_contexts(args.build_context),
-            secrets=tuple(args.secret),
-            ssh=tuple(args.ssh),
             allow=tuple(args.allow),
-            platform=args.platform,
             no_cache=args.no_cache,
             pull=args.pull,
             network=args.network,
@@ -163,44 +157,17 @@ def run(args: "Namespace", session: "Session") -> int:
     return 0
 
 
-def _check(args: "Namespace", session: "Session", dockerfile: str | bytes) -> int:
-    """The lint alone, as `docker build --check` prints it."""
-    try:
-        return _checked(args, session, dockerfile)
-    except DockerfileError as error:
-        from tiffin.cli.build_progress import failure
-
-        print("".join(f"{line}\n" for line in failure(error, 0)), end="", file=sys.stderr)
-        raise
-
-
-def _checked(args: "Namespace", session: "Session", dockerfile: str | bytes) -> int:
-    result = session.engine.builder.check(
-        args.path,
-        stdin=_stdin(args),
-        dockerfile=dockerfile,
-        target=args.target,
-        build_args=_build_args(args.build_arg),
-        platform=args.platform,
-        secrets=tuple(args.secret),
-        ssh=tuple(args.ssh),
-    )
-    for note in result.notes:
-        print(f"WARNING: {escape(note)}", file=sys.stderr)
-    if not result.findings:
-        if result.error is not None:
-            raise result.error
-        print("Check complete, no warnings found.")
-        return 0
-    many = "1 warning has" if result.findings == 1 else f"{result.findings} warnings have"
-    print(f"Check complete, {many} been found!")
-    print("".join(f"{escape(line)}\n" for line in result.lines), end="")
-    if result.violation:
-        print(f"ERROR: {escape(result.violation)}", file=sys.stderr)
-    if result.error is not None:
-        sys.stdout.flush()
-        raise result.error
-    return 1
+def _inputs(args: "Namespace", dockerfile: str | bytes) -> dict[str, Any]:
+    """The fields of BuildRequest that say which Dockerfile, and what it is given."""
+    return {
+        "stdin": _stdin(args),
+        "dockerfile": dockerfile,
+        "target": args.target,
+        "build_args": _build_args(args.build_arg),
+        "platform": args.platform,
+        "secrets": tuple(args.secret),
+        "ssh": tuple(args.ssh),
+    }
 
 
 _DOCKERFILE_LIMIT = (1 << 20) + 1

@@ -124,6 +124,22 @@ def _from_platform_flag_const_disallowed(subject: Subject) -> Iterator[Found]:
             yield found(stage.base, f'FROM --platform flag should not use constant value "{written}"')
 
 
+def _invalid_base_image_platform(subject: Subject) -> Iterator[Found]:
+    values, bases = subject.global_values(), subject.bases()
+    for stage in subject.stages:
+        image, _ = _evaluated(stage.base.image, values, subject.dockerfile.escape)
+        asked, _ = _evaluated(stage.base.platform, values, subject.dockerfile.escape)
+        if stage.index in bases or not image or asked is None:
+            continue
+        known = subject.platforms(image, asked)
+        if known is not None and known[0][:2] != known[1][:2]:
+            actual, expected = known
+            yield found(
+                stage.base,
+                f'Base image {image} was pulled with platform "{actual}", expected "{expected}" for current build',
+            )
+
+
 STAGE_NAME_CASING = Rule(
     name="StageNameCasing",
     text="Stage names should be lowercase",
@@ -168,6 +184,17 @@ UNDEFINED_ARG_IN_FROM = Rule(
     bad="ARG VERSION=3.19\nFROM alpine:3${VERSOIN}\n",
     good="ARG VERSION=3.19\nFROM alpine:${VERSION}\n",
     find=_undefined_arg_in_from,
+)
+INVALID_BASE_IMAGE_PLATFORM = Rule(
+    name="InvalidBaseImagePlatform",
+    text="Base image platform does not match expected target platform",
+    why="What a registry has under a name that is for one platform only, or what was loaded or fetched here for another"
+    " one, is taken for this platform's. Its programs do not run here without an emulator, and what is copied out of"
+    " it is for the other platform. Fetch the image anew with `--pull`, name one for this platform, or say with"
+    " `--platform` what the stage is for.",
+    bad="FROM debian:arm64v8\n",
+    good="FROM --platform=linux/arm64 debian:arm64v8 AS tools-arm64\n",
+    find=_invalid_base_image_platform,
 )
 REDUNDANT_TARGET_PLATFORM = Rule(
     name="RedundantTargetPlatform",

@@ -14,12 +14,17 @@ if TYPE_CHECKING:
 
     from tiffin.dockerfile.instructions import Instruction
     from tiffin.dockerfile.stages import Dockerfile, Stage
+    from tiffin.oci.platform import Platform
 
 _SCRATCH = "scratch"
 _DEFAULT_ENV = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}
 
 
 def _nothing_known(_: str, /) -> Mapping[str, str] | None:
+    return None
+
+
+def _no_platform_known(_name: str, _asked: str, /) -> None:
     return None
 
 
@@ -63,6 +68,8 @@ class Subject(Value):
     predefined   the platform arguments
     ignored      whether the context's ignore file leaves a path out
     base_env     the environment of an image, None for one that is not known here
+    platforms    of an image, and of FROM's --platform ("": none): what it is for, and what it should be for; None
+                 where that is not known here
     only         the stages that are looked at instruction by instruction; None: all
     """
 
@@ -72,6 +79,7 @@ class Subject(Value):
     ignored: Callable[[str], bool] = _nothing_ignored
     base_env: Callable[[str], Mapping[str, str] | None] = _nothing_known
     only: tuple[Stage, ...] | None = None
+    platforms: Callable[[str, str], tuple[Platform, Platform] | None] = _no_platform_known
 
     @property
     def stages(self) -> tuple[Stage, ...]:
