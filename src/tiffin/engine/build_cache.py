@@ -6,6 +6,7 @@ Results without a layer take up nothing worth showing; they go with the records 
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Sequence
 
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from tiffin.state import Store
 
 REGULAR, MOUNT = "regular", "exec.cachemount"
+# What BuildKit keeps in its cache besides, and tiffin elsewhere or not at all: known, and never there.
+_OTHER_KINDS = ("internal", "frontend", "source.local", "source.git.checkout")
 FILTERS = ("id", "inuse", "shared", "type", "unused-for", "until")
 _TRUE, _FALSE = ("1", "t", "true"), ("0", "f", "false")
 
@@ -56,12 +59,15 @@ class CacheUsage(NamedTuple):
 
 
 class CachePruneRequest(NamedTuple):
-    """`all`: also what images have, whose bytes then stay with these. `filters` as `builder prune --filter`. `keep`:
-    bytes that may stay, the most lately used; -1 for none."""
+    """`all`: also what images have, whose bytes then stay with these. `filters` as `builder prune --filter`. What was
+    used most lately may stay: `keep` bytes in any case, `most` at the most, and no more than leaves `free` bytes on the
+    disk; -1 each for not said, and all of them for nothing."""
 
     all: bool = False
     filters: tuple[str, ...] = ()
     keep: int = -1
+    most: int = -1
+    free: int = -1
 
 
 class CachePrunePlan(NamedTuple):
@@ -95,17 +101,28 @@ def plan(workspace: Workspace, request: CachePruneRequest) -> CachePrunePlan:
     with workspace.store() as store:
         everything = _records(store)
     left = [*everything]
+    may_stay = _may_stay(request, _bytes(everything), workspace.layout.root)
     gone = []
     for record in everything:
         if record.in_use or (record.shared and not request.all) or not test(record):
             continue
-        if request.keep >= 0 and _bytes(left) <= request.keep:
+        if may_stay >= 0 and _bytes(left) <= may_stay:
             break
         left.remove(record)
         gone.append(record)
-    plain = not request.filters and request.keep < 0
+    plain = not request.filters and may_stay < 0
     bound = time.time_ns() if plain and request.all else max((one.used for one in gone), default=-1)
     return CachePrunePlan(tuple(gone), _bytes(everything) - _bytes(left), bound)
+
+
+def _may_stay(request: CachePruneRequest, total: int, path: str) -> int:
+    """How many of `total` bytes need not go; -1: all must."""
+    most = request.most
+    if request.free >= 0:
+        disk = os.statvfs(path)
+        missing = max(0, request.free - disk.f_bavail * disk.f_frsize)
+        most = max(0, total - missing) if most < 0 else min(most, max(0, total - missing))
+    return max(most, request.keep)
 
 
 def prune(workspace: Workspace, plan: CachePrunePlan) -> tuple[CacheRecord, ...]:
@@ -165,7 +182,7 @@ def _one_test(text: str) -> Callable[[CacheRecord], bool]:
     if key == "id":
         return lambda record: record.id.removeprefix("sha256:").startswith(value.removeprefix("sha256:"))
     if key == "type":
-        if value not in (REGULAR, MOUNT):
+        if value not in (REGULAR, MOUNT, *_OTHER_KINDS):
             raise InvalidArgument(f"invalid filter '{shown(text)}'{nearest(value, (REGULAR, MOUNT))}")
         return lambda record: record.kind == value
     bound = moment(value)

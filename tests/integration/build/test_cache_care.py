@@ -1,6 +1,7 @@
 """builder du and prune, cache mounts in and out of tar archives, and what system df and prune say of them."""
 
 import json
+import os
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -107,7 +108,16 @@ def test_keep_storage_drops_what_was_used_longest_ago(tiffin: Tiffin, tmp_path: 
     left = [record["Description"] for record in records(tiffin)]
     assert len(left) == 2 and not any("of=/0" in each for each in left)
     tiffin.ok("builder", "prune", "-f", "--max-used-space", "1g")
+    tiffin.ok("builder", "prune", "-f", "--min-free-space", "1k")
+    tiffin.ok("builder", "prune", "-f", "--max-used-space", "1k", "--reserved-space", "1g")
+    tiffin.ok("builder", "prune", "-f", "--filter", "type=source.local")
     assert len(records(tiffin)) == 2
+    tiffin.ok("builder", "prune", "-f", "--max-used-space", "4m", "--min-free-space", "1k")
+    assert len(records(tiffin)) == 1
+    disk = os.statvfs(tiffin.root)
+    more = disk.f_blocks * disk.f_frsize * 2
+    tiffin.ok("builder", "prune", "-f", "--min-free-space", str(more))
+    assert records(tiffin) == []
 
 
 def test_system_prune_takes_cache_mounts_with_all(tiffin: Tiffin, tmp_path: Path) -> None:

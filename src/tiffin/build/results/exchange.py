@@ -90,11 +90,11 @@ def parse_source(text: str) -> CacheSource:
 
 
 def parse_target(text: str) -> CacheTarget:
-    """One --cache-to. Raises InvalidArgument."""
+    """One --cache-to: a name alone is one in a registry. Raises InvalidArgument."""
+    if "=" not in text:
+        return CacheTarget(ref=str(parse_reference(text)))
     fields = Fields("--cache-to", text)
-    kind = fields.word("type", tuple(_TO), "registry" if "=" in text else "")
-    if not kind:
-        raise fields.refused("say where, such as type=local,dest=DIR")
+    kind = fields.word("type", tuple(_TO), "registry")
     found = CacheTarget()
     if kind == "registry":
         if not (ref := fields.take("ref")):

@@ -12,11 +12,13 @@ if TYPE_CHECKING:
 DESCRIPTION = """\
 Remove the build cache: the results of steps that no image has, and the directories of RUN --mount=type=cache; with -a
 also what images have, whose layers stay. What would go is listed first, with what each takes, and nothing else goes.
-With --keep-storage what was used longest ago goes, until no more than that is left."""
+With --reserved-space, --max-used-space or --min-free-space what was used longest ago goes first, and only as much as
+they ask for."""
 EXAMPLES = """\
 tiffin builder prune
 tiffin builder prune -af
-tiffin builder prune -f --keep-storage 5g --filter type=regular
+tiffin builder prune -f --reserved-space 5g --filter type=regular
+tiffin builder prune -f --max-used-space 20g --min-free-space 10g
 tiffin builder prune --filter unused-for=168h
 """
 
@@ -25,13 +27,10 @@ FILTERS = "id, type=regular|exec.cachemount, unused-for=TIME, until=TIME, shared
 
 def arguments(parser: "CommandParser") -> None:
     parser.switch("-a", "--all", help="also the results of steps that images have")
-    parser.add_argument(
-        "--keep-storage",
-        "--max-used-space",
-        default="",
-        metavar="BYTES",
-        help="what may stay, such as 5g",
-    )
+    add = parser.add_argument
+    add("--reserved-space", "--keep-storage", metavar="BYTES", help="what may stay in any case, such as 5g")
+    add("--max-used-space", metavar="BYTES", help="the most that may stay")
+    add("--min-free-space", metavar="BYTES", help="what is to be free on the disk")
     add_prune_options(parser, FILTERS)
 
 
@@ -41,7 +40,13 @@ def run(args: "Namespace", session: "Session") -> int:
     output.check_filters(args.filter)
     builder = session.engine.builder
     plan = builder.plan_cache_prune(
-        CachePruneRequest(args.all, tuple(args.filter), _bytes(args.keep_storage))
+        CachePruneRequest(
+            args.all,
+            tuple(args.filter),
+            _bytes(args.reserved_space, "--reserved-space"),
+            _bytes(args.max_used_space, "--max-used-space"),
+            _bytes(args.min_free_space, "--min-free-space"),
+        )
     )
     count = f"{len(plan.records)} object{'' if len(plan.records) == 1 else 's'}"
     total = f"\n{count}, {output.size(plan.frees)} in all"
@@ -53,12 +58,12 @@ def run(args: "Namespace", session: "Session") -> int:
     return 0
 
 
-def _bytes(text: str) -> int:
+def _bytes(text: str, option: str) -> int:
     if not text:
         return -1
     from tiffin.cli.container_options import size
 
-    return size(text, "--keep-storage")
+    return size(text, option)
 
 
 def _show(plan: "CachePrunePlan") -> None:
