@@ -203,7 +203,7 @@ class Builder:
             rooms.arrivals.directory,
             rooms.epoch,
         )
-        watcher = _Watcher(request, plan, self._store.layout.cache, inputs, progress)
+        watcher = _Watcher(request, plan, self._store.layout.cache, rooms, progress)
         solver = Solver(
             plan,
             rooms.cache,
@@ -290,13 +290,14 @@ class _Watcher:
     """Has an `Explainer` know which steps ran, tells why when that is wanted, and remembers for the next build."""
 
     def __init__(
-        self, request: BuildRequest, plan: Plan, directory: str, inputs: BuildInputs, progress: Progress
+        self, request: BuildRequest, plan: Plan, directory: str, rooms: _Rooms, progress: Progress
     ) -> None:
         self._request = request
         self._plan = plan
         self._directory = directory
         self._memory: Memory | None = None
-        self._inputs = inputs
+        self._inputs = rooms.inputs
+        self._epoch = rooms.epoch
         self._progress = progress
         self._solver: Solver | None = None
         self._explainer: Explainer | None = None
@@ -328,6 +329,7 @@ class _Watcher:
                 request.no_cache,
                 frozenset(request.build_args),
                 lambda context, picked: inputs.context(context).file_digests(picked),
+                self._epoch,
             )
             self._explainer = Explainer(plan, self._solver.done, self._memory.read(), how)
         return self._explainer

@@ -102,6 +102,23 @@ def test_changed_and_new_instructions_are_told_from_changed_surroundings(
     assert reasons(tiffin, context)["RUN --network=none true"] == ["the instruction is new"]
 
 
+def test_what_counts_for_every_step_is_named_and_not_taken_for_another_base(
+    tiffin: Tiffin, context: Path
+) -> None:
+    dockerfile = "FROM busybox\nCOPY src /src\nRUN --network=none echo here >/x\n"
+    (context / "Dockerfile").write_text(dockerfile)
+    reasons(tiffin, context)
+    found = reasons(tiffin, context, "--build-arg", "SOURCE_DATE_EPOCH=1")
+    assert found["COPY src /src"] == ["SOURCE_DATE_EPOCH is new"]
+    found = reasons(tiffin, context, "--build-arg", "SOURCE_DATE_EPOCH=2")
+    assert found["COPY src /src"] == ["SOURCE_DATE_EPOCH changed"]
+    options = ("--build-arg", "SOURCE_DATE_EPOCH=2", "--add-host", "a:1.1.1.1")
+    found = reasons(tiffin, context, *options)
+    assert found == {"RUN --network=none echo here >/x": ["--add-host is new"]}
+    found = reasons(tiffin, context, *options, "--add-host", "b:1.1.1.1")
+    assert found == {"RUN --network=none echo here >/x": ["--add-host changed"]}
+
+
 def test_a_base_that_is_another_no_cache_and_a_pruned_cache_are_named(tiffin: Tiffin, context: Path) -> None:
     (context / "Dockerfile").write_text("FROM mine\nRUN --network=none echo >/x\n")
     tiffin.ok("tag", "busybox", "mine")

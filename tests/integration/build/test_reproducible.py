@@ -29,6 +29,12 @@ COPY one two/ /few/
 ADD archive.tar /unpacked
 COPY --chmod=600 one /exact
 COPY --from=made /made /made
+COPY --link many/0 /linked/many
+COPY --link --chown=12:34 --chmod=u=rwX,go=rX one two /owned/
+COPY --parents many/*/7.txt two/./four /kept/
+COPY --exclude=*1.txt --exclude=link many /some
+ADD --chown=1:2 --unpack=false archive.tar /packed.tar
+COPY --from=made --parents --chmod=750 /made/deep /from/
 COPY <<EOF /here
 text
 EOF

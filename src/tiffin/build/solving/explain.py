@@ -11,6 +11,7 @@ import os
 from collections.abc import Callable, Mapping
 
 from tiffin.build.copying.sources import Picked
+from tiffin.build.epoch import NO_EPOCH, VARIABLE
 from tiffin.build.planning.graph import (
     BaseWork,
     CopyWork,
@@ -27,23 +28,25 @@ from tiffin.oci.digest import sha256
 from tiffin.registry.redact import redact
 from tiffin.typed import Any, NamedTuple
 
-_VERSION = 1
+_VERSION = 2
 _DOCUMENT_MAX = 4 << 20
 _DOCUMENTS_MAX = 200
 _FILES_MAX = 1000  # of one step, by name; of more only that some changed
 _TOLD_MAX = 10  # files of one step
 _TEXT_MAX = 200
+_IMAGE = "the image"
 
 Files = Callable[[str, Picked], dict[str, str]]
 
 
 class Circumstances(NamedTuple):
-    """What of a build is not in its plan: whether it was to use no cache, the names of its build arguments, and how to
-    learn the digests of files: (context, what was picked) → path → digest."""
+    """What of a build is not in its plan: whether it was to use no cache, the names of its build arguments, how to
+    learn the digests of files, (context, what was picked) → path → digest, and the time that everything is given."""
 
     no_cache: bool
     build_args: frozenset[str]
     files: Files
+    epoch: int = NO_EPOCH
 
 
 class Explainer:
@@ -154,6 +157,8 @@ class Explainer:
             if entry is not None and entry["key"] == self._done[number].key:
                 continue
             if isinstance(other.work, BaseWork):
+                if entry is not None and entry["inputs"].get(_IMAGE) == self._inputs(other)[_IMAGE]:
+                    continue  # it is what else counts for every step
                 found.append(f"the base image changed: {_text(other)}")
             elif entry is None or entry["text"] != _text(other):
                 was = f"; it was: {entry['text']}" if entry is not None else ""
@@ -173,7 +178,11 @@ class Explainer:
     def _entry(self, step: Step) -> dict[str, Any]:
         outcome = self._done.get(step.number)
         key = outcome.key if outcome is not None else ""
-        return {"key": key, "text": _text(step), "inputs": _inputs(step), "files": self._files(step)}
+        return {"key": key, "text": _text(step), "inputs": self._inputs(step), "files": self._files(step)}
+
+    def _inputs(self, step: Step) -> dict[str, str]:
+        epoch = {} if self._how.epoch == NO_EPOCH else {VARIABLE: str(self._how.epoch)}
+        return {**epoch, **_inputs(step)}
 
     def _files(self, step: Step) -> dict[str, str]:
         """path → "digest mode" of what is taken of contexts."""
@@ -218,12 +227,18 @@ def _short(value: str) -> str:
 def _inputs(step: Step) -> dict[str, str]:
     """All that counts besides files and other steps: names, and digests of values."""
     work = step.work
+    if isinstance(work, BaseWork):
+        layers = [layer.diff_id for layer in work.layers]
+        return {_IMAGE: _short(json.dumps([layers, work.document], sort_keys=True))}
     if isinstance(work, RunWork):
         found = {
             f"variable {name}": _short(value) for name, _, value in (pair.partition("=") for pair in work.env)
         }
         found["the command"] = _short("\0".join(work.argv))
         found |= {"the user": work.user, "the working directory": work.cwd, "the network": work.network}
+        around = work.around
+        said = {"--add-host": around.hosts, "--shm-size": around.shm_size, "--ulimit": around.ulimits}
+        found |= {name: _short(str(value)) for name, value in said.items() if value}
         if work.script is not None:
             found["the here-document"] = _short(work.script[1])
         for mount in work.mounts:
