@@ -17,7 +17,7 @@ from typing import Any
 
 from tiffin.build.cache import Layer
 from tiffin.build.copying.sources import SourceTree
-from tiffin.build.planning.graph import BaseWork, Given, Plan, SettingsWork, Step
+from tiffin.build.planning.graph import BaseWork, Given, Plan, SettingsWork, Step, Surroundings
 from tiffin.build.planning.plan import make_plan
 from tiffin.dockerfile.stages import parse_dockerfile
 from tiffin.errors import NotFound, TiffinError
@@ -77,7 +77,10 @@ def _work(work: Any) -> str:
         return kind
     fields = []
     for name, value in work._asdict().items():
-        if value in ("", (), None, -1, 0, (False, False)) or (name, value) == ("sharing", "shared"):
+        if value in ("", (), None, -1, 0, (False, False), Surroundings()) or (name, value) == (
+            "sharing",
+            "shared",
+        ):
             continue
         if name == "picked":
             value = ["/".join(filter(None, (each.base, node.path))) for each in value for node in each.nodes]

@@ -11,6 +11,7 @@ from tiffin.build.contexts.lending import lending
 from tiffin.dockerfile.outline import Outline, Target, outline, targets
 from tiffin.dockerfile.platform_args import platform_args
 from tiffin.dockerfile.stages import parse_dockerfile
+from tiffin.errors import DockerfileError
 from tiffin.oci.platform import host_platform, parse_platform
 from tiffin.typed import TYPE_CHECKING, NamedTuple
 
@@ -55,7 +56,19 @@ def opened(request: BuildRequest, layout: Layout) -> Iterator[tuple[Context, Sou
 def describe(request: BuildRequest, layout: Layout) -> Description:
     """What can be built of the Dockerfile, and what the target takes. Raises DockerfileError."""
     with opened(request, layout) as (_, source):
-        dockerfile = parse_dockerfile(source.text, source.file)
+        pass
+    try:
+        return _described(request, source)
+    except DockerfileError as error:
+        if error.line and error.file == source.file:
+            from tiffin.build.results.history import explain
+
+            explain(error, source.text, None)
+        raise
+
+
+def _described(request: BuildRequest, source: Source) -> Description:
+    dockerfile = parse_dockerfile(source.text, source.file)
     first = request.platform.partition(",")[0].strip()
     predefined = platform_args(parse_platform(first) if first else host_platform(), host_platform())
     found = outline(dockerfile, request.target, request.build_args, predefined)

@@ -158,3 +158,11 @@ def test_call_gives_json_in_the_shapes_of_buildkit(shared: Tiffin, tmp_path: Pat
     assert done.returncode == 1
     (warning,) = json.loads(done.stdout)["warnings"]
     assert (warning["ruleName"], warning["location"]["ranges"][0]["start"]["line"]) == ("FromAsCasing", 1)
+
+
+def test_a_mistake_is_shown_with_its_lines(shared: Tiffin, tmp_path: Path) -> None:
+    (tmp_path / "Dockerfile").write_text("FROM scratch\nCOPPY a b\n")
+    done = shared("build", "--call", "targets", tmp_path)
+    assert done.returncode == 1
+    assert ">>> COPPY a b" in done.stderr
+    assert "did you mean COPY?" in done.stderr
