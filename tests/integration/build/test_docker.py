@@ -10,7 +10,8 @@ from tests.integration.build.compared.built import differences, unexplained
 from tests.integration.build.compared.case import BUILDERS, Case, read_cases
 from tests.integration.build.compared.session import OURS, Results, compared
 
-pytestmark = [pytest.mark.root, pytest.mark.peer, pytest.mark.slow]
+# All is built before the first test: a minute, where nothing else is to be done.
+pytestmark = [pytest.mark.root, pytest.mark.peer, pytest.mark.slow, pytest.mark.timeout(900)]
 
 CASES = read_cases()
 PAIRS = [(case, builder) for case in CASES for builder in case.by]

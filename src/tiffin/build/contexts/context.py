@@ -188,12 +188,12 @@ def _nearest_file(top: int | None, path: str) -> str:
     directory, name = os.path.split(path)
     try:
         if top is None:
-            return nearest(name, sorted(os.listdir(directory)))
+            return nearest(name, filter(str.isprintable, sorted(os.listdir(directory))))
         fd = openat2(top, directory or ".", os.O_RDONLY | os.O_DIRECTORY, 0, _BENEATH)
     except OSError:
         return ""
     try:
-        return nearest(name, sorted(os.listdir(fd)))
+        return nearest(name, filter(str.isprintable, sorted(os.listdir(fd))))
     finally:
         os.close(fd)
 

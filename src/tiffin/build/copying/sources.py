@@ -126,8 +126,11 @@ class SourceTree:
     def _missing(self, source: str) -> NotFound:
         parent, _, name = inside(source, self._title).rpartition("/")
         prefix = f"{parent}/" if parent else ""
+        rules = self._rules
         others = (
-            found for found in self._names(parent) if not (self._rules and self._rules.hidden(prefix + found))
+            found
+            for found in self._names(parent)
+            if found.isprintable() and not (rules and rules.hidden(prefix + found))
         )
         return NotFound(f"{source!r} does not exist in {self._title}{nearest(name, others)}")
 
