@@ -156,8 +156,8 @@ def test_a_destination_that_stands_stays_as_it_is_and_directories_below_become_t
 @pytest.mark.parametrize("below", ["", "RUN mkdir /h && echo >/h/x\n"], ids=["new", "merged"])
 def test_hard_links_of_a_stage_stay_one_file(based: Bench, below: str) -> None:
     based.build(
-        "FROM base AS made\nRUN mkdir -p /h/d && echo same >/h/d/b && ln /h/d/b /h/d/c\n"
-        "RUN ln /h/d/b /h/a && echo >/h/z\n"
+        "FROM base AS made\n"
+        "RUN mkdir -p /h/d && echo same >/h/d/b && ln /h/d/b /h/d/c && ln /h/d/b /h/a && echo >/h/z\n"
         f"FROM base\n{below}COPY --from=made /h /h\n"
     )
     with based.tree() as top:
