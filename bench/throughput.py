@@ -6,8 +6,9 @@
     ... IPv6                 the same by their IPv6 addresses
 
 The machine is a namespace of its own, for each engine: rules of others that stand on this one would be measured with
-ours. The plain bridge has no rules, and its packets are not shown to a firewall: what is lost beside it is
-the engine's and the firewall's, what is lost beside the bare pair is a bridge's as well, one more pair on the way.
+ours. Neither there nor on the plain bridge, which has no rules, are bridged packets shown to a firewall (but Docker has
+the kernel do so): what is lost beside it is the engine's, what is lost beside the bare pair is a bridge's as well, one
+more pair on the way.
 
 iperf3, one TCP stream, so many bytes a round that one takes a fraction of a second, and the sides in turn, forth and
 back; the ratio is the median of the rounds' own ratios, so that what else the machine does falls on both. Work is the
@@ -78,6 +79,7 @@ def measure(sides: Sequence[Side]) -> str:
     with contextlib.ExitStack() as stack:
         (ours,) = (side for side in sides if isinstance(side, Tiffin))
         place = stack.enter_context(_namespace())
+        _bridged_unseen(place)
         members = stack.enter_context(_containers(ours, place))
         columns = {"tiffin": members.ways}
         columns["bare"] = stack.enter_context(_pairs(members))
@@ -202,15 +204,7 @@ def _bridge(members: Members) -> Iterator[list[Way]]:
     with contextlib.ExitStack() as stack:
         middle, near, far = (stack.enter_context(_namespace()) for _ in range(3))
         inside = ["nsenter", "-t", str(middle), "-n"]
-        for kind in ("iptables", "ip6tables"):
-            run(
-                [
-                    *inside,
-                    "sh",
-                    "-c",
-                    f"f=/proc/sys/net/bridge/bridge-nf-call-{kind}; [ ! -e $f ] || echo 0 >$f",
-                ]
-            )
+        _bridged_unseen(middle)
         run([*inside, "ip", "link", "add", "bridge", "mtu", members.mtu, "type", "bridge"])
         _address(middle, "bridge", _BRIDGE[0])
         for number, (pid, addresses) in enumerate(((near, _BRIDGE[1]), (far, _BRIDGE[2]))):
@@ -230,6 +224,14 @@ def _ways(
     for way in ways:
         _await(way)
     return ways
+
+
+def _bridged_unseen(pid: int) -> None:
+    """Have the kernel not show bridged packets to the firewall of a process's namespace, as where nobody loads
+    br_netfilter."""
+    for kind in ("iptables", "ip6tables"):
+        script = f"f=/proc/sys/net/bridge/bridge-nf-call-{kind}; [ ! -e $f ] || echo 0 >$f"
+        run(["nsenter", "-t", str(pid), "-n", "sh", "-c", script])
 
 
 @contextlib.contextmanager

@@ -1,6 +1,6 @@
 """Names for containers on networks that users made: how the resolver (see resolver.py) comes by its sockets.
 
-A container's /etc/resolv.conf names 127.0.0.11. In its own network namespace a rule leads port 53 of that address to
+A container's /etc/resolv.conf names 127.0.0.11. In its own network namespace rules lead port 53 of that address to
 two sockets on free ports, so that a name server in the container may have port 53. Whoever attaches the container makes
 them before its first process runs, and hands them to the resolver: what is asked meanwhile waits in them.
 
@@ -42,14 +42,18 @@ _NAME = "resolver.sock"
 _ADOPT = b"{}"
 _TRIES = 3
 _PATIENCE = 30.0  # seconds: a machine may have much to do
+# The ports are written in the packets, there and back. A nat chain would have the kernel track the connections of all
+# packets in that namespace: a tenth of what a container can send to another.
 _TABLE = """\
 table ip tiffin_dns {{}}
 delete table ip tiffin_dns
 table ip tiffin_dns {{
   chain output {{
-    type nat hook output priority -100; policy accept;
-    ip daddr {address} udp dport 53 dnat to {address}:{udp}
-    ip daddr {address} tcp dport 53 dnat to {address}:{tcp}
+    type filter hook output priority mangle; policy accept;
+    ip daddr {address} udp dport 53 udp dport set {udp}
+    ip daddr {address} tcp dport 53 tcp dport set {tcp}
+    ip saddr {address} udp sport {udp} udp sport set 53
+    ip saddr {address} tcp sport {tcp} tcp sport set 53
   }}
 }}
 """

@@ -227,3 +227,20 @@ def test_an_internal_network_asks_nobody_else(tiffin: Tiffin) -> None:
     told = tiffin("exec", "one", "timeout", "5", "nslookup", "secret.example.com")
     assert "SERVFAIL" in told.stdout + told.stderr
     assert ask(tiffin, "one", "one") == {address(tiffin, "one", "vault")}
+
+
+def test_the_kernel_tracks_no_connection_of_a_container_for_its_names(tiffin: Tiffin) -> None:
+    """Were the way to the resolver a matter of NAT, every packet of the container would be looked up."""
+    tiffin.ok("network", "create", "lan")
+    server(tiffin, "web", "--network", "lan")
+    asker = tiffin.ok("run", "-d", "--network", "lan", "busybox", "sleep", "1000")
+    assert tiffin.ok("exec", asker, "wget", "-qO-", "http://web/") == "web"
+    pid = tiffin.ok("inspect", "-f", "{{.State.Pid}}", asker)
+
+    def inside(*command: str) -> str:
+        done = subprocess.run(["nsenter", "-t", pid, "-n", *command], capture_output=True, text=True)
+        return done.stdout
+
+    assert inside("cat", "/proc/sys/net/netfilter/nf_conntrack_count") in ("0\n", "")
+    rules = inside("nft", "list", "ruleset")
+    assert "dport set" in rules and "type nat" not in rules
