@@ -83,7 +83,13 @@ def test_a_kill_at_any_moment_leaves_the_truth_and_nothing_else(ground: Ground, 
             lambda: all(summary.state != "running" for summary in ground.containers.list(show_all=True))
         )
     for summary in ground.containers.list(show_all=True):
-        state = ground.state(summary.id)
+        try:
+            state = ground.state(summary.id)
+        except (
+            NotFound
+        ):  # its first process, just forked, outlived the supervisor for a moment, with its lock
+            assert removed == "rm"
+            continue
         if summary.state == "exited":
             assert state["ExitCode"] in (3, 137)
             assert (state["ExitCode"] == 137) == ("died" in str(state["Error"]))

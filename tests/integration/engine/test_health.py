@@ -174,7 +174,8 @@ def test_checks_leave_no_zombie_and_no_descriptor(ground: Ground) -> None:
 def test_a_killed_check_is_a_failed_one_and_the_next_one_comes(ground: Ground) -> None:
     from tests.integration.engine.test_restart import row
 
-    container = checked(ground, "test -e /quick || sleep 1000", Retries=1, Timeout=60_000 * MILLISECOND)
+    script = "test -e /quick || { touch /looked; sleep 1000; }"
+    container = checked(ground, script, Retries=1, Timeout=60_000 * MILLISECOND)
     found = row(ground, container)
 
     def probes() -> list[int]:
@@ -182,7 +183,7 @@ def test_a_killed_check_is_a_failed_one_and_the_next_one_comes(ground: Ground) -
         with open(path, encoding="ascii") as children:
             return [int(pid) for pid in children.read().split() if int(pid) != found.pid]
 
-    await_that(lambda: bool(probes()))
+    await_that(lambda: ground.exec(container, "test", "-e", "/looked")[0] == 0)
     ground.exec(container, "touch", "/quick")
     os.kill(probes()[0], signal.SIGKILL)
     await_that(lambda: bool(last(ground, container)))
