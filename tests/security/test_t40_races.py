@@ -150,7 +150,10 @@ def test_a_container_is_exported_committed_and_measured_as_it_is(tiffin: Tiffin)
 def test_the_user_and_the_directory_of_an_exec_are_the_containers(tiffin: Tiffin) -> None:
     found, until = set(), time.monotonic() + SECONDS
     for _ in range(100):
-        done = tiffin("exec", "-u", "app", "evil", "id", "-u", timeout=30)
+        try:
+            done = tiffin("exec", "-u", "app", "evil", "id", "-u", timeout=10)
+        except subprocess.TimeoutExpired:  # a fifo in the place of a file may hold up who opens it in there
+            continue
         found.add(done.stdout.strip())
         assert str(_ANYBODY) not in done.stdout
         for where in ("/u/dir", "/u/third"):
